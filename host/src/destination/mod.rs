@@ -1,0 +1,83 @@
+//! Where rows and state go. One file for each kind of destination, behind one trait.
+//!
+//! A sync opens a destination, asks it for the state ([`Destination::prepare`]), then hands it groups: rows, deletions
+//! and a state patch that belong together. A destination may gather groups in a transaction; [`Destination::commit`]
+//! makes all of them durable. The trait is synchronous: [`writer`](crate::destination::writer) runs it on a thread of its own, beside the guest.
+
+use arrow_array::RecordBatch;
+
+use crate::schema::Table;
+use crate::state::{State, StatePatch};
+
+/// What a connector emitted between two checkpoints. Stored whole or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// In the order in which they take effect.
+    pub changes: Vec<Change>,
+    /// The checkpoint that ended the group.
+    pub patch: StatePatch,
+}
+
+/// One upsert or deletion. `table` is a position in the tables given to [`Destination::prepare`].
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Insert or replace by primary key; of equal keys the last row wins. `rows` has every column of the table, in the schema's order;
+    /// text columns are `Utf8` or `Dictionary(UInt32, Utf8)`.
+    Upsert {
+        /// Which table.
+        table: usize,
+        /// The rows.
+        rows: RecordBatch,
+    },
+    /// Delete the rows whose leading primary-key columns equal a row of `keys`.
+    Delete {
+        /// Which table.
+        table: usize,
+        /// A leading part of the primary key, in its order, under the columns' names.
+        keys: RecordBatch,
+    },
+}
+
+/// What a sync tells a destination before the first group.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    /// The tables that will be written.
+    pub tables: Vec<Table>,
+    /// The value of `_synced_at` in every row written: microseconds since the epoch, UTC.
+    pub synced_at: i64,
+    /// Start from nothing: the first commit removes all rows of `tables` and all state, then applies its groups.
+    pub full_refresh: bool,
+}
+
+/// Why a destination refused or failed. Messages say what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DestinationError {
+    /// The destination can't be used as it is: not ours, locked, a table that does not fit, a malformed URL.
+    #[error("{0}")]
+    Refused(String),
+    /// Storing failed: a full disk, a lost connection.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A place that stores rows and state together.
+pub trait Destination: Send {
+    /// Checks that `preparation` can be carried out and returns the stored state (empty when `full_refresh`). Changes nothing that
+    /// a reader of the destination's tables would see.
+    fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError>;
+
+    /// Takes one group into the open transaction, opening one when none is.
+    fn apply(&mut self, group: Group) -> Result<(), DestinationError>;
+
+    /// Makes every applied group durable against a crash of the process. Without applied groups it does nothing.
+    fn commit(&mut self) -> Result<(), DestinationError>;
+
+    /// Ends the sync after the last commit: makes all durable against loss of power, and lets go of locks.
+    fn finish(&mut self) -> Result<(), DestinationError>;
+
+    /// The stored state, whole.
+    fn state(&mut self) -> Result<State, DestinationError>;
+
+    /// Replaces the stored state, durably; the rows stay.
+    fn replace_state(&mut self, state: &State) -> Result<(), DestinationError>;
+}

@@ -1,0 +1,59 @@
+//! What a connector may reach and how much it may use. The default allows nothing but the origins that the
+//! configuration itself names.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// The rules that one sync runs under.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Origins that may be asked *without* credentials, beside the configuration's own: download hosts of signed URLs.
+    pub download_origins: Vec<String>,
+    /// Networks that resolved addresses may lie in although they are loopback, link-local, private or otherwise special.
+    pub networks: Vec<IpNet>,
+    /// How much the connector may use.
+    pub limits: Limits,
+}
+
+/// Upper bounds for one sync. Each is named in the error that its breach ends with.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of the guest's linear memory. Sixteen requests in flight with pages of a few MiB need about 100 MiB.
+    pub memory: usize,
+    /// From start to end, waiting for rate limits included.
+    pub wall_time: Duration,
+    /// Requests under way at once.
+    pub open_requests: usize,
+    /// Bytes of one response's body.
+    pub response_bytes: u64,
+    /// Bytes of one batch, as Arrow arrays.
+    pub batch_bytes: usize,
+    /// Bytes between two checkpoints, as Arrow arrays.
+    pub group_bytes: usize,
+    /// Rows of one sync.
+    pub rows: u64,
+    /// Bytes of the whole state, keys and values.
+    pub state_bytes: usize,
+    /// Log lines of one sync; further ones are dropped and counted.
+    pub log_lines: u64,
+    /// Bytes of one log line; the rest is cut.
+    pub log_line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 512 << 20,
+            wall_time: Duration::from_secs(7 * 24 * 3600),
+            open_requests: 256,
+            response_bytes: 1 << 30,
+            batch_bytes: 64 << 20,
+            group_bytes: 128 << 20,
+            rows: u64::MAX,
+            state_bytes: 256 << 20,
+            log_lines: 100_000,
+            log_line_bytes: 8 << 10,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! State: a flat map of strings that belongs to the connector. The host stores it beside the rows and never reads it.
+
+use std::collections::BTreeMap;
+
+/// The whole state, as the connector sees it when a sync starts.
+pub type State = BTreeMap<String, String>;
+
+/// One checkpoint's change to the state: set where there is a value, remove where there is none.
+pub type StatePatch = Vec<(String, Option<String>)>;

@@ -1,0 +1,1 @@
+//! A local W&B server for tests.
