@@ -1,6 +1,7 @@
 //! Requests to W&B with what every one of them needs: the key, a place in the limiter, retries, and errors that say what to do.
 
 use std::cell::Cell;
+use std::io::Read;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -165,6 +166,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 wait: None,
             },
         })?;
+        let response = decompressed(response, limit, &request.url)?;
         if response.status == 429 {
             let wait = retry_after(&response, self.exchange);
             self.limiter.refused(
@@ -286,6 +288,24 @@ fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Duration
             .to_std()
             .unwrap_or(Duration::ZERO),
     )
+}
+
+/// The response with its body as it was before `content-encoding: gzip`. The limit holds for what comes out: a small body can hold a large one.
+fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Response, Failure> {
+    match response.header("content-encoding").map(str::trim) {
+        None | Some("" | "identity") => return Ok(response),
+        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {}
+        Some(encoding) => return Err(Failure::malformed(response.status, format!("content-encoding {encoding:?} was not asked for"))),
+    }
+    let mut body = Vec::with_capacity((response.body.len() * 6).min(limit));
+    let decoder = flate2::bufread::MultiGzDecoder::new(response.body.as_slice());
+    let result = decoder.take(limit as u64 + 1).read_to_end(&mut body);
+    if body.len() > limit {
+        return Err(Failure::TooLarge(Error::upstream(format!("{} ({})", TransportError::TooLarge(limit), shown(url)))));
+    }
+    result.map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
+    response.body = body;
+    Ok(response)
 }
 
 /// A URL for a message: without its query, which may hold a signature.

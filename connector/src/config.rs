@@ -376,7 +376,7 @@ impl Reader {
 }
 
 impl Config {
-    /// Reads a configuration: a JSON object. The error lists every problem, ordered as the keys are.
+    /// Reads a configuration: a JSON object. The error lists every problem.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let fail =
             |message: String| Err(Error::Configuration(vec![Problem { key: None, message }]));

@@ -139,7 +139,7 @@ mod tests {
         while pace.shrink() {
             shrunk += 1;
         }
-        assert_eq!((shrunk, pace.steps()), (4, 1));
+        assert_eq!((shrunk, pace.steps()), (3, 1));
         assert!(pace.body_limit() > BODY_LIMIT);
     }
 

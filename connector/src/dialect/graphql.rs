@@ -306,6 +306,7 @@ impl Graphql {
         let headers = vec![
             ("authorization", self.authorization.clone()),
             ("accept", "application/json".to_owned()),
+            ("accept-encoding", "gzip".to_owned()),
             ("content-type", "application/json".to_owned()),
         ];
         Request {
