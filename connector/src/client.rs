@@ -294,16 +294,28 @@ fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Duration
 fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Response, Failure> {
     match response.header("content-encoding").map(str::trim) {
         None | Some("" | "identity") => return Ok(response),
-        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {}
-        Some(encoding) => return Err(Failure::malformed(response.status, format!("content-encoding {encoding:?} was not asked for"))),
+        Some(encoding)
+            if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {
+        }
+        Some(encoding) => {
+            return Err(Failure::malformed(
+                response.status,
+                format!("content-encoding {encoding:?} was not asked for"),
+            ));
+        }
     }
     let mut body = Vec::with_capacity((response.body.len() * 6).min(limit));
     let decoder = flate2::bufread::MultiGzDecoder::new(response.body.as_slice());
     let result = decoder.take(limit as u64 + 1).read_to_end(&mut body);
     if body.len() > limit {
-        return Err(Failure::TooLarge(Error::upstream(format!("{} ({})", TransportError::TooLarge(limit), shown(url)))));
+        return Err(Failure::TooLarge(Error::upstream(format!(
+            "{} ({})",
+            TransportError::TooLarge(limit),
+            shown(url)
+        ))));
     }
-    result.map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
+    result
+        .map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
     response.body = body;
     Ok(response)
 }

@@ -324,7 +324,15 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 return Ok(Pass::Deleted);
             };
             let rows = self.history.rows().len();
-            circle.visit(&url, rows == 0).map_err(|why| {
+            let content = self
+                .history
+                .rows()
+                .fold(Digest::EMPTY, |digest, row| digest.with(row.hash));
+            let going_round = circle.visit(&url, rows == 0).and_then(|()| match rows {
+                0 => Ok(()),
+                _ => circle.content(content.0),
+            });
+            going_round.map_err(|why| {
                 Error::upstream(format!(
                     "reading the history of run {}: {why}",
                     self.listed.id

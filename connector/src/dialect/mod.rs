@@ -165,10 +165,20 @@ impl Dialect {
 #[derive(Debug, Default)]
 pub struct Circle {
     pages: BTreeSet<u64>,
+    contents: BTreeSet<u64>,
     empty: u32,
 }
 
 impl Circle {
+    /// Takes note of what a page held, as a hash over its rows and their steps.
+    pub fn content(&mut self, hash: u64) -> Result<(), String> {
+        if self.contents.insert(hash) {
+            Ok(())
+        } else {
+            Err("the same rows came a second time under another address".to_owned())
+        }
+    }
+
     /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the listing.
     pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
         if !self
