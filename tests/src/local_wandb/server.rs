@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::clock::Clock;
+use super::clock::{Clock, SECOND};
 use super::connection::{ConnectionControl, Stream};
 use super::faults::{self, Faults};
 use super::graphql::{self, Schema};
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(mut options: Options, address: SocketAddr) -> Self {
         let world = std::mem::take(&mut options.world);
+        // The data's past must not lie in the clock's future.
+        options.now = options.now.max(world.latest().map_or(0, |at| at + SECOND));
         Shared {
             address,
             world: Mutex::new(world),
@@ -296,7 +298,7 @@ async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut Request) ->
             rest::history(shared, request, entity, project, id)
         }
         ("POST", ["graphql"]) if options.graphql => graphql::answer(shared, schema, request).await,
-        ("GET", ["_storage", ..]) => storage::answer(shared, request, &parts),
+        ("GET" | "HEAD", ["_storage", ..]) => storage::answer(shared, request, &parts),
         ("PUT", ["_upload", entity, project, id, path @ ..]) => {
             file_stream::upload(shared, request, entity, project, id, &path.join("/"))
         }
