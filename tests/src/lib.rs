@@ -3,3 +3,4 @@
 #![forbid(unsafe_code)]
 
 pub mod local_wandb;
+pub mod real_sdk;

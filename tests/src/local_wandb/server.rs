@@ -92,6 +92,9 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) struct GraphqlRequest {
     pub(crate) query: String,
+    /// The operation to execute, where the request names one.
+    pub(crate) selected: Option<String>,
+    /// That, or the name of the query's first operation.
     pub(crate) operation: Option<String>,
     pub(crate) variables: Value,
 }
@@ -100,13 +103,16 @@ impl GraphqlRequest {
     fn parse(body: &[u8]) -> Option<Self> {
         let mut body: Value = serde_json::from_slice(body).ok()?;
         let query = body.get("query")?.as_str()?.to_owned();
-        let named = body
+        // The SDK sends an empty name for none.
+        let selected = body
             .get("operationName")
             .and_then(Value::as_str)
+            .filter(|it| !it.is_empty())
             .map(str::to_owned);
-        let operation = named.or_else(|| operation_name(&query));
+        let operation = selected.clone().or_else(|| operation_name(&query));
         Some(GraphqlRequest {
             query,
+            selected,
             operation,
             variables: body["variables"].take(),
         })
