@@ -18,7 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::history::History;
-use super::json::Json;
+use super::json::{Json, NonFinite};
 use super::options::ParquetCodec;
 
 /// Rows of a row group: small, so that files have several.
@@ -194,10 +194,11 @@ fn present(values: &[Option<&Json>]) -> NullBuffer {
         .into()
 }
 
-/// Whether a double carries the value whole.
+/// Whether a double carries the value whole; non-finite numbers may be quoted.
 fn is_double(value: &Json) -> bool {
     match value {
         Json::NonFinite(_) => true,
+        Json::String(text) => NonFinite::from_name(text).is_some(),
         Json::Number(token) => {
             token.contains(['.', 'e', 'E'])
                 || value.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT)
@@ -210,6 +211,7 @@ fn as_f64(value: &Json) -> Option<f64> {
     match value {
         Json::Number(token) => token.parse().ok(),
         Json::NonFinite(it) => Some(it.as_f64()),
+        Json::String(text) => NonFinite::from_name(text).map(NonFinite::as_f64),
         _ => None,
     }
 }
