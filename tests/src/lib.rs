@@ -1,6 +1,6 @@
-//! A local W&B server for tests, demos and benchmarks, and what those have in common.
+//! A local W&B server for tests, demos and benchmarks.
 
 #![forbid(unsafe_code)]
 
 pub mod local_wandb;
-pub mod native;
+pub mod real_sdk;

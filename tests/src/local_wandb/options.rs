@@ -52,7 +52,7 @@ pub struct ParquetOptions {
 impl Default for ParquetOptions {
     fn default() -> Self {
         ParquetOptions {
-            enabled: false,
+            enabled: true,
             codec: ParquetCodec::default(),
             rows_per_file: 100_000,
             overlap: 0,

@@ -175,6 +175,17 @@ impl World {
         self.projects.entry((entity.to_owned(), name.to_owned())).or_default()
     }
 
+    /// The latest time of any run.
+    pub fn latest(&self) -> Option<Micros> {
+        let runs = self.projects.values().flat_map(|project| &project.runs);
+        runs.map(|run| {
+            run.created_at
+                .max(run.heartbeat_at)
+                .max(run.updated_at.unwrap_or(0))
+        })
+        .max()
+    }
+
     /// A run, if it exists.
     pub fn run(&self, entity: &str, project: &str, id: &str) -> Option<Arc<Run>> {
         self.project(entity, project)?.run(id).cloned()

@@ -75,7 +75,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut 
     let mut query = async_graphql::Request::new(graphql.query.clone())
         .variables(Variables::from_json(graphql.variables.clone()))
         .data(context.clone());
-    if let Some(operation) = &graphql.operation {
+    if let Some(operation) = &graphql.selected {
         query = query.operation_name(operation);
     }
     let response = schema.execute(query).await;
