@@ -3,8 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{
-    Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt32Array,
+    Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 
 use super::DestinationError;
@@ -39,17 +38,12 @@ impl<'a> Cells<'a> {
             DataType::Boolean => array.as_boolean_opt().map(Self::Boolean),
             DataType::Integer => array.as_primitive_opt::<Int64Type>().map(Self::Integer),
             DataType::Double => array.as_primitive_opt::<Float64Type>().map(Self::Double),
-            DataType::Timestamp => array
-                .as_primitive_opt::<TimestampMicrosecondType>()
-                .map(Self::Timestamp),
+            DataType::Timestamp => array.as_primitive_opt::<TimestampMicrosecondType>().map(Self::Timestamp),
             DataType::Text | DataType::Json => match array.as_string_opt::<i32>() {
                 Some(text) => Some(Self::Text(text)),
-                None => array.as_dictionary_opt::<UInt32Type>().and_then(|text| {
-                    Some(Self::Dictionary(
-                        text.keys(),
-                        text.values().as_string_opt::<i32>()?,
-                    ))
-                }),
+                None => array
+                    .as_dictionary_opt::<UInt32Type>()
+                    .and_then(|text| Some(Self::Dictionary(text.keys(), text.values().as_string_opt::<i32>()?))),
             },
         };
         cells.ok_or_else(|| {
@@ -74,10 +68,7 @@ impl<'a> Cells<'a> {
                 columns.len()
             )));
         }
-        columns
-            .zip(batch.columns())
-            .map(|(column, array)| Self::new(column, array))
-            .collect()
+        columns.zip(batch.columns()).map(|(column, array)| Self::new(column, array)).collect()
     }
 
     /// The value at `row`.
@@ -91,11 +82,7 @@ impl<'a> Cells<'a> {
             Self::Timestamp(array) if array.is_valid(row) => Cell::Timestamp(array.value(row)),
             Self::Dictionary(keys, values) if keys.is_valid(row) => {
                 let key = keys.value(row) as usize;
-                if values.is_valid(key) {
-                    Cell::Text(values.value(key))
-                } else {
-                    Cell::Null
-                }
+                if values.is_valid(key) { Cell::Text(values.value(key)) } else { Cell::Null }
             }
             _ => Cell::Null,
         }

@@ -84,12 +84,7 @@ mod tests {
         let path = folder.path().join("warehouse.db-sync");
         let first = SyncLock::acquire(path.clone(), "sqlite:warehouse.db").unwrap();
         let refusal = SyncLock::acquire(path.clone(), "sqlite:warehouse.db").unwrap_err();
-        assert!(
-            refusal
-                .to_string()
-                .starts_with("another sync is writing to sqlite:warehouse.db"),
-            "{refusal}"
-        );
+        assert!(refusal.to_string().starts_with("another sync is writing to sqlite:warehouse.db"), "{refusal}");
         drop(first);
         assert!(!path.exists());
         SyncLock::acquire(path, "sqlite:warehouse.db").unwrap();

@@ -33,10 +33,7 @@ pub struct Group {
 impl Group {
     /// Memory that the group's rows take, about.
     pub fn bytes(&self) -> usize {
-        self.changes
-            .iter()
-            .map(|change| change.batch().get_array_memory_size())
-            .sum()
+        self.changes.iter().map(|change| change.batch().get_array_memory_size()).sum()
     }
 }
 
@@ -103,9 +100,7 @@ impl DestinationError {
     /// For a batch or a table number that does not fit the tables of [`Destination::prepare`]. The host checks what a
     /// connector sends before it gets here, so this is a fault of the host.
     pub(crate) fn misfit(what: impl std::fmt::Display) -> Self {
-        Self::Failed(format!(
-            "the host handed its destination something that does not fit: {what}"
-        ))
+        Self::Failed(format!("the host handed its destination something that does not fit: {what}"))
     }
 }
 

@@ -31,15 +31,8 @@ impl Destination for Null {
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
-        if let Some(change) = group
-            .changes
-            .iter()
-            .find(|change| change.table() >= self.tables)
-        {
-            return Err(DestinationError::misfit(format!(
-                "table number {}",
-                Change::table(change)
-            )));
+        if let Some(change) = group.changes.iter().find(|change| change.table() >= self.tables) {
+            return Err(DestinationError::misfit(format!("table number {}", Change::table(change))));
         }
         self.pending.push(group.patch);
         Ok(())

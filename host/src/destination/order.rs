@@ -18,11 +18,7 @@ pub(crate) fn codes(batches: &[(Vec<Cells<'_>>, usize)], key: &[usize]) -> Vec<u
     let mut codes = vec![0u128; rows];
     let mut used = 0;
     for &column in key {
-        let parts = || {
-            batches
-                .iter()
-                .map(move |(cells, rows)| (cells[column], *rows))
-        };
+        let parts = || batches.iter().map(move |(cells, rows)| (cells[column], *rows));
         let (values, width) = match batches.first().map(|(cells, _)| cells[column]) {
             Some(Cells::Text(_) | Cells::Dictionary(..)) => text_ranks(parts()),
             _ => distances(parts()),
@@ -40,11 +36,7 @@ pub(crate) fn codes(batches: &[(Vec<Cells<'_>>, usize)], key: &[usize]) -> Vec<u
 
 /// The positions of `codes` in ascending order; those of equal codes in the order in which they stand.
 pub(crate) fn ascending(codes: &[u128]) -> Vec<u32> {
-    let mut order: Vec<u128> = codes
-        .iter()
-        .enumerate()
-        .map(|(row, code)| code << 32 | row as u128)
-        .collect();
+    let mut order: Vec<u128> = codes.iter().enumerate().map(|(row, code)| code << 32 | row as u128).collect();
     // The standard library's stable sort is the one that uses runs which are in order already; most are.
     order.sort();
     order.into_iter().map(|entry| entry as u32).collect()
@@ -78,9 +70,7 @@ fn comes_before(cells: &[Cells<'_>], key: &[usize], a: usize, b: usize) -> bool 
 pub(crate) fn compare(a: Cell<'_>, b: Cell<'_>) -> std::cmp::Ordering {
     match (a, b) {
         (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
-        (Cell::Integer(a), Cell::Integer(b)) | (Cell::Timestamp(a), Cell::Timestamp(b)) => {
-            a.cmp(&b)
-        }
+        (Cell::Integer(a), Cell::Integer(b)) | (Cell::Timestamp(a), Cell::Timestamp(b)) => a.cmp(&b),
         _ => sortable(a).cmp(&sortable(b)),
     }
 }
@@ -120,15 +110,8 @@ fn text_ranks<'a>(parts: impl Iterator<Item = (Cells<'a>, usize)>) -> (Vec<u64>,
             *distinct.entry(text).or_insert(next)
         };
         if let Cells::Dictionary(keys, texts) = cells {
-            let numbers: Vec<u64> = (0..texts.len())
-                .map(|key| number(Cells::Text(texts).get(key)))
-                .collect();
-            values.extend((0..rows).map(|row| {
-                numbers
-                    .get(keys.value(row) as usize)
-                    .copied()
-                    .unwrap_or_default()
-            }));
+            let numbers: Vec<u64> = (0..texts.len()).map(|key| number(Cells::Text(texts).get(key))).collect();
+            values.extend((0..rows).map(|row| numbers.get(keys.value(row) as usize).copied().unwrap_or_default()));
         } else {
             let mut last = (Cell::Null, 0);
             values.extend((0..rows).map(|row| {
@@ -146,9 +129,7 @@ fn text_ranks<'a>(parts: impl Iterator<Item = (Cells<'a>, usize)>) -> (Vec<u64>,
     for (rank, (_, number)) in sorted.iter().enumerate() {
         ranks[*number as usize] = rank as u64;
     }
-    values
-        .iter_mut()
-        .for_each(|value| *value = ranks[*value as usize]);
+    values.iter_mut().for_each(|value| *value = ranks[*value as usize]);
     (values, usize::BITS - sorted.len().leading_zeros())
 }
 

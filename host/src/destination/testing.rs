@@ -46,11 +46,7 @@ impl From<f64> for Value {
 }
 
 pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
-    Column {
-        name: name.to_owned(),
-        data_type,
-        nullable,
-    }
+    Column { name: name.to_owned(), data_type, nullable }
 }
 
 fn table(name: &str, columns: Vec<Column>, key: &[&str]) -> Table {
@@ -83,11 +79,7 @@ pub(crate) fn metrics() -> Table {
 }
 
 pub(crate) fn preparation(tables: &[Table]) -> Preparation {
-    Preparation {
-        tables: tables.to_vec(),
-        synced_at: SYNCED_AT,
-        full_refresh: false,
-    }
+    Preparation { tables: tables.to_vec(), synced_at: SYNCED_AT, full_refresh: false }
 }
 
 /// An array of the column's type; text as a dictionary when `dictionary`.
@@ -105,19 +97,10 @@ fn array(data_type: DataType, values: &[Value], dictionary: bool) -> ArrayRef {
         DataType::Boolean => Arc::new(values!(Bool).collect::<BooleanArray>()),
         DataType::Integer => Arc::new(values!(Int).collect::<Int64Array>()),
         DataType::Double => Arc::new(values!(Double).collect::<Float64Array>()),
-        DataType::Timestamp => Arc::new(
-            values!(Time)
-                .collect::<TimestampMicrosecondArray>()
-                .with_timezone("UTC"),
-        ),
+        DataType::Timestamp => Arc::new(values!(Time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
         DataType::Text | DataType::Json if dictionary => {
             let texts: Vec<Option<String>> = values!(Text).collect();
-            Arc::new(
-                texts
-                    .iter()
-                    .map(Option::as_deref)
-                    .collect::<DictionaryArray<UInt32Type>>(),
-            )
+            Arc::new(texts.iter().map(Option::as_deref).collect::<DictionaryArray<UInt32Type>>())
         }
         DataType::Text | DataType::Json => Arc::new(values!(Text).collect::<StringArray>()),
     }
@@ -129,11 +112,7 @@ fn batch(columns: &[&Column], rows: &[Vec<Value>], dictionary: bool) -> RecordBa
         .enumerate()
         .map(|(index, column)| {
             let values: Vec<Value> = rows.iter().map(|row| row[index].clone()).collect();
-            array(
-                column.data_type,
-                &values,
-                dictionary && column.data_type == DataType::Text,
-            )
+            array(column.data_type, &values, dictionary && column.data_type == DataType::Text)
         })
         .collect();
     let fields: Vec<Field> = columns
@@ -145,41 +124,21 @@ fn batch(columns: &[&Column], rows: &[Vec<Value>], dictionary: bool) -> RecordBa
 }
 
 /// An upsert of `rows` into table number `number`, which is `table`.
-pub(crate) fn upsert(
-    number: usize,
-    table: &Table,
-    rows: &[Vec<Value>],
-    dictionary: bool,
-) -> Change {
+pub(crate) fn upsert(number: usize, table: &Table, rows: &[Vec<Value>], dictionary: bool) -> Change {
     let columns: Vec<&Column> = table.columns().iter().collect();
-    Change::Upsert {
-        table: number,
-        rows: batch(&columns, rows, dictionary),
-    }
+    Change::Upsert { table: number, rows: batch(&columns, rows, dictionary) }
 }
 
 /// A deletion by leading parts of the key, all of one length.
 pub(crate) fn delete(number: usize, table: &Table, keys: &[Vec<Value>]) -> Change {
     let parts = keys.first().map_or(1, Vec::len);
-    let columns: Vec<&Column> = table.primary_key()[..parts]
-        .iter()
-        .map(|&index| &table.columns()[index])
-        .collect();
-    Change::Delete {
-        table: number,
-        keys: batch(&columns, keys, false),
-    }
+    let columns: Vec<&Column> = table.primary_key()[..parts].iter().map(|&index| &table.columns()[index]).collect();
+    Change::Delete { table: number, keys: batch(&columns, keys, false) }
 }
 
 /// A row of `metrics`.
 pub(crate) fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value> {
-    vec![
-        run.into(),
-        step.into(),
-        name.into(),
-        value.into(),
-        Value::Time(1_600_000_000_000_000 + step),
-    ]
+    vec![run.into(), step.into(), name.into(), value.into(), Value::Time(1_600_000_000_000_000 + step)]
 }
 
 /// Cells in a form that can be compared, NaN and -0.0 included; what is stored as something else looks the same here.

@@ -29,16 +29,11 @@ pub enum Access {
 }
 
 /// Opens a destination. Creates nothing that a reader would see: that comes with the first commit.
-pub fn open(
-    url: &DestinationUrl,
-    access: Access,
-) -> Result<Box<dyn Destination>, DestinationError> {
+pub fn open(url: &DestinationUrl, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
     Ok(match url {
         DestinationUrl::Sqlite(path) => Box::new(Sqlite::open(path, access)?),
         DestinationUrl::Parquet(_) => {
-            return Err(DestinationError::Refused(
-                "`parquet:` is not built yet".to_owned(),
-            ));
+            return Err(DestinationError::Refused("`parquet:` is not built yet".to_owned()));
         }
         DestinationUrl::Null => Box::new(Null::new()),
     })
@@ -54,7 +49,8 @@ impl fmt::Display for DestinationUrl {
     }
 }
 
-const KINDS: &str = "Known are `sqlite:PATH` (a database file), `parquet:DIR` (a folder of Parquet files) and `null:` (stores nothing)";
+const KINDS: &str =
+    "Known are `sqlite:PATH` (a database file), `parquet:DIR` (a folder of Parquet files) and `null:` (stores nothing)";
 
 impl FromStr for DestinationUrl {
     type Err = DestinationError;
@@ -63,12 +59,8 @@ impl FromStr for DestinationUrl {
         let refuse = |why: String| Err(DestinationError::Refused(why));
         let Some((kind, place)) = text.split_once(':') else {
             return match guess(text) {
-                Some(kind) => refuse(format!(
-                    "destination {text:?} does not say its kind. Write `{kind}:{text}`."
-                )),
-                None => refuse(format!(
-                    "destination {text:?} is not of the form `KIND:PLACE`. {KINDS}."
-                )),
+                Some(kind) => refuse(format!("destination {text:?} does not say its kind. Write `{kind}:{text}`.")),
+                None => refuse(format!("destination {text:?} is not of the form `KIND:PLACE`. {KINDS}.")),
             };
         };
         match kind {
@@ -81,14 +73,8 @@ impl FromStr for DestinationUrl {
                     ));
                 }
                 if place.is_empty() || place.contains('\0') || place == ":memory:" {
-                    let example = if kind == "sqlite" {
-                        "sqlite:warehouse.db"
-                    } else {
-                        "parquet:warehouse"
-                    };
-                    return refuse(format!(
-                        "destination {text:?} names no path. Write for example `{example}`."
-                    ));
+                    let example = if kind == "sqlite" { "sqlite:warehouse.db" } else { "parquet:warehouse" };
+                    return refuse(format!("destination {text:?} names no path. Write for example `{example}`."));
                 }
                 if let Some((scheme, _)) = place.split_once("://") {
                     return refuse(format!(
@@ -96,29 +82,18 @@ impl FromStr for DestinationUrl {
                     ));
                 }
                 let path = PathBuf::from(place);
-                Ok(if kind == "sqlite" {
-                    Self::Sqlite(path)
-                } else {
-                    Self::Parquet(path)
-                })
+                Ok(if kind == "sqlite" { Self::Sqlite(path) } else { Self::Parquet(path) })
             }
             "null" if place.is_empty() => Ok(Self::Null),
             "null" => refuse(format!("destination {text:?}: nothing may follow `null:`.")),
-            _ => refuse(format!(
-                "destination {text:?} is of no known kind. {KINDS}."
-            )),
+            _ => refuse(format!("destination {text:?} is of no known kind. {KINDS}.")),
         }
     }
 }
 
 /// Which kind a bare path was meant for, as far as its ending tells.
 fn guess(text: &str) -> Option<&'static str> {
-    match Path::new(text)
-        .extension()?
-        .to_str()?
-        .to_ascii_lowercase()
-        .as_str()
-    {
+    match Path::new(text).extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "db" | "db3" | "sqlite" | "sqlite3" => Some("sqlite"),
         "parquet" => Some("parquet"),
         _ => None,
@@ -133,14 +108,8 @@ mod tests {
     #[test]
     fn well_formed_urls_parse_and_print_back() {
         for (text, expected) in [
-            (
-                "sqlite:warehouse.db",
-                DestinationUrl::Sqlite("warehouse.db".into()),
-            ),
-            (
-                "sqlite:/data/w 1.db",
-                DestinationUrl::Sqlite("/data/w 1.db".into()),
-            ),
+            ("sqlite:warehouse.db", DestinationUrl::Sqlite("warehouse.db".into())),
+            ("sqlite:/data/w 1.db", DestinationUrl::Sqlite("/data/w 1.db".into())),
             ("sqlite:a:b.db", DestinationUrl::Sqlite("a:b.db".into())),
             ("parquet:out", DestinationUrl::Parquet("out".into())),
             ("parquet:../out/", DestinationUrl::Parquet("../out/".into())),
@@ -161,14 +130,8 @@ mod tests {
             ("./out/w.SQLite", "Write `sqlite:./out/w.SQLite`."),
             ("x.parquet", "Write `parquet:x.parquet`."),
             ("sqlite:", "Write for example `sqlite:warehouse.db`."),
-            (
-                "sqlite::memory:",
-                "Write for example `sqlite:warehouse.db`.",
-            ),
-            (
-                "sqlite://w.db",
-                "Write `sqlite:w.db` for one in the current folder, `sqlite:/w.db`",
-            ),
+            ("sqlite::memory:", "Write for example `sqlite:warehouse.db`."),
+            ("sqlite://w.db", "Write `sqlite:w.db` for one in the current folder, `sqlite:/w.db`"),
             ("sqlite:///w.db", "`sqlite:/w.db` for an absolute one"),
             ("parquet:", "Write for example `parquet:warehouse`."),
             ("parquet:s3://bucket/x", "`s3://` is not supported"),

@@ -68,8 +68,7 @@ impl Writer {
         preparation: Preparation,
         options: WriterOptions,
     ) -> (Self, oneshot::Receiver<Result<State, DestinationError>>) {
-        let units =
-            (options.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let units = (options.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let space = Arc::new(Semaphore::new(units));
         let failure = Arc::new(OnceLock::new());
         let (queue, groups) = mpsc::channel();
@@ -90,34 +89,14 @@ impl Writer {
             drop(work.destination);
             let _ = ended.send((report, result));
         });
-        (
-            Self {
-                queue,
-                space,
-                units,
-                failure,
-                end,
-                thread,
-            },
-            preparation_result,
-        )
+        (Self { queue, space, units, failure, end, thread }, preparation_result)
     }
 
     /// Waits until the group fits into the queue, then queues it. After the destination's first failure it returns that.
     pub async fn send(&self, group: Group) -> Result<(), DestinationError> {
         let units = group.bytes().div_ceil(UNIT).clamp(1, self.units) as u32;
-        let space = self
-            .space
-            .clone()
-            .acquire_many_owned(units)
-            .await
-            .map_err(|_| self.failure())?;
-        self.queue
-            .send(Queued {
-                group,
-                _space: space,
-            })
-            .map_err(|_| self.failure())
+        let space = self.space.clone().acquire_many_owned(units).await.map_err(|_| self.failure())?;
+        self.queue.send(Queued { group, _space: space }).map_err(|_| self.failure())
     }
 
     /// Writes what is queued, commits, finishes and joins. Returns what was made durable, also when something failed.
@@ -137,9 +116,7 @@ impl Writer {
 }
 
 fn stopped() -> DestinationError {
-    DestinationError::Failed(
-        "the writer stopped unexpectedly; this is a fault of the host".to_owned(),
-    )
+    DestinationError::Failed("the writer stopped unexpectedly; this is a fault of the host".to_owned())
 }
 
 struct CloseOnDrop(Arc<Semaphore>);
@@ -168,23 +145,9 @@ struct Transaction {
 }
 
 impl Work {
-    fn new(
-        destination: Box<dyn Destination>,
-        preparation: &Preparation,
-        options: WriterOptions,
-    ) -> Self {
-        let tables = preparation
-            .tables
-            .iter()
-            .map(|table| table.name().to_owned())
-            .collect();
-        Self {
-            destination,
-            tables,
-            options,
-            report: WriterReport::default(),
-            transaction: None,
-        }
+    fn new(destination: Box<dyn Destination>, preparation: &Preparation, options: WriterOptions) -> Self {
+        let tables = preparation.tables.iter().map(|table| table.name().to_owned()).collect();
+        Self { destination, tables, options, report: WriterReport::default(), transaction: None }
     }
 
     fn run(
@@ -220,11 +183,7 @@ impl Work {
         let Some(transaction) = &self.transaction else {
             return groups.recv().ok().map(Some);
         };
-        match groups.recv_timeout(
-            self.options
-                .commit_after
-                .saturating_sub(transaction.began.elapsed()),
-        ) {
+        match groups.recv_timeout(self.options.commit_after.saturating_sub(transaction.began.elapsed())) {
             Ok(queued) => Some(Some(queued)),
             Err(RecvTimeoutError::Timeout) => Some(None),
             Err(RecvTimeoutError::Disconnected) => None,

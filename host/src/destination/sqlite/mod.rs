@@ -79,8 +79,7 @@ impl Sqlite {
     /// Opens the database, which need not exist when `access` is to write.
     pub fn open(path: &Path, access: Access) -> Result<Self, DestinationError> {
         let name = format!("sqlite:{}", path.display());
-        let path = resolve(path)
-            .map_err(|why| DestinationError::Refused(format!("{name} can't be used: {why}")))?;
+        let path = resolve(path).map_err(|why| DestinationError::Refused(format!("{name} can't be used: {why}")))?;
         let lock = match access {
             Access::ReadOnly => None,
             Access::ReadWrite => {
@@ -89,20 +88,11 @@ impl Sqlite {
                 Some(SyncLock::acquire(file.into(), &name)?)
             }
         };
-        let mut this = Self {
-            path,
-            name,
-            access,
-            connection: None,
-            session: None,
-            failure: None,
-            _lock: lock,
-        };
+        let mut this = Self { path, name, access, connection: None, session: None, failure: None, _lock: lock };
         match this.path.metadata() {
             Ok(metadata) if metadata.len() > 0 || access == Access::ReadOnly => this.connect()?,
             Ok(_) => {}
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound && access == Access::ReadWrite => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && access == Access::ReadWrite => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(this.refused("there is no such file. Run a sync first."));
             }
@@ -117,8 +107,7 @@ impl Sqlite {
             Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
         let open = || {
-            let connection =
-                Connection::open_with_flags(&self.path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let connection = Connection::open_with_flags(&self.path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(PATIENCE)?;
             connection.set_prepared_statement_cache_capacity(64);
             // The first statement that reads the file: fails when it is no database.
@@ -131,9 +120,7 @@ impl Sqlite {
         match open() {
             Ok(Some(connection)) => self.connection = Some(connection),
             Ok(None) => {
-                return Err(
-                    self.refused("the file is read-only. Make it writable, or choose another one.")
-                );
+                return Err(self.refused("the file is read-only. Make it writable, or choose another one."));
             }
             Err(error) => return Err(self.refusal(error)),
         }
@@ -142,13 +129,8 @@ impl Sqlite {
 
     /// Settings that last for the connection, and WAL, which lasts for the file.
     fn configure(connection: &Connection) -> rusqlite::Result<()> {
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        connection.pragma_update(
-            None,
-            "synchronous",
-            if mode == "wal" { "NORMAL" } else { "FULL" },
-        )?;
+        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        connection.pragma_update(None, "synchronous", if mode == "wal" { "NORMAL" } else { "FULL" })?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         // macOS: `fsync` alone leaves data in the drive's cache.
@@ -162,9 +144,7 @@ impl Sqlite {
         if self.connection.is_none() {
             self.connect()?;
         }
-        self.connection
-            .as_ref()
-            .ok_or_else(|| DestinationError::misfit("no connection"))
+        self.connection.as_ref().ok_or_else(|| DestinationError::misfit("no connection"))
     }
 
     fn begin(&mut self) -> Result<(), DestinationError> {
@@ -209,13 +189,12 @@ impl Sqlite {
         };
         let write = || -> Result<(), RowsError> {
             for change in &group.changes {
-                let table = session.sql.get(change.table()).ok_or_else(|| {
-                    DestinationError::misfit(format!("table number {}", change.table()))
-                })?;
+                let table = session
+                    .sql
+                    .get(change.table())
+                    .ok_or_else(|| DestinationError::misfit(format!("table number {}", change.table())))?;
                 match change {
-                    Change::Upsert { rows, .. } => {
-                        table.upsert(connection, rows, &session.synced_at)?
-                    }
+                    Change::Upsert { rows, .. } => table.upsert(connection, rows, &session.synced_at)?,
                     Change::Delete { keys, .. } => table.delete(connection, keys)?,
                 }
             }
@@ -255,8 +234,7 @@ impl Sqlite {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
-        let checkpoint =
-            |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let checkpoint = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
         let _ = connection.busy_timeout(Duration::from_millis(500));
         let (busy, log) = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], checkpoint)
@@ -266,14 +244,9 @@ impl Sqlite {
             // none of SQLite's locks on Unix, so opening and closing it is safe.
             let mut log = self.path.clone().into_os_string();
             log.push("-wal");
-            File::open(log)
-                .and_then(|log| log.sync_all())
-                .map_err(|error| {
-                    DestinationError::Failed(format!(
-                        "{} could not be synced to the disk: {error}",
-                        self.name
-                    ))
-                })?;
+            File::open(log).and_then(|log| log.sync_all()).map_err(|error| {
+                DestinationError::Failed(format!("{} could not be synced to the disk: {error}", self.name))
+            })?;
         }
         Ok(())
     }
@@ -300,7 +273,9 @@ impl Sqlite {
 
     fn failed(&self, error: rusqlite::Error) -> DestinationError {
         let why = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => "the disk is full. What was committed is safe; make room and sync again.".to_owned(),
+            Some(ErrorCode::DiskFull) => {
+                "the disk is full. What was committed is safe; make room and sync again.".to_owned()
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program kept it locked for too long. What was committed is safe; sync again.".to_owned()
             }
@@ -329,18 +304,9 @@ impl Destination for Sqlite {
                 Misfit::Sqlite(error) => self.refusal(error),
             })?;
         }
-        let state = if preparation.full_refresh {
-            State::new()
-        } else {
-            self.state()?
-        };
+        let state = if preparation.full_refresh { State::new() } else { self.state()? };
         self.session = Some(Session {
-            sql: preparation
-                .tables
-                .iter()
-                .cloned()
-                .map(TableSql::new)
-                .collect(),
+            sql: preparation.tables.iter().cloned().map(TableSql::new).collect(),
             tables: preparation.tables,
             synced_at: TimestampText::new().of(preparation.synced_at).to_owned(),
             clear: preparation.full_refresh,
@@ -391,11 +357,8 @@ impl Destination for Sqlite {
             if !schema::has_state(connection)? {
                 return Ok(State::new());
             }
-            let mut statement =
-                connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
-            let state = statement
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect();
+            let mut statement = connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
+            let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
             state
         };
         read().map_err(|error| self.refusal(error))
@@ -414,10 +377,7 @@ impl Destination for Sqlite {
                 connection.execute_batch(&statement)?;
             }
             connection.execute_batch(&format!("DELETE FROM {STATE_TABLE}"))?;
-            let patch: StatePatch = state
-                .iter()
-                .map(|(key, value)| (key.clone(), Some(value.clone())))
-                .collect();
+            let patch: StatePatch = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
             patch_state(connection, &patch)?;
             Ok(connection.execute_batch("COMMIT")?)
         };
@@ -438,8 +398,7 @@ fn patch_state(connection: &Connection, patch: &StatePatch) -> rusqlite::Result<
         "INSERT INTO {STATE_TABLE}(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value"
     );
     let mut set = connection.prepare_cached(&set)?;
-    let mut remove =
-        connection.prepare_cached(&format!("DELETE FROM {STATE_TABLE} WHERE key = ?1"))?;
+    let mut remove = connection.prepare_cached(&format!("DELETE FROM {STATE_TABLE} WHERE key = ?1"))?;
     for (key, value) in patch {
         match value {
             Some(value) => set.execute((key, value))?,
@@ -467,10 +426,9 @@ fn resolve(path: &Path) -> Result<PathBuf, String> {
     match folder.canonicalize() {
         Ok(folder) if folder.is_dir() => Ok(folder.join(file)),
         Ok(_) => Err(format!("{} is not a folder.", folder.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
-            "the folder {} does not exist. Create it first.",
-            folder.display()
-        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("the folder {} does not exist. Create it first.", folder.display()))
+        }
         Err(error) => Err(format!("{}: {error}", folder.display())),
     }
 }

@@ -60,22 +60,11 @@ impl TableSql {
         let clear = format!("DELETE FROM {}", quote(table.name()));
         let fits = |rows: &usize| rows * table.columns().len() + 2 <= MOST_PARAMETERS;
         let largest = SIZES.iter().position(fits).unwrap_or(SIZES.len() - 1);
-        Self {
-            table,
-            largest,
-            upserts,
-            shared_upserts: shared,
-            clear,
-        }
+        Self { table, largest, upserts, shared_upserts: shared, clear }
     }
 
     /// Inserts or replaces. Rows that are stored with the same values already stay as they are, `_synced_at` included.
-    pub(crate) fn upsert(
-        &self,
-        connection: &Connection,
-        rows: &RecordBatch,
-        synced_at: &str,
-    ) -> Result<(), RowsError> {
+    pub(crate) fn upsert(&self, connection: &Connection, rows: &RecordBatch, synced_at: &str) -> Result<(), RowsError> {
         let cells = Cells::all(self.table.columns().iter(), rows)?;
         let order = order::of_batch(&cells, rows.num_rows(), self.table.primary_key());
         let row_at = |place: usize| order.as_ref().map_or(place, |order| order[place] as usize);
@@ -85,15 +74,11 @@ impl TableSql {
         let mut place = 0;
         while place < rows.num_rows() {
             let left = rows.num_rows() - place;
-            let size = (self.largest..SIZES.len())
-                .find(|&size| SIZES[size] <= left)
-                .unwrap_or(SIZES.len() - 1);
+            let size = (self.largest..SIZES.len()).find(|&size| SIZES[size] <= left).unwrap_or(SIZES.len() - 1);
             let chunk = place..place + SIZES[size];
             // In key order the first and the last have the same first column only if all between them do.
-            let (first, last) = (
-                cells[first_key].get(row_at(chunk.start)),
-                cells[first_key].get(row_at(chunk.end - 1)),
-            );
+            let (first, last) =
+                (cells[first_key].get(row_at(chunk.start)), cells[first_key].get(row_at(chunk.end - 1)));
             let shared = self.shared_upserts.is_some() && first == last;
             let statement = statements.get(size, shared)?;
             let mut parameter = 1;
@@ -116,32 +101,14 @@ impl TableSql {
     }
 
     /// Deletes the rows whose leading key columns equal a row of `keys`.
-    pub(crate) fn delete(
-        &self,
-        connection: &Connection,
-        keys: &RecordBatch,
-    ) -> Result<(), RowsError> {
+    pub(crate) fn delete(&self, connection: &Connection, keys: &RecordBatch) -> Result<(), RowsError> {
         let key = self.table.primary_key();
         if keys.num_columns() == 0 || keys.num_columns() > key.len() {
-            return Err(DestinationError::misfit(format!(
-                "a deletion by {} key columns",
-                keys.num_columns()
-            ))
-            .into());
+            return Err(DestinationError::misfit(format!("a deletion by {} key columns", keys.num_columns())).into());
         }
-        let columns = || {
-            key[..keys.num_columns()]
-                .iter()
-                .map(|&index| &self.table.columns()[index])
-        };
-        let conditions: Vec<_> = columns()
-            .map(|column| format!("{} = ?", quote(&column.name)))
-            .collect();
-        let sql = format!(
-            "DELETE FROM {} WHERE {}",
-            quote(self.table.name()),
-            conditions.join(" AND ")
-        );
+        let columns = || key[..keys.num_columns()].iter().map(|&index| &self.table.columns()[index]);
+        let conditions: Vec<_> = columns().map(|column| format!("{} = ?", quote(&column.name))).collect();
+        let sql = format!("DELETE FROM {} WHERE {}", quote(self.table.name()), conditions.join(" AND "));
         let mut statement = connection.prepare_cached(&sql)?;
         let cells = Cells::all(columns(), keys)?;
         let mut text = TimestampText::new();
@@ -165,12 +132,7 @@ struct Statements<'a> {
 
 impl<'a> Statements<'a> {
     fn new(connection: &'a Connection, sql: &'a TableSql, synced_at: &'a str) -> Self {
-        Self {
-            connection,
-            sql,
-            synced_at,
-            open: Default::default(),
-        }
+        Self { connection, sql, synced_at, open: Default::default() }
     }
 
     fn get(&mut self, size: usize, shared: bool) -> rusqlite::Result<&mut Statement<'a>> {
@@ -210,11 +172,7 @@ fn bind(
 /// `INSERT … ON CONFLICT DO UPDATE … WHERE` something differs. Parameter 1 is `_synced_at`; parameter 2 is the column `shared`,
 /// when there is one; the others follow row by row.
 fn upsert(table: &Table, rows: usize, shared: Option<usize>) -> String {
-    let columns: Vec<String> = table
-        .columns()
-        .iter()
-        .map(|column| quote(&column.name))
-        .collect();
+    let columns: Vec<String> = table.columns().iter().map(|column| quote(&column.name)).collect();
     let synced_at = quote(SYNCED_AT);
     let mut parameter = 1 + usize::from(shared.is_some());
     let mut tuple = || {
@@ -232,26 +190,14 @@ fn upsert(table: &Table, rows: usize, shared: Option<usize>) -> String {
     };
     let tuples: Vec<String> = (0..rows).map(|_| tuple()).collect();
     let key = table.primary_key();
-    let rest = || {
-        (0..columns.len())
-            .filter(|column| !key.contains(column))
-            .map(|column| &columns[column])
-    };
+    let rest = || (0..columns.len()).filter(|column| !key.contains(column)).map(|column| &columns[column]);
     let action = if rest().next().is_none() {
         "NOTHING".to_owned()
     } else {
-        let set: Vec<_> = rest()
-            .map(|column| format!("{column}=excluded.{column}"))
-            .collect();
+        let set: Vec<_> = rest().map(|column| format!("{column}=excluded.{column}")).collect();
         let name = quote(table.name());
-        let changed: Vec<_> = rest()
-            .map(|column| format!("{name}.{column} IS NOT excluded.{column}"))
-            .collect();
-        format!(
-            "UPDATE SET {},{synced_at}=excluded.{synced_at} WHERE {}",
-            set.join(","),
-            changed.join(" OR ")
-        )
+        let changed: Vec<_> = rest().map(|column| format!("{name}.{column} IS NOT excluded.{column}")).collect();
+        format!("UPDATE SET {},{synced_at}=excluded.{synced_at} WHERE {}", set.join(","), changed.join(" OR "))
     };
     let conflict: Vec<_> = key.iter().map(|&column| columns[column].as_str()).collect();
     format!(

@@ -65,10 +65,8 @@ pub(crate) fn quote(name: &str) -> String {
 /// when it can't be made to fit.
 pub(crate) fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<String>, Misfit> {
     let mut statements = Vec::new();
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let application: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if application == APPLICATION_ID {
         if version != LAYOUT {
@@ -88,16 +86,8 @@ pub(crate) fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<Stri
     let state = Expected {
         name: STATE_TABLE,
         columns: vec![
-            ExpectedColumn {
-                name: "key",
-                declared: "TEXT",
-                nullable: false,
-            },
-            ExpectedColumn {
-                name: "value",
-                declared: "TEXT",
-                nullable: false,
-            },
+            ExpectedColumn { name: "key", declared: "TEXT", nullable: false },
+            ExpectedColumn { name: "value", declared: "TEXT", nullable: false },
         ],
         key: vec!["key"],
     };
@@ -147,21 +137,9 @@ impl<'a> From<&'a Table> for Expected<'a> {
                 nullable: column.nullable,
             })
             .collect();
-        columns.push(ExpectedColumn {
-            name: SYNCED_AT,
-            declared: "TEXT",
-            nullable: true,
-        });
-        let key = table
-            .primary_key()
-            .iter()
-            .map(|&index| table.columns()[index].name.as_str())
-            .collect();
-        Self {
-            name: table.name(),
-            columns,
-            key,
-        }
+        columns.push(ExpectedColumn { name: SYNCED_AT, declared: "TEXT", nullable: true });
+        let key = table.primary_key().iter().map(|&index| table.columns()[index].name.as_str()).collect();
+        Self { name: table.name(), columns, key }
     }
 }
 
@@ -201,77 +179,37 @@ impl Expected<'_> {
     fn fit(&self, actual: &[ActualColumn]) -> Result<Vec<String>, String> {
         let mut statements = Vec::new();
         for expected in &self.columns {
-            let Some(column) = actual
-                .iter()
-                .find(|column| column.name.eq_ignore_ascii_case(expected.name))
-            else {
+            let Some(column) = actual.iter().find(|column| column.name.eq_ignore_ascii_case(expected.name)) else {
                 if !expected.nullable {
-                    return Err(format!(
-                        "it lacks the column `{}` ({})",
-                        expected.name, expected.declared
-                    ));
+                    return Err(format!("it lacks the column `{}` ({})", expected.name, expected.declared));
                 }
                 let table = quote(self.name);
-                statements.push(format!(
-                    "ALTER TABLE {table} ADD COLUMN {}",
-                    expected.definition()
-                ));
+                statements.push(format!("ALTER TABLE {table} ADD COLUMN {}", expected.definition()));
                 continue;
             };
             if affinity(&column.declared) != expected.declared {
-                let declared = if column.declared.is_empty() {
-                    "without a type"
-                } else {
-                    &column.declared
-                };
-                return Err(format!(
-                    "column `{}` is {declared}, expected {}",
-                    column.name, expected.declared
-                ));
+                let declared = if column.declared.is_empty() { "without a type" } else { &column.declared };
+                return Err(format!("column `{}` is {declared}, expected {}", column.name, expected.declared));
             }
             if column.hidden != 0 {
-                return Err(format!(
-                    "column `{}` is generated, expected an ordinary one",
-                    column.name
-                ));
+                return Err(format!("column `{}` is generated, expected an ordinary one", column.name));
             }
             if expected.nullable && column.not_null {
-                return Err(format!(
-                    "column `{}` is NOT NULL, expected one that may be null",
-                    column.name
-                ));
+                return Err(format!("column `{}` is NOT NULL, expected one that may be null", column.name));
             }
         }
         for column in actual {
-            let known = self
-                .columns
-                .iter()
-                .any(|expected| column.name.eq_ignore_ascii_case(expected.name));
+            let known = self.columns.iter().any(|expected| column.name.eq_ignore_ascii_case(expected.name));
             if !known && column.not_null && !column.has_default && column.hidden == 0 {
-                return Err(format!(
-                    "column `{}` is NOT NULL without a default, and we don't fill it",
-                    column.name
-                ));
+                return Err(format!("column `{}` is NOT NULL without a default, and we don't fill it", column.name));
             }
         }
         let mut key: Vec<_> = actual.iter().filter(|column| column.key > 0).collect();
         key.sort_by_key(|column| column.key);
-        if key.len() != self.key.len()
-            || key
-                .iter()
-                .zip(&self.key)
-                .any(|(a, b)| !a.name.eq_ignore_ascii_case(b))
-        {
+        if key.len() != self.key.len() || key.iter().zip(&self.key).any(|(a, b)| !a.name.eq_ignore_ascii_case(b)) {
             let key: Vec<_> = key.iter().map(|column| column.name.as_str()).collect();
-            let actual = if key.is_empty() {
-                "none".to_owned()
-            } else {
-                format!("({})", key.join(", "))
-            };
-            return Err(format!(
-                "its primary key is {actual}, expected ({})",
-                self.key.join(", ")
-            ));
+            let actual = if key.is_empty() { "none".to_owned() } else { format!("({})", key.join(", ")) };
+            return Err(format!("its primary key is {actual}, expected ({})", self.key.join(", ")));
         }
         Ok(statements)
     }
@@ -285,8 +223,8 @@ impl ExpectedColumn<'_> {
 }
 
 fn actual_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<ActualColumn>> {
-    let mut statement =
-        connection.prepare("SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)")?;
+    let mut statement = connection
+        .prepare("SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)")?;
     let columns = statement.query_map([table], |row| {
         Ok(ActualColumn {
             name: row.get(0)?,

@@ -17,13 +17,7 @@ fn open(path: &Path) -> Sqlite {
 }
 
 fn group(changes: Vec<Change>, patch: &[(&str, Option<&str>)]) -> Group {
-    Group {
-        changes,
-        patch: patch
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)))
-            .collect(),
-    }
+    Group { changes, patch: patch.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect() }
 }
 
 /// One sync of `groups`, committed after each.
@@ -41,11 +35,7 @@ fn rows(path: &Path, sql: &str) -> Vec<Vec<Stored>> {
     let connection = Connection::open(path).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
     let columns = statement.column_count();
-    let rows = statement
-        .query_map([], |row| {
-            (0..columns).map(|column| row.get(column)).collect()
-        })
-        .unwrap();
+    let rows = statement.query_map([], |row| (0..columns).map(|column| row.get(column)).collect()).unwrap();
     rows.map(Result::unwrap).collect()
 }
 
@@ -66,63 +56,22 @@ fn every_type_is_stored_as_documented() {
     let folder = folder();
     let path = folder.path().join("w.db");
     let columns = vec![
-        Column {
-            name: "group".into(),
-            data_type: DataType::Text,
-            nullable: false,
-        },
-        Column {
-            name: "flag".into(),
-            data_type: DataType::Boolean,
-            nullable: true,
-        },
-        Column {
-            name: "count".into(),
-            data_type: DataType::Integer,
-            nullable: true,
-        },
-        Column {
-            name: "score".into(),
-            data_type: DataType::Double,
-            nullable: true,
-        },
-        Column {
-            name: "doc".into(),
-            data_type: DataType::Json,
-            nullable: true,
-        },
-        Column {
-            name: "at".into(),
-            data_type: DataType::Timestamp,
-            nullable: true,
-        },
+        Column { name: "group".into(), data_type: DataType::Text, nullable: false },
+        Column { name: "flag".into(), data_type: DataType::Boolean, nullable: true },
+        Column { name: "count".into(), data_type: DataType::Integer, nullable: true },
+        Column { name: "score".into(), data_type: DataType::Double, nullable: true },
+        Column { name: "doc".into(), data_type: DataType::Json, nullable: true },
+        Column { name: "at".into(), data_type: DataType::Timestamp, nullable: true },
     ];
     let table = Table::new("select".into(), columns, &["group".into()]).unwrap();
     let full = |key: &str, score: f64| -> Vec<Value> {
-        vec![
-            key.into(),
-            Value::Bool(true),
-            i64::MIN.into(),
-            score.into(),
-            "{\"a\":1e400}".into(),
-            Value::Time(-1),
-        ]
+        vec![key.into(), Value::Bool(true), i64::MIN.into(), score.into(), "{\"a\":1e400}".into(), Value::Time(-1)]
     };
     let mut nulls = vec![Value::Null; 6];
     nulls[0] = "".into();
-    let all = [
-        full("123", 1.5),
-        full("nan", f64::NAN),
-        full("z\0z", f64::NEG_INFINITY),
-        full("2.0", 2.0),
-        nulls,
-    ];
+    let all = [full("123", 1.5), full("nan", f64::NAN), full("z\0z", f64::NEG_INFINITY), full("2.0", 2.0), nulls];
     for dictionary in [false, true] {
-        sync(
-            &path,
-            preparation(&[table.clone()]),
-            vec![group(vec![upsert(0, &table, &all, dictionary)], &[])],
-        );
+        sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &all, dictionary)], &[])]);
         let stored = |key: &str, score: Stored| {
             let at = text("2023-11-14T22:13:20.123456Z");
             vec![
@@ -164,14 +113,9 @@ fn the_last_of_equal_keys_wins_within_a_batch_of_any_size_and_across_batches() {
         let folder = folder();
         let path = folder.path().join("w.db");
         let table = metrics();
-        let batch: Vec<_> = (0..count)
-            .map(|i| metric("r", i % 3, "loss", i as f64))
-            .collect();
+        let batch: Vec<_> = (0..count).map(|i| metric("r", i % 3, "loss", i as f64)).collect();
         let later = [metric("r", 0, "loss", -1.0), metric("r", 0, "loss", -2.0)];
-        let changes = vec![
-            upsert(0, &table, &batch, true),
-            upsert(0, &table, &later, false),
-        ];
+        let changes = vec![upsert(0, &table, &batch, true), upsert(0, &table, &later, false)];
         sync(&path, preparation(&[table]), vec![group(changes, &[])]);
         let mut expected: Vec<Vec<Stored>> = (0..count.min(3))
             .map(|step| {
@@ -180,11 +124,7 @@ fn the_last_of_equal_keys_wins_within_a_batch_of_any_size_and_across_batches() {
             })
             .collect();
         expected[0][1] = Stored::Real(-2.0);
-        assert_eq!(
-            rows(&path, "SELECT step, metric_value FROM metrics"),
-            expected,
-            "{count} rows"
-        );
+        assert_eq!(rows(&path, "SELECT step, metric_value FROM metrics"), expected, "{count} rows");
     }
 }
 
@@ -194,38 +134,13 @@ fn rows_that_did_not_change_keep_their_synced_at() {
     let path = folder.path().join("w.db");
     let table = metrics();
     let nan = metric("r", 2, "loss", f64::NAN);
-    let first = [
-        metric("r", 0, "loss", 1.0),
-        metric("r", 1, "loss", 1.0),
-        nan.clone(),
-    ];
-    sync(
-        &path,
-        preparation(&[table.clone()]),
-        vec![group(vec![upsert(0, &table, &first, true)], &[])],
-    );
-    let second = [
-        metric("r", 0, "loss", 1.0),
-        metric("r", 1, "loss", 2.0),
-        nan,
-    ];
-    let later = Preparation {
-        synced_at: 0,
-        ..preparation(&[table.clone()])
-    };
-    sync(
-        &path,
-        later,
-        vec![group(vec![upsert(0, &table, &second, true)], &[])],
-    );
-    let (old, new) = (
-        text("2023-11-14T22:13:20.123456Z"),
-        text("1970-01-01T00:00:00.000000Z"),
-    );
-    assert_eq!(
-        rows(&path, "SELECT _synced_at FROM metrics ORDER BY step"),
-        [[old.clone()], [new], [old]]
-    );
+    let first = [metric("r", 0, "loss", 1.0), metric("r", 1, "loss", 1.0), nan.clone()];
+    sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &first, true)], &[])]);
+    let second = [metric("r", 0, "loss", 1.0), metric("r", 1, "loss", 2.0), nan];
+    let later = Preparation { synced_at: 0, ..preparation(&[table.clone()]) };
+    sync(&path, later, vec![group(vec![upsert(0, &table, &second, true)], &[])]);
+    let (old, new) = (text("2023-11-14T22:13:20.123456Z"), text("1970-01-01T00:00:00.000000Z"));
+    assert_eq!(rows(&path, "SELECT _synced_at FROM metrics ORDER BY step"), [[old.clone()], [new], [old]]);
 }
 
 #[test]
@@ -247,20 +162,9 @@ fn deletes_take_rows_by_any_leading_part_of_the_key_and_in_order() {
     sync(&path, preparation(&[table]), vec![group(changes, &[])]);
     let found: Vec<String> = rows(&path, "SELECT run_id || step || metric_name FROM metrics")
         .into_iter()
-        .map(|row| {
-            if let Stored::Text(key) = &row[0] {
-                key.clone()
-            } else {
-                String::new()
-            }
-        })
+        .map(|row| if let Stored::Text(key) = &row[0] { key.clone() } else { String::new() })
         .collect();
-    assert_eq!(
-        found,
-        [
-            "a7x", "b0x", "b0y", "b2x", "b2y", "c0x", "c0y", "c1x", "c1y", "c2x"
-        ]
-    );
+    assert_eq!(found, ["a7x", "b0x", "b0y", "b2x", "b2y", "c0x", "c0y", "c1x", "c1y", "c2x"]);
 }
 
 #[test]
@@ -271,24 +175,12 @@ fn state_is_patched_with_the_rows_and_read_back() {
         &path,
         preparation(&[runs()]),
         vec![
-            group(
-                vec![],
-                &[("a", Some("1")), ("b", Some("2")), ("c\0", Some("\0"))],
-            ),
+            group(vec![], &[("a", Some("1")), ("b", Some("2")), ("c\0", Some("\0"))]),
             group(vec![], &[("a", None), ("b", Some("3")), ("missing", None)]),
         ],
     );
-    let state = State::from([
-        ("b".to_owned(), "3".to_owned()),
-        ("c\0".to_owned(), "\0".to_owned()),
-    ]);
-    assert_eq!(
-        Sqlite::open(&path, Access::ReadOnly)
-            .unwrap()
-            .state()
-            .unwrap(),
-        state
-    );
+    let state = State::from([("b".to_owned(), "3".to_owned()), ("c\0".to_owned(), "\0".to_owned())]);
+    assert_eq!(Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap(), state);
     let mut destination = open(&path);
     assert_eq!(destination.prepare(preparation(&[runs()])).unwrap(), state);
     let other = State::from([("x".to_owned(), "y".to_owned())]);
@@ -311,43 +203,24 @@ fn a_full_refresh_empties_tables_and_state_with_its_first_commit_and_not_before(
     let folder = folder();
     let path = folder.path().join("w.db");
     let table = metrics();
-    let old = group(
-        vec![upsert(0, &table, &[metric("old", 0, "x", 0.0)], false)],
-        &[("old", Some("1"))],
-    );
+    let old = group(vec![upsert(0, &table, &[metric("old", 0, "x", 0.0)], false)], &[("old", Some("1"))]);
     sync(&path, preparation(&[table.clone()]), vec![old]);
-    let refresh = Preparation {
-        full_refresh: true,
-        ..preparation(&[table.clone()])
-    };
+    let refresh = Preparation { full_refresh: true, ..preparation(&[table.clone()]) };
 
     let mut abandoned = open(&path);
     assert_eq!(abandoned.prepare(refresh.clone()).unwrap(), State::new());
     abandoned
-        .apply(group(
-            vec![upsert(0, &table, &[metric("new", 0, "x", 0.0)], false)],
-            &[("new", Some("1"))],
-        ))
+        .apply(group(vec![upsert(0, &table, &[metric("new", 0, "x", 0.0)], false)], &[("new", Some("1"))]))
         .unwrap();
     drop(abandoned);
     assert_eq!(rows(&path, "SELECT run_id FROM metrics"), [[text("old")]]);
     assert_eq!(rows(&path, "SELECT key FROM _elt_state"), [[text("old")]]);
 
-    let groups = ["new", "newer"].map(|run| {
-        group(
-            vec![upsert(0, &table, &[metric(run, 0, "x", 0.0)], false)],
-            &[(run, Some("1"))],
-        )
-    });
+    let groups = ["new", "newer"]
+        .map(|run| group(vec![upsert(0, &table, &[metric(run, 0, "x", 0.0)], false)], &[(run, Some("1"))]));
     sync(&path, refresh, groups.into());
-    assert_eq!(
-        rows(&path, "SELECT run_id FROM metrics"),
-        [[text("new")], [text("newer")]]
-    );
-    assert_eq!(
-        rows(&path, "SELECT key FROM _elt_state"),
-        [[text("new")], [text("newer")]]
-    );
+    assert_eq!(rows(&path, "SELECT run_id FROM metrics"), [[text("new")], [text("newer")]]);
+    assert_eq!(rows(&path, "SELECT key FROM _elt_state"), [[text("new")], [text("newer")]]);
 }
 
 #[test]
@@ -367,15 +240,9 @@ fn a_finished_sync_leaves_one_file_marked_as_ours() {
     let folder = folder();
     let path = folder.path().join("w.db");
     sync(&path, preparation(&[runs()]), vec![group(vec![], &[])]);
-    let files: Vec<_> = std::fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["w.db"]);
-    assert_eq!(
-        rows(&path, "PRAGMA application_id"),
-        [[Stored::Integer(APPLICATION_ID_NUMBER)]]
-    );
+    assert_eq!(rows(&path, "PRAGMA application_id"), [[Stored::Integer(APPLICATION_ID_NUMBER)]]);
     assert_eq!(rows(&path, "PRAGMA user_version"), [[Stored::Integer(1)]]);
 }
 
@@ -385,24 +252,12 @@ const APPLICATION_ID_NUMBER: i64 = 0x656c_7463;
 fn finish_makes_all_durable_although_somebody_reads_an_older_state() {
     let folder = folder();
     let path = folder.path().join("w.db");
-    sync(
-        &path,
-        preparation(&[runs()]),
-        vec![group(vec![], &[("a", Some("1"))])],
-    );
+    sync(&path, preparation(&[runs()]), vec![group(vec![], &[("a", Some("1"))])]);
     let reader = Connection::open(&path).unwrap();
-    reader
-        .execute_batch("BEGIN; SELECT * FROM _elt_state")
-        .unwrap();
-    sync(
-        &path,
-        preparation(&[runs()]),
-        vec![group(vec![], &[("a", Some("2"))])],
-    );
+    reader.execute_batch("BEGIN; SELECT * FROM _elt_state").unwrap();
+    sync(&path, preparation(&[runs()]), vec![group(vec![], &[("a", Some("2"))])]);
     assert_eq!(rows(&path, "SELECT value FROM _elt_state"), [[text("2")]]);
-    let seen: String = reader
-        .query_row("SELECT value FROM _elt_state", [], |row| row.get(0))
-        .unwrap();
+    let seen: String = reader.query_row("SELECT value FROM _elt_state", [], |row| row.get(0)).unwrap();
     assert_eq!(seen, "1");
 }
 
@@ -411,27 +266,12 @@ fn others_read_while_a_sync_writes() {
     let folder = folder();
     let path = folder.path().join("w.db");
     let table = metrics();
-    sync(
-        &path,
-        preparation(&[table.clone()]),
-        vec![group(vec![], &[("a", Some("1"))])],
-    );
+    sync(&path, preparation(&[table.clone()]), vec![group(vec![], &[("a", Some("1"))])]);
     let mut writing = open(&path);
     writing.prepare(preparation(&[table.clone()])).unwrap();
-    writing
-        .apply(group(
-            vec![upsert(0, &table, &[metric("r", 0, "x", 0.0)], false)],
-            &[("a", Some("2"))],
-        ))
-        .unwrap();
-    assert_eq!(
-        rows(&path, "SELECT count(*) FROM metrics"),
-        [[Stored::Integer(0)]]
-    );
-    let state = Sqlite::open(&path, Access::ReadOnly)
-        .unwrap()
-        .state()
-        .unwrap();
+    writing.apply(group(vec![upsert(0, &table, &[metric("r", 0, "x", 0.0)], false)], &[("a", Some("2"))])).unwrap();
+    assert_eq!(rows(&path, "SELECT count(*) FROM metrics"), [[Stored::Integer(0)]]);
+    let state = Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap();
     assert_eq!(state["a"], "1");
 }
 
@@ -445,10 +285,7 @@ fn a_second_sync_is_refused_at_once_also_through_a_symbolic_link() {
     let first = open(&path);
     for path in [&path, &link] {
         let message = refusal(Sqlite::open(path, Access::ReadWrite));
-        assert!(
-            message.contains("another sync is writing to sqlite:"),
-            "{message}"
-        );
+        assert!(message.contains("another sync is writing to sqlite:"), "{message}");
     }
     drop(first);
     open(&link);
@@ -465,41 +302,33 @@ fn places_that_cant_be_a_database_are_refused_with_nothing_written() {
     .unwrap();
     std::fs::create_dir(at("dir")).unwrap();
     let foreign = Connection::open(at("foreign.db")).unwrap();
-    foreign
-        .execute_batch("PRAGMA application_id = 252006673; CREATE TABLE event(x)")
-        .unwrap();
+    foreign.execute_batch("PRAGMA application_id = 252006673; CREATE TABLE event(x)").unwrap();
     drop(foreign);
     let newer = Connection::open(at("newer.db")).unwrap();
-    newer.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID_NUMBER}; PRAGMA user_version = 2; CREATE TABLE x(x)")).unwrap();
+    newer
+        .execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID_NUMBER}; PRAGMA user_version = 2; CREATE TABLE x(x)"
+        ))
+        .unwrap();
     drop(newer);
     for (name, hint) in [
         ("notes.txt", "not a SQLite database"),
         ("dir", "it is a folder"),
         ("no/such/w.db", "does not exist. Create it first."),
         ("notes.txt/w.db", "notes.txt"),
-        (
-            "foreign.db",
-            "belongs to another application (its application_id is 252006673)",
-        ),
+        ("foreign.db", "belongs to another application (its application_id is 252006673)"),
         ("newer.db", "layout 2"),
     ] {
         let before = std::fs::read(at(name)).ok();
         let opened = Sqlite::open(&at(name), Access::ReadWrite);
-        let message =
-            refusal(opened.and_then(|mut destination| destination.prepare(preparation(&[runs()]))));
+        let message = refusal(opened.and_then(|mut destination| destination.prepare(preparation(&[runs()]))));
         assert!(message.contains(hint), "{name}: {message}");
         assert_eq!(std::fs::read(at(name)).ok(), before);
     }
-    let left: Vec<_> = std::fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 4, "{left:?}");
     let message = refusal(Sqlite::open(&at("none.db"), Access::ReadOnly));
-    assert!(
-        message.contains("there is no such file. Run a sync first."),
-        "{message}"
-    );
+    assert!(message.contains("there is no such file. Run a sync first."), "{message}");
 }
 
 #[test]
@@ -513,19 +342,11 @@ fn tables_that_dont_fit_are_refused_by_name_and_nothing_is_written() {
             "column `metric_value` is TEXT, expected REAL",
         ),
         (
-            format!(
-                "CREATE TABLE metrics({good}, metric_value REAL, timestamp TEXT, PRIMARY KEY(run_id, step))"
-            ),
+            format!("CREATE TABLE metrics({good}, metric_value REAL, timestamp TEXT, PRIMARY KEY(run_id, step))"),
             "its primary key is (run_id, step), expected (run_id, step, metric_name)",
         ),
-        (
-            format!("CREATE TABLE metrics({good}, metric_value REAL, timestamp TEXT)"),
-            "its primary key is none",
-        ),
-        (
-            "CREATE TABLE metrics(run_id TEXT PRIMARY KEY, metric_name TEXT)".to_owned(),
-            "lacks the column `step`",
-        ),
+        (format!("CREATE TABLE metrics({good}, metric_value REAL, timestamp TEXT)"), "its primary key is none"),
+        ("CREATE TABLE metrics(run_id TEXT PRIMARY KEY, metric_name TEXT)".to_owned(), "lacks the column `step`"),
         (
             format!(
                 "CREATE TABLE metrics({good}, metric_value REAL NOT NULL, timestamp TEXT, PRIMARY KEY(run_id, step, metric_name))"
@@ -544,21 +365,12 @@ fn tables_that_dont_fit_are_refused_by_name_and_nothing_is_written() {
             ),
             "column `metric_value` is generated",
         ),
-        (
-            "CREATE VIEW Metrics AS SELECT 1".to_owned(),
-            "`metrics` in it is a view",
-        ),
-        (
-            "CREATE TABLE _elt_state(key TEXT, value TEXT)".to_owned(),
-            "its table `_elt_state` does not fit",
-        ),
+        ("CREATE VIEW Metrics AS SELECT 1".to_owned(), "`metrics` in it is a view"),
+        ("CREATE TABLE _elt_state(key TEXT, value TEXT)".to_owned(), "its table `_elt_state` does not fit"),
     ] {
         let folder = folder();
         let path = folder.path().join("w.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch(&create)
-            .unwrap();
+        Connection::open(&path).unwrap().execute_batch(&create).unwrap();
         let before = std::fs::read(&path).unwrap();
         let mut destination = open(&path);
         let message = refusal(destination.prepare(preparation(&[runs(), metrics()])));
@@ -583,30 +395,13 @@ fn a_users_own_database_with_other_tables_and_extra_columns_is_used_and_left_as_
         .unwrap();
     let table = metrics();
     let batch = [metric("r", 0, "x", 1.0), metric("r", 1, "x", 2.0)];
-    sync(
-        &path,
-        preparation(&[table.clone()]),
-        vec![group(vec![upsert(0, &table, &batch, false)], &[])],
-    );
+    sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &batch, false)], &[])]);
     assert_eq!(rows(&path, "SELECT day FROM diary"), [[text("monday")]]);
     assert_eq!(
-        rows(
-            &path,
-            "SELECT note, rating, metric_value, timestamp FROM metrics ORDER BY step"
-        ),
+        rows(&path, "SELECT note, rating, metric_value, timestamp FROM metrics ORDER BY step"),
         [
-            [
-                text("mine"),
-                Stored::Integer(1),
-                Stored::Real(1.0),
-                text("2020-09-13T12:26:40.000000Z")
-            ],
-            [
-                Stored::Null,
-                Stored::Integer(5),
-                Stored::Real(2.0),
-                text("2020-09-13T12:26:40.000001Z")
-            ],
+            [text("mine"), Stored::Integer(1), Stored::Real(1.0), text("2020-09-13T12:26:40.000000Z")],
+            [Stored::Null, Stored::Integer(5), Stored::Real(2.0), text("2020-09-13T12:26:40.000001Z")],
         ]
     );
     assert_eq!(rows(&path, "PRAGMA application_id"), [[Stored::Integer(0)]]);
@@ -616,62 +411,25 @@ fn a_users_own_database_with_other_tables_and_extra_columns_is_used_and_left_as_
 fn a_new_nullable_column_is_added_to_a_table_that_exists() {
     let folder = folder();
     let path = folder.path().join("w.db");
-    let old = Table::new(
-        "runs".into(),
-        vec![column("run_id", DataType::Text, false)],
-        &["run_id".into()],
-    )
-    .unwrap();
-    sync(
-        &path,
-        preparation(&[old.clone()]),
-        vec![group(
-            vec![upsert(0, &old, &[vec!["a".into()]], false)],
-            &[],
-        )],
-    );
-    let row = vec![
-        "b".into(),
-        "name".into(),
-        Value::Null,
-        Value::Null,
-        Value::Bool(true),
-    ];
-    sync(
-        &path,
-        preparation(&[runs()]),
-        vec![group(vec![upsert(0, &runs(), &[row], false)], &[])],
-    );
+    let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
+    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)], &[])]);
+    let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
+    sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)], &[])]);
     assert_eq!(
         rows(&path, "SELECT run_id, name, starred FROM runs"),
-        [
-            [text("a"), Stored::Null, Stored::Null],
-            [text("b"), text("name"), Stored::Integer(1)]
-        ]
+        [[text("a"), Stored::Null, Stored::Null], [text("b"), text("name"), Stored::Integer(1)]]
     );
     // And a program that knows fewer columns goes on working.
     sync(
         &path,
         preparation(&[old.clone()]),
-        vec![group(
-            vec![upsert(
-                0,
-                &old,
-                &[vec!["b".into()], vec!["c".into()]],
-                false,
-            )],
-            &[],
-        )],
+        vec![group(vec![upsert(0, &old, &[vec!["b".into()], vec!["c".into()]], false)], &[])],
     );
-    assert_eq!(
-        rows(&path, "SELECT count(*) FROM runs"),
-        [[Stored::Integer(3)]]
-    );
+    assert_eq!(rows(&path, "SELECT count(*) FROM runs"), [[Stored::Integer(3)]]);
 }
 
 #[test]
-fn a_database_locked_by_another_program_is_refused_and_a_sync_that_meets_it_later_stores_nothing_torn()
- {
+fn a_database_locked_by_another_program_is_refused_and_a_sync_that_meets_it_later_stores_nothing_torn() {
     let folder = folder();
     let path = folder.path().join("w.db");
     sync(&path, preparation(&[runs()]), vec![group(vec![], &[])]);
@@ -679,10 +437,7 @@ fn a_database_locked_by_another_program_is_refused_and_a_sync_that_meets_it_late
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut destination = open(&path);
     let message = refusal(destination.prepare(preparation(&[runs()])));
-    assert!(
-        message.contains("another program has locked it"),
-        "{message}"
-    );
+    assert!(message.contains("another program has locked it"), "{message}");
 }
 
 #[test]
@@ -703,30 +458,15 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
         let table = metrics();
         let mut destination = open(&path);
         destination.prepare(preparation(&[table.clone()])).unwrap();
-        destination
-            .connection()
-            .unwrap()
-            .pragma_update(None, "max_page_count", limit)
-            .unwrap();
+        destination.connection().unwrap().pragma_update(None, "max_page_count", limit).unwrap();
         let mut committed = 0;
         let mut failure = None;
         for number in 0..200i64 {
-            let batch: Vec<_> = (0..50)
-                .map(|step| metric(&format!("r{number}"), step, "x", 0.0))
-                .collect();
+            let batch: Vec<_> = (0..50).map(|step| metric(&format!("r{number}"), step, "x", 0.0)).collect();
             let next = (number + 1).to_string();
             let result = destination
-                .apply(group(
-                    vec![upsert(0, &table, &batch, true)],
-                    &[("groups", Some(&next))],
-                ))
-                .and_then(|()| {
-                    if number % 3 == 2 {
-                        destination.commit()
-                    } else {
-                        Ok(())
-                    }
-                });
+                .apply(group(vec![upsert(0, &table, &batch, true)], &[("groups", Some(&next))]))
+                .and_then(|()| if number % 3 == 2 { destination.commit() } else { Ok(()) });
             match result {
                 Ok(()) if number % 3 == 2 => committed = number + 1,
                 Ok(()) => {}
@@ -736,29 +476,15 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
                 }
             }
         }
-        let Some(DestinationError::Failed(message)) = failure else {
-            panic!("{failure:?}")
-        };
+        let Some(DestinationError::Failed(message)) = failure else { panic!("{failure:?}") };
         assert!(message.contains("the disk is full"), "{message}");
         // Nothing goes on after it, whatever the caller does.
         assert!(destination.commit().is_err() && destination.apply(Group::default()).is_err());
         drop(destination);
-        let groups = rows(
-            &path,
-            "SELECT count(*), count(DISTINCT run_id) FROM metrics",
-        );
-        assert_eq!(
-            groups,
-            [[Stored::Integer(committed * 50), Stored::Integer(committed)]]
-        );
-        let state = Sqlite::open(&path, Access::ReadOnly)
-            .unwrap()
-            .state()
-            .unwrap();
-        assert_eq!(
-            state.get("groups").map_or("0", String::as_str),
-            committed.to_string()
-        );
+        let groups = rows(&path, "SELECT count(*), count(DISTINCT run_id) FROM metrics");
+        assert_eq!(groups, [[Stored::Integer(committed * 50), Stored::Integer(committed)]]);
+        let state = Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap();
+        assert_eq!(state.get("groups").map_or("0", String::as_str), committed.to_string());
         assert_eq!(rows(&path, "PRAGMA integrity_check"), [[text("ok")]]);
     }
 }

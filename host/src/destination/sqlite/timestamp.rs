@@ -16,11 +16,7 @@ pub(crate) struct TimestampText {
 
 impl TimestampText {
     pub(crate) fn new() -> Self {
-        let mut text = Self {
-            micros: 0,
-            buffer: [0; ROOM],
-            start: 0,
-        };
+        let mut text = Self { micros: 0, buffer: [0; ROOM], start: 0 };
         text.write(0);
         text
     }
@@ -36,10 +32,7 @@ impl TimestampText {
     }
 
     fn write(&mut self, micros: i64) {
-        let (days, time) = (
-            micros.div_euclid(MICROS_A_DAY),
-            micros.rem_euclid(MICROS_A_DAY) as u64,
-        );
+        let (days, time) = (micros.div_euclid(MICROS_A_DAY), micros.rem_euclid(MICROS_A_DAY) as u64);
         let (year, month, day) = civil_from_days(days);
         let (seconds, fraction) = (time / 1_000_000, time % 1_000_000);
         let mut end = ROOM;
@@ -83,17 +76,12 @@ impl TimestampText {
 fn civil_from_days(days: i64) -> (i64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    (
-        year_of_era + era * 400 + i64::from(month <= 2),
-        month as u64,
-        day as u64,
-    )
+    (year_of_era + era * 400 + i64::from(month <= 2), month as u64, day as u64)
 }
 
 #[cfg(test)]
@@ -104,10 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn chrono_text(micros: i64) -> String {
-        DateTime::from_timestamp_micros(micros)
-            .unwrap()
-            .format("%Y-%m-%dT%H:%M:%S%.6fZ")
-            .to_string()
+        DateTime::from_timestamp_micros(micros).unwrap().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
     }
 
     #[test]
