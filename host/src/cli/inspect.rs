@@ -1,0 +1,183 @@
+//! `inspect`: what is about to run, and what it would be allowed to do.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use wandb_connector_host::policy::Policy;
+
+use super::args::{Format, QueryArgs, SandboxArgs};
+use super::console::Console;
+use super::escape::escape_control;
+use super::exit::Exit;
+use super::query;
+use super::run::{Interfaces, Runner};
+use super::units::{self, grouped};
+use super::{json, output};
+
+/// Prints the component's interfaces and the policy that a sync with the same flags would run under.
+pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let configuration = query::load(args, console)?;
+    let runner = Runner::load(sandbox, console)?;
+    let facts = Facts {
+        component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
+        size: runner.bytes.len() as u64,
+        sha256: Sha256::digest(&runner.bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        interfaces: runner.interfaces(),
+        origin: configuration.base_url,
+        policy: runner.policy,
+    };
+    output::print(&match args.format {
+        Format::Text => facts.text(),
+        Format::Json => json::line(&facts.view()),
+    })?;
+    Ok(Exit::Ok)
+}
+
+struct Facts {
+    component: String,
+    size: u64,
+    sha256: String,
+    interfaces: Interfaces,
+    /// Where credentials go.
+    origin: String,
+    policy: Policy,
+}
+
+impl Facts {
+    fn text(&self) -> String {
+        let mut lines = vec![
+            ("component", vec![self.component.clone()]),
+            ("size", vec![format!("{} bytes", grouped(self.size))]),
+            ("sha256", vec![self.sha256.clone()]),
+            ("imports", self.interfaces.imports.clone()),
+            ("exports", self.interfaces.exports.clone()),
+        ];
+        lines.extend(self.policy_lines());
+        let mut text = String::new();
+        for (name, values) in lines {
+            for (i, value) in values.iter().enumerate() {
+                let name = if i == 0 { name } else { "" };
+                text += &format!("{name:<13} {}\n", escape_control(value));
+            }
+        }
+        text
+    }
+
+    fn policy_lines(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Policy { download_origins, networks, limits } = &self.policy;
+        let origins = [format!("{} with the key", self.origin)];
+        let downloads = download_origins.iter().map(|origin| format!("{origin} without the key"));
+        let networks = networks.iter().map(|network| format!("{network} although special"));
+        vec![
+            ("may ask", origins.into_iter().chain(downloads).collect()),
+            ("may dial", ["public addresses".into()].into_iter().chain(networks).collect()),
+            (
+                "limits",
+                vec![
+                    format!("{} of memory", units::bytes(limits.memory as u64)),
+                    format!("{} h of time", limits.wall_time.as_secs_f64() / 3600.0),
+                    format!("{} open requests", grouped(limits.open_requests as u64)),
+                    format!("{} in a response", units::bytes(limits.response_bytes)),
+                    format!("{} in a batch", units::bytes(limits.batch_bytes as u64)),
+                    format!("{} between checkpoints", units::bytes(limits.group_bytes as u64)),
+                    format!("{} of state", units::bytes(limits.state_bytes as u64)),
+                    format!(
+                        "{} log lines of {}",
+                        grouped(limits.log_lines),
+                        units::bytes(limits.log_line_bytes as u64)
+                    ),
+                ],
+            ),
+        ]
+    }
+
+    fn view(&self) -> View<'_> {
+        let Policy { download_origins, networks, limits } = &self.policy;
+        View {
+            component: &self.component,
+            size: self.size,
+            sha256: &self.sha256,
+            imports: &self.interfaces.imports,
+            exports: &self.interfaces.exports,
+            policy: PolicyView {
+                origin: &self.origin,
+                download_origins,
+                networks: networks.iter().map(ToString::to_string).collect(),
+                limits: LimitsView {
+                    memory: limits.memory,
+                    wall_time: limits.wall_time.as_secs(),
+                    open_requests: limits.open_requests,
+                    response_bytes: limits.response_bytes,
+                    batch_bytes: limits.batch_bytes,
+                    group_bytes: limits.group_bytes,
+                    rows: limits.rows,
+                    state_bytes: limits.state_bytes,
+                    log_lines: limits.log_lines,
+                    log_line_bytes: limits.log_line_bytes,
+                },
+            },
+        }
+    }
+}
+
+/// The facts as JSON.
+#[derive(Serialize)]
+struct View<'a> {
+    component: &'a str,
+    size: u64,
+    sha256: &'a str,
+    imports: &'a [String],
+    exports: &'a [String],
+    policy: PolicyView<'a>,
+}
+
+#[derive(Serialize)]
+struct PolicyView<'a> {
+    origin: &'a str,
+    download_origins: &'a [String],
+    networks: Vec<String>,
+    limits: LimitsView,
+}
+
+/// Names and units of [`wandb_connector_host::policy::Limits`]; `wall_time` in seconds.
+#[derive(Serialize)]
+struct LimitsView {
+    memory: usize,
+    wall_time: u64,
+    open_requests: usize,
+    response_bytes: u64,
+    batch_bytes: usize,
+    group_bytes: usize,
+    rows: u64,
+    state_bytes: usize,
+    log_lines: u64,
+    log_line_bytes: usize,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_what_runs_and_what_it_may_do() {
+        let facts = Facts {
+            component: "built in".into(),
+            size: 1_234_567,
+            sha256: "ab".repeat(32),
+            interfaces: Interfaces {
+                imports: vec!["wasi:http/types@0.2.12".into(), "elt:connector/log@0.1.0".into()],
+                exports: vec!["elt:connector/source@0.1.0".into()],
+            },
+            origin: "https://api.wandb.ai".into(),
+            policy: Policy {
+                download_origins: vec!["https://storage.googleapis.com".into()],
+                networks: vec![units::network("127.0.0.1").unwrap()],
+                ..Policy::default()
+            },
+        };
+        insta::assert_snapshot!(facts.text(), @"");
+        insta::assert_snapshot!(json::line(&facts.view()), @"");
+    }
+}
