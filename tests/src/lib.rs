@@ -1,1 +1,5 @@
-//! A local W&B server for tests.
+//! A local W&B server for tests, demos and benchmarks.
+
+#![forbid(unsafe_code)]
+
+pub mod local_wandb;
