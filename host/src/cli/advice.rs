@@ -76,7 +76,9 @@ mod tests {
         let problem = |key: &str| ConfigurationProblem { key: Some(key.into()), message: "is missing".into() };
         let error = || Error::Configuration(vec![problem("api_key"), problem("entity")]);
         let explained = explain(error(), "https://api.wandb.ai", &KeySource::Nowhere);
-        insta::assert_snapshot!(explained, @"");
+        insta::assert_snapshot!(explained, @"
+        the configuration can't be used: `api_key`: is missing; get a key at https://wandb.ai/authorize and put it in the configuration file, in the environment as WANDB_API_KEY, or in ~/.netrc (which `wandb login` does); `entity`: is missing
+        ");
         let kept = explain(error(), "https://api.wandb.ai", &KeySource::Variable("WANDB_API_KEY"));
         assert_eq!(kept.to_string(), error().to_string());
     }
@@ -85,6 +87,8 @@ mod tests {
     fn a_refused_key_is_said_to_come_from_somewhere() {
         let error = Error::Authentication("W&B does not accept the key (401).".into());
         let explained = explain(error, "https://api.wandb.ai", &KeySource::Netrc("/home/me/.netrc".into()));
-        insta::assert_snapshot!(explained, @"");
+        insta::assert_snapshot!(explained, @"
+        W&B does not accept the key (401); the key came from /home/me/.netrc, a valid one is at https://wandb.ai/authorize
+        ");
     }
 }

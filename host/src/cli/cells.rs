@@ -61,7 +61,7 @@ impl Cell {
             Self::Null => String::new(),
             Self::Boolean(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
-            Self::Double(value) => value.to_string(),
+            Self::Double(value) => format!("{value:?}"),
             Self::Text(text) | Self::Json(text) => text.clone(),
             Self::Timestamp(micros) => timestamp(*micros),
         }

@@ -112,7 +112,7 @@ fn a_file_that_is_no_object_is_named_with_line_and_column() {
     let cases = [
         (
             "{\n  \"project\": \"a\",\n  \"project\": \"b\"\n}",
-            "configuration.json:3:12: the key \"project\" occurs twice",
+            "configuration.json:3:11: the key \"project\" occurs twice",
         ),
         ("{\"api_key\": \"SECRET\"", "configuration.json:1:20: EOF while parsing an object"),
         ("[]", "configuration.json:1:1: must be a JSON object, `{…}`, but is a list"),

@@ -269,8 +269,16 @@ mod tests {
                 }
             })
         };
-        insta::assert_snapshot!(all(Style { least: Level::Debug, ..PLAIN }), @"");
-        insta::assert_snapshot!(all(Style { least: Level::Warning, ..PLAIN }), @"");
+        insta::assert_snapshot!(all(Style { least: Level::Debug, ..PLAIN }), @r#"
+        DEBUG: a\u{1b}[2Jb
+        INFO: a\u{1b}[2Jb
+        WARNING: a\u{1b}[2Jb
+        SEVERE: a\u{1b}[2Jb
+        "#);
+        insta::assert_snapshot!(all(Style { least: Level::Warning, ..PLAIN }), @r#"
+        WARNING: a\u{1b}[2Jb
+        SEVERE: a\u{1b}[2Jb
+        "#);
     }
 
     #[test]

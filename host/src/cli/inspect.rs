@@ -177,7 +177,28 @@ mod tests {
                 ..Policy::default()
             },
         };
-        insta::assert_snapshot!(facts.text(), @"");
-        insta::assert_snapshot!(json::line(&facts.view()), @"");
+        insta::assert_snapshot!(facts.text(), @"
+        component     built in
+        size          1,234,567 bytes
+        sha256        abababababababababababababababababababababababababababababababab
+        imports       wasi:http/types@0.2.12
+                      elt:connector/log@0.1.0
+        exports       elt:connector/source@0.1.0
+        may ask       https://api.wandb.ai with the key
+                      https://storage.googleapis.com without the key
+        may dial      public addresses
+                      127.0.0.1/32 although special
+        limits        512 MiB of memory
+                      168 h of time
+                      256 open requests
+                      1 GiB in a response
+                      64 MiB in a batch
+                      128 MiB between checkpoints
+                      256 MiB of state
+                      100,000 log lines of 8 KiB
+        ");
+        insta::assert_snapshot!(json::line(&facts.view()), @r#"
+        {"component":"built in","size":1234567,"sha256":"abababababababababababababababababababababababababababababababab","imports":["wasi:http/types@0.2.12","elt:connector/log@0.1.0"],"exports":["elt:connector/source@0.1.0"],"policy":{"origin":"https://api.wandb.ai","download_origins":["https://storage.googleapis.com"],"networks":["127.0.0.1/32"],"limits":{"memory":536870912,"wall_time":604800,"open_requests":256,"response_bytes":1073741824,"batch_bytes":67108864,"group_bytes":134217728,"rows":18446744073709551615,"state_bytes":268435456,"log_lines":100000,"log_line_bytes":8192}}}
+        "#);
     }
 }

@@ -138,7 +138,7 @@ mod tests {
             ("{\"a\": 1,}", "1:9 trailing comma"),
             ("{\n  \"a\": 1\n  \"b\": 2\n}", "3:3 expected `,` or `}`"),
             ("{\"a\": 1} {}", "1:10 trailing characters"),
-            ("{\n  \"a\": 1,\n  \"a\": 2\n}", "3:6 the key \"a\" occurs twice"),
+            ("{\n  \"a\": 1,\n  \"a\": 2\n}", "3:5 the key \"a\" occurs twice"),
             ("{\"a\": {\"b\": 1, \"b\": 1}}", "1:18 the key \"b\" occurs twice"),
             ("{\"a\": 'x'}", "1:7 expected value"),
         ];

@@ -52,8 +52,19 @@ fn the_first_rows_are_kept_and_then_the_sync_ends() {
     assert!(preview.enough.is_cancelled());
     preview.apply(group(9..12)).unwrap();
     let kept = preview.kept.lock().unwrap();
-    insta::assert_snapshot!(kept.text(), @"");
-    insta::assert_snapshot!(kept.json(), @"");
+    insta::assert_snapshot!(kept.text(), @r#"
+    metrics (3 rows)
+    run_id     | step | metric_value | value_json                               | timestamp
+    -----------+------+--------------+------------------------------------------+----------------------------
+    run\u{1b}1 |    0 |          NaN | {"big": 12345678901234567890123,\n "x":… | 2025-06-15T15:06:40.000000Z
+    run\u{1b}1 |    1 |              | {"big": 12345678901234567890123,\n "x":… | 2025-06-15T15:06:40.000000Z
+    run\u{1b}1 |    2 |          0.5 | {"big": 12345678901234567890123,\n "x":… | 2025-06-15T15:06:40.000000Z
+    "#);
+    insta::assert_snapshot!(kept.json(), @r#"
+    {"table":"metrics","row":{"run_id":"run\u001b1","step":0,"metric_value":"NaN","value_json":{"big": 12345678901234567890123,  "x": 1.0},"timestamp":"2025-06-15T15:06:40.000000Z"}}
+    {"table":"metrics","row":{"run_id":"run\u001b1","step":1,"metric_value":null,"value_json":{"big": 12345678901234567890123,  "x": 1.0},"timestamp":"2025-06-15T15:06:40.000000Z"}}
+    {"table":"metrics","row":{"run_id":"run\u001b1","step":2,"metric_value":0.5,"value_json":{"big": 12345678901234567890123,  "x": 1.0},"timestamp":"2025-06-15T15:06:40.000000Z"}}
+    "#);
     for line in kept.json().lines() {
         serde_json::from_str::<Value>(line).unwrap();
     }

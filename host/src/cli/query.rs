@@ -159,7 +159,17 @@ pub(crate) mod tests {
 
     #[test]
     fn a_table_as_text_and_as_json() {
-        insta::assert_snapshot!(as_text(&metrics()), @"");
-        insta::assert_snapshot!(json::line(&as_json(&metrics())), @"");
+        insta::assert_snapshot!(as_text(&metrics()), @"
+        metrics      | type      |
+        -------------+-----------+------------
+        run_id       | text      | primary key
+        step         | integer   | primary key
+        metric_value | double    |
+        value_json   | json      |
+        timestamp    | timestamp |
+        ");
+        insta::assert_snapshot!(json::line(&as_json(&metrics())), @r#"
+        {"table":"metrics","primary_key":["run_id","step"],"columns":[{"name":"run_id","type":"text","nullable":false},{"name":"step","type":"integer","nullable":false},{"name":"metric_value","type":"double","nullable":true},{"name":"value_json","type":"json","nullable":true},{"name":"timestamp","type":"timestamp","nullable":true}]}
+        "#);
     }
 }

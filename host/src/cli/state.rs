@@ -116,6 +116,8 @@ mod tests {
     #[test]
     fn every_value_that_is_no_string_is_named() {
         let object = json::object(br#"{"a": 1, "b": "x", "c": {"d": "e"}}"#).unwrap();
-        insta::assert_snapshot!(flat(object).unwrap_err(), @"");
+        insta::assert_snapshot!(flat(object).unwrap_err(), @"
+        the configuration can't be used: state `a`: must be a string; a state is a flat object of strings; state `c`: must be a string; a state is a flat object of strings
+        ");
     }
 }

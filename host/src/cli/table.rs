@@ -91,7 +91,15 @@ mod tests {
             vec!["a\u{1b}[31mred".into(), String::new()],
             vec!["x".repeat(60), "9".into()],
         ];
-        insta::assert_snapshot!(render(&[Heading::Left("name"), Heading::Right("value")], &rows), @"");
+        insta::assert_snapshot!(render(&[Heading::Left("name"), Heading::Right("value")], &rows), @r#"
+        name                                     | value
+        -----------------------------------------+------
+        plain                                    |     1
+        wide 実験                                | 1,000
+        é combining é                            |  -2.5
+        a\u{1b}[31mred                           |
+        xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… |     9
+        "#);
     }
 
     #[test]
