@@ -1,8 +1,10 @@
 //! The configuration: what keys there are, their JSON Schema, and the reading of one that names every problem it has.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::Deserializer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
@@ -148,7 +150,7 @@ impl<'de> Deserialize<'de> for Entries {
 
 /// Collects problems while values are read.
 struct Reader {
-    entries: Map<String, Value>,
+    entries: BTreeMap<String, Value>,
     problems: Vec<Problem>,
 }
 
@@ -316,7 +318,7 @@ impl Config {
                 return fail(format!("is not valid JSON (line {}, column {})", error.line(), error.column()));
             }
         };
-        let mut reader = Reader { entries: Map::new(), problems: Vec::new() };
+        let mut reader = Reader { entries: BTreeMap::new(), problems: Vec::new() };
         for (key, value) in entries {
             if reader.entries.insert(key.clone(), value).is_some() {
                 reader.problem(&key, "is given twice");

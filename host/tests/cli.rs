@@ -42,7 +42,7 @@ fn wrong_usage_is_2_and_said_on_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&[&str], &str); 8] = [
         (&[], "Usage"),
-        (&["sink"], "sync"),
+        (&["synk"], "sync"),
         (&["sync", "--destnation", "x"], "--destination"),
         (&["sync", "--format", "yaml"], "[possible values: text, json]"),
         (&["check", "--allow-network", "localhost"], "10.0.0.0/8"),

@@ -8,10 +8,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::{Event, Level, Observer};
 
 use super::args::{Color, Format, LogLevel, OutputArgs};
-use super::escape::escape_control;
 use super::progress::Progress;
 use super::{json, table};
 

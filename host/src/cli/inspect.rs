@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use wandb_connector_host::component::{ComponentInfo, Interface};
 use wandb_connector_host::policy::Policy;
+use wandb_connector_host::secrets::escape_control;
 
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::console::Console;
-use super::escape::escape_control;
 use super::exit::Exit;
 use super::query;
-use super::run::{Interfaces, Runner};
+use super::run::Runner;
 use super::units::{self, grouped};
 use super::{json, output};
 
@@ -21,9 +22,8 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
     let runner = Runner::load(sandbox, console)?;
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
-        size: runner.bytes.len() as u64,
         sha256: Sha256::digest(&runner.bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
-        interfaces: runner.interfaces(),
+        info: runner.info().clone(),
         origin: configuration.base_url,
         policy: runner.policy,
     };
@@ -36,9 +36,8 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
 
 struct Facts {
     component: String,
-    size: u64,
     sha256: String,
-    interfaces: Interfaces,
+    info: ComponentInfo,
     /// Where credentials go.
     origin: String,
     policy: Policy,
@@ -46,16 +45,17 @@ struct Facts {
 
 impl Facts {
     fn text(&self) -> String {
-        let mut lines = vec![
+        let (size, code) = (self.info.component_bytes as u64, self.info.code_bytes as u64);
+        let mut all = vec![
             ("component", vec![self.component.clone()]),
-            ("size", vec![format!("{} bytes", grouped(self.size))]),
+            ("size", vec![format!("{} ({} of machine code)", units::bytes(size), units::bytes(code))]),
             ("sha256", vec![self.sha256.clone()]),
-            ("imports", self.interfaces.imports.clone()),
-            ("exports", self.interfaces.exports.clone()),
+            ("imports", lines(&self.info.imports)),
+            ("exports", lines(&self.info.exports)),
         ];
-        lines.extend(self.policy_lines());
+        all.extend(self.policy_lines());
         let mut text = String::new();
-        for (name, values) in lines {
+        for (name, values) in all {
             for (i, value) in values.iter().enumerate() {
                 let name = if i == 0 { name } else { "" };
                 text += &format!("{name:<13} {}\n", escape_control(value));
@@ -96,10 +96,11 @@ impl Facts {
         let Policy { download_origins, networks, limits } = &self.policy;
         View {
             component: &self.component,
-            size: self.size,
+            size: self.info.component_bytes,
+            code_size: self.info.code_bytes,
             sha256: &self.sha256,
-            imports: &self.interfaces.imports,
-            exports: &self.interfaces.exports,
+            imports: self.info.imports.iter().map(InterfaceView::from).collect(),
+            exports: self.info.exports.iter().map(InterfaceView::from).collect(),
             policy: PolicyView {
                 origin: &self.origin,
                 download_origins,
@@ -121,15 +122,33 @@ impl Facts {
     }
 }
 
+/// Each interface with the functions that are used or offered.
+fn lines(interfaces: &[Interface]) -> Vec<String> {
+    interfaces.iter().map(|interface| format!("{}: {}", interface.name, interface.functions.join(", "))).collect()
+}
+
 /// The facts as JSON.
 #[derive(Serialize)]
 struct View<'a> {
     component: &'a str,
-    size: u64,
+    size: usize,
+    code_size: usize,
     sha256: &'a str,
-    imports: &'a [String],
-    exports: &'a [String],
+    imports: Vec<InterfaceView<'a>>,
+    exports: Vec<InterfaceView<'a>>,
     policy: PolicyView<'a>,
+}
+
+#[derive(Serialize)]
+struct InterfaceView<'a> {
+    name: &'a str,
+    functions: &'a [String],
+}
+
+impl<'a> From<&'a Interface> for InterfaceView<'a> {
+    fn from(interface: &'a Interface) -> Self {
+        Self { name: &interface.name, functions: &interface.functions }
+    }
 }
 
 #[derive(Serialize)]
@@ -162,13 +181,21 @@ mod tests {
 
     #[test]
     fn people_see_what_runs_and_what_it_may_do() {
+        let interface = |name: &str, functions: &[&str]| Interface {
+            name: name.into(),
+            functions: functions.iter().map(ToString::to_string).collect(),
+        };
         let facts = Facts {
             component: "built in".into(),
-            size: 1_234_567,
             sha256: "ab".repeat(32),
-            interfaces: Interfaces {
-                imports: vec!["wasi:http/types@0.2.12".into(), "elt:connector/log@0.1.0".into()],
-                exports: vec!["elt:connector/source@0.1.0".into()],
+            info: ComponentInfo {
+                imports: vec![
+                    interface("wasi:random/random@0.2.12", &["get-random-u64"]),
+                    interface("elt:connector/log@0.1.0", &["write"]),
+                ],
+                exports: vec![interface("elt:connector/source@0.1.0", &["spec", "check", "schema", "sync"])],
+                component_bytes: 1_234_567,
+                code_bytes: 2_345_678,
             },
             origin: "https://api.wandb.ai".into(),
             policy: Policy {
@@ -179,11 +206,11 @@ mod tests {
         };
         insta::assert_snapshot!(facts.text(), @"
         component     built in
-        size          1,234,567 bytes
+        size          1.2 MiB (2.2 MiB of machine code)
         sha256        abababababababababababababababababababababababababababababababab
-        imports       wasi:http/types@0.2.12
-                      elt:connector/log@0.1.0
-        exports       elt:connector/source@0.1.0
+        imports       wasi:random/random@0.2.12: get-random-u64
+                      elt:connector/log@0.1.0: write
+        exports       elt:connector/source@0.1.0: spec, check, schema, sync
         may ask       https://api.wandb.ai with the key
                       https://storage.googleapis.com without the key
         may dial      public addresses
@@ -198,7 +225,7 @@ mod tests {
                       100,000 log lines of 8 KiB
         ");
         insta::assert_snapshot!(json::line(&facts.view()), @r#"
-        {"component":"built in","size":1234567,"sha256":"abababababababababababababababababababababababababababababababab","imports":["wasi:http/types@0.2.12","elt:connector/log@0.1.0"],"exports":["elt:connector/source@0.1.0"],"policy":{"origin":"https://api.wandb.ai","download_origins":["https://storage.googleapis.com"],"networks":["127.0.0.1/32"],"limits":{"memory":536870912,"wall_time":604800,"open_requests":256,"response_bytes":1073741824,"batch_bytes":67108864,"group_bytes":134217728,"rows":18446744073709551615,"state_bytes":268435456,"log_lines":100000,"log_line_bytes":8192}}}
+        {"component":"built in","size":1234567,"code_size":2345678,"sha256":"abababababababababababababababababababababababababababababababab","imports":[{"name":"wasi:random/random@0.2.12","functions":["get-random-u64"]},{"name":"elt:connector/log@0.1.0","functions":["write"]}],"exports":[{"name":"elt:connector/source@0.1.0","functions":["spec","check","schema","sync"]}],"policy":{"origin":"https://api.wandb.ai","download_origins":["https://storage.googleapis.com"],"networks":["127.0.0.1/32"],"limits":{"memory":536870912,"wall_time":604800,"open_requests":256,"response_bytes":1073741824,"batch_bytes":67108864,"group_bytes":134217728,"rows":18446744073709551615,"state_bytes":268435456,"log_lines":100000,"log_line_bytes":8192}}}
         "#);
     }
 }

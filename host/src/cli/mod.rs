@@ -15,7 +15,6 @@ mod args;
 mod cells;
 mod configuration;
 mod console;
-mod escape;
 mod exit;
 mod inspect;
 mod interrupt;

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc
     let kept = Arc::new(Mutex::new(Kept::new(args.rows as usize, args.table.clone())));
     let destination = Box::new(Preview { kept: Arc::clone(&kept), enough: enough.clone() });
     console.start_progress();
-    let outcome = runner.sync(configuration.values, destination, false, enough.clone()).await;
+    let outcome = runner.sync(configuration.values, destination, false, &enough).await;
     console.end_progress();
     console.flush();
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Event;
 
-use super::escape::escape_control;
 use super::units::{clock, grouped};
 
 /// What a sync last reported.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use wandb_connector_host::error::Error;
 use wandb_connector_host::schema::{Column, DataType, Table};
+use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Level;
 
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::configuration::{self, Configuration};
 use super::console::Console;
-use super::escape::escape_control;
 use super::exit::{self, Exit};
 use super::run::Runner;
 use super::table::{self, Heading};
@@ -50,10 +50,7 @@ async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Ar
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
     let configuration = load(args, console)?;
     let runner = Runner::load(sandbox, console)?;
-    let answer = tokio::select! {
-        answer = runner.check(&configuration.values) => answer,
-        () = token.cancelled() => Err(Error::Interrupted),
-    };
+    let answer = runner.check(&configuration.values, &token).await;
     answer.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
 }
 
@@ -68,8 +65,9 @@ pub(crate) fn load(args: &QueryArgs, console: &Console) -> Result<Configuration,
 
 /// Prints the JSON Schema of the configuration.
 pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let spec = Runner::load(sandbox, console)?.spec().await?;
-    output::print(&json::for_terminals(&format!("{spec:#}\n")))?;
+    let runner = Runner::load(sandbox, console)?;
+    let schema = runner.spec().await?.schema();
+    output::print(&json::for_terminals(&format!("{schema:#}\n")))?;
     Ok(Exit::Ok)
 }
 

@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use serde::{Serialize, Serializer};
 use wandb_connector_host::error::Error;
+use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Outcome;
 
-use super::escape::escape_control;
 use super::table::{self, Heading};
 use super::units::{counted, grouped};
 use super::{exit, json};

@@ -43,7 +43,7 @@ async fn sync(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Console>) ->
     let destination = run::open(&args.destination.destination, Access::ReadWrite)?;
     let runner = Runner::load(sandbox, console)?;
     console.start_progress();
-    let mut outcome = runner.sync(values, destination, args.full_refresh, token).await;
+    let mut outcome = runner.sync(values, destination, args.full_refresh, &token).await;
     console.end_progress();
     outcome.error = outcome.error.map(|error| advice::explain(error, &base_url, &key_source));
     Ok(outcome)

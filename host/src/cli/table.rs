@@ -7,8 +7,7 @@
 //! ```
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-use super::escape::escape_control;
+use wandb_connector_host::secrets::escape_control;
 
 /// Columns of a terminal that one cell may take; the rest is cut.
 const WIDEST_CELL: usize = 40;

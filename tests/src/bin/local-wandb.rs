@@ -58,12 +58,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let project = match arguments.preset {
         Preset::Realistic => generate::realistic(arguments.runs, arguments.seed),
-        Preset::Bench => generate::bench(
-            arguments.runs,
-            arguments.steps,
-            arguments.metrics,
-            arguments.seed,
-        ),
+        Preset::Bench => generate::bench(arguments.runs, arguments.steps, arguments.metrics, arguments.seed),
         Preset::Awkward => awkward::awkward(),
     };
     let runs = project.runs.len();
@@ -75,12 +70,7 @@ fn main() -> anyhow::Result<()> {
         latency: Duration::from_millis(arguments.latency_ms),
         ..Options::with_world(world)
     })?;
-    println!(
-        "{} serves {}/{} with {runs} runs",
-        server.base_url(),
-        arguments.entity,
-        arguments.project
-    );
+    println!("{} serves {}/{} with {runs} runs", server.base_url(), arguments.entity, arguments.project);
     std::io::stdout().flush()?;
     loop {
         std::thread::park();

@@ -13,19 +13,15 @@ pub const AWKWARD_IDS: [&str; 3] = ["a/b c", "50%-ü?x=1&y#z", "..%2F+plus"];
 pub fn awkward() -> Project {
     let mut runs = Vec::new();
     runs.extend(STATES.iter().map(|state| {
-        let mut run = Run::new(format!("state-{state}"))
-            .with_history([r#"{"_step":0,"_timestamp":1750000000.0,"loss":0.5}"#]);
+        let mut run =
+            Run::new(format!("state-{state}")).with_history([r#"{"_step":0,"_timestamp":1750000000.0,"loss":0.5}"#]);
         run.state = (*state).to_owned();
         run
     }));
+    runs.extend(histories().into_iter().map(|(id, lines)| Run::new(id).with_history(lines)));
     runs.extend(
-        histories()
-            .into_iter()
-            .map(|(id, lines)| Run::new(id).with_history(lines)),
+        AWKWARD_IDS.iter().map(|id| Run::new(*id).with_history([r#"{"_step":0,"loss":1}"#, r#"{"_step":1,"loss":2}"#])),
     );
-    runs.extend(AWKWARD_IDS.iter().map(|id| {
-        Run::new(*id).with_history([r#"{"_step":0,"loss":1}"#, r#"{"_step":1,"loss":2}"#])
-    }));
     runs.extend(fields());
     runs.extend(times());
     Project::new(runs)
@@ -33,12 +29,7 @@ pub fn awkward() -> Project {
 
 /// Histories, by what is awkward about them.
 fn histories() -> Vec<(&'static str, Vec<String>)> {
-    let lines = |lines: &[&str]| {
-        lines
-            .iter()
-            .map(|line| (*line).to_owned())
-            .collect::<Vec<_>>()
-    };
+    let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     vec![
         (
             "nonfinite",
@@ -77,10 +68,7 @@ fn histories() -> Vec<(&'static str, Vec<String>)> {
                 r#"{"a":3,"b":4}"#,
             ]),
         ),
-        (
-            "some-steps",
-            lines(&[r#"{"_step":0,"a":1}"#, r#"{"a":2}"#, r#"{"_step":2,"a":3}"#]),
-        ),
+        ("some-steps", lines(&[r#"{"_step":0,"a":1}"#, r#"{"a":2}"#, r#"{"_step":2,"a":3}"#])),
         (
             "nested",
             lines(&[
@@ -144,33 +132,16 @@ fn histories() -> Vec<(&'static str, Vec<String>)> {
                 r#"{"_step":2147483649,"loss":0}"#,
             ]),
         ),
-        (
-            "starts-late",
-            lines(&[
-                r#"{"_step":500000,"loss":3}"#,
-                r#"{"_step":500001,"loss":2}"#,
-            ]),
-        ),
+        ("starts-late", lines(&[r#"{"_step":500000,"loss":3}"#, r#"{"_step":500001,"loss":2}"#])),
         ("empty", Vec::new()),
         (
             "many-rows",
             (0..2500)
-                .map(|step| {
-                    format!(
-                        r#"{{"_step":{step},"_timestamp":{}.5,"i":{step}}}"#,
-                        1_750_000_000 + step
-                    )
-                })
+                .map(|step| format!(r#"{{"_step":{step},"_timestamp":{}.5,"i":{step}}}"#, 1_750_000_000 + step))
                 .collect(),
         ),
-        (
-            "white-space",
-            lines(&[r#" { "_step" : 0 , "a" : 1 , "b" : [ 1 , 2 ] } "#]),
-        ),
-        (
-            "completed-later",
-            lines(&[r#"{"_step":0,"a":1}"#, r#"{"_step":1,"a":2}"#]),
-        ),
+        ("white-space", lines(&[r#" { "_step" : 0 , "a" : 1 , "b" : [ 1 , 2 ] } "#])),
+        ("completed-later", lines(&[r#"{"_step":0,"a":1}"#, r#"{"_step":1,"a":2}"#])),
     ]
 }
 
@@ -192,8 +163,7 @@ fn fields() -> Vec<Run> {
         run("no-user", |run| run.user = None),
         run("no-name", |run| run.display_name = None),
         run("odd-name", |run| {
-            run.display_name =
-                Some("tab\tnew\nline \u{1b}[31m nul\u{0} quote\" 🦊 \u{202e}".to_owned())
+            run.display_name = Some("tab\tnew\nline \u{1b}[31m nul\u{0} quote\" 🦊 \u{202e}".to_owned())
         }),
         run("null-fields", |run| {
             run.tags = None;
@@ -208,11 +178,7 @@ fn fields() -> Vec<Run> {
             run.omit_nulls = true;
         }),
         run("odd-tags", |run| {
-            run.tags = Some(
-                ["", "a,b", "ünï", "\"quoted\"", "new\nline"]
-                    .map(str::to_owned)
-                    .to_vec(),
-            )
+            run.tags = Some(["", "a,b", "ünï", "\"quoted\"", "new\nline"].map(str::to_owned).to_vec())
         }),
         run("digits", |run| {
             run.config = Some(
@@ -223,19 +189,11 @@ fn fields() -> Vec<Run> {
                 )
                 .to_owned(),
             );
-            run.summary = Some(
-                r#"{"_step":0,"long":0.1000000000000000055511151231257827,"huge":-1e400}"#
-                    .to_owned(),
-            );
+            run.summary = Some(r#"{"_step":0,"long":0.1000000000000000055511151231257827,"huge":-1e400}"#.to_owned());
         }),
         run("nonfinite-fields", |run| {
-            run.config = Some(
-                r#"{"nan":{"value":NaN},"list":{"value":[Infinity,-Infinity,"NaN"]}}"#.to_owned(),
-            );
-            run.summary = Some(
-                r#"{"loss":NaN,"up":Infinity,"down":"-Infinity","_wandb":{"runtime":1}}"#
-                    .to_owned(),
-            );
+            run.config = Some(r#"{"nan":{"value":NaN},"list":{"value":[Infinity,-Infinity,"NaN"]}}"#.to_owned());
+            run.summary = Some(r#"{"loss":NaN,"up":Infinity,"down":"-Infinity","_wandb":{"runtime":1}}"#.to_owned());
         }),
         run("config-shapes", |run| {
             run.config = Some(
@@ -292,12 +250,7 @@ mod tests {
     #[test]
     fn every_text_is_as_json_as_wandb_writes_it() {
         for run in &awkward().runs {
-            for text in run
-                .history
-                .lines()
-                .chain(run.config.as_deref())
-                .chain(run.summary.as_deref())
-            {
+            for text in run.history.lines().chain(run.config.as_deref()).chain(run.summary.as_deref()) {
                 Json::parse(text).unwrap_or_else(|problem| panic!("{}: {problem}: {text}", run.id));
             }
         }

@@ -23,10 +23,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that stands at `now` and moves a second with every mutation.
     pub fn at(now: Micros) -> Self {
-        Clock {
-            now: AtomicI64::new(now),
-            tick: AtomicI64::new(SECOND),
-        }
+        Clock { now: AtomicI64::new(now), tick: AtomicI64::new(SECOND) }
     }
 
     /// The time.
@@ -92,13 +89,7 @@ mod tests {
         let at = START + 123_456;
         assert_eq!(TimestampStyle::Bare.format(at), "2025-06-15T15:06:40");
         assert_eq!(TimestampStyle::Zulu.format(at), "2025-06-15T15:06:40Z");
-        assert_eq!(
-            TimestampStyle::Fraction.format(at),
-            "2025-06-15T15:06:40.123456Z"
-        );
-        assert_eq!(
-            TimestampStyle::BareFraction.format(at),
-            "2025-06-15T15:06:40.123"
-        );
+        assert_eq!(TimestampStyle::Fraction.format(at), "2025-06-15T15:06:40.123456Z");
+        assert_eq!(TimestampStyle::BareFraction.format(at), "2025-06-15T15:06:40.123");
     }
 }

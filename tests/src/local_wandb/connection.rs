@@ -18,10 +18,7 @@ pub(crate) struct ConnectionControl {
 
 impl ConnectionControl {
     pub(crate) fn new(number: usize) -> Self {
-        ConnectionControl {
-            number,
-            reset: AtomicBool::new(false),
-        }
+        ConnectionControl { number, reset: AtomicBool::new(false) }
     }
 
     /// Makes the connection end with a TCP reset, now or when it is next used.
@@ -46,11 +43,7 @@ impl Stream {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.control.is_reset() {
-            Err(io::ErrorKind::ConnectionReset.into())
-        } else {
-            Ok(())
-        }
+        if self.control.is_reset() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 
@@ -64,22 +57,14 @@ impl Drop for Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check()?;
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }

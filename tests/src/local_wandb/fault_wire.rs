@@ -22,10 +22,7 @@ const FLUSH: Duration = Duration::from_millis(30);
 
 impl Fault {
     /// What happens before the true answer is made: `Some` replaces it, an error cuts the connection.
-    pub(crate) async fn before(
-        &self,
-        connection: &ConnectionControl,
-    ) -> io::Result<Option<Answer>> {
+    pub(crate) async fn before(&self, connection: &ConnectionControl) -> io::Result<Option<Answer>> {
         Ok(Some(match self {
             Fault::ResetBefore => {
                 connection.reset();
@@ -36,14 +33,9 @@ impl Fault {
                 return Ok(None);
             }
             Fault::Status(status, headers, body) => {
-                let mut answer = json(
-                    StatusCode::from_u16(*status).unwrap_or_default(),
-                    body.clone(),
-                );
+                let mut answer = json(StatusCode::from_u16(*status).unwrap_or_default(), body.clone());
                 for (name, value) in headers {
-                    if let (Ok(name), Ok(value)) =
-                        (name.parse::<HeaderName>(), HeaderValue::from_str(value))
-                    {
+                    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
                         answer.headers_mut().insert(name, value);
                     }
                 }
@@ -52,37 +44,26 @@ impl Fault {
             Fault::Body(content_type, body) => {
                 let mut answer = with_type(StatusCode::OK, "application/json", body.clone());
                 if let Ok(value) = HeaderValue::from_str(content_type) {
-                    answer
-                        .headers_mut()
-                        .insert(http::header::CONTENT_TYPE, value);
+                    answer.headers_mut().insert(http::header::CONTENT_TYPE, value);
                 }
                 answer
             }
             Fault::Redirect(status, url) => {
-                let mut answer = json(
-                    StatusCode::from_u16(*status).unwrap_or(StatusCode::FOUND),
-                    "",
-                );
+                let mut answer = json(StatusCode::from_u16(*status).unwrap_or(StatusCode::FOUND), "");
                 if let Ok(value) = HeaderValue::from_str(url) {
                     answer.headers_mut().insert(LOCATION, value);
                 }
                 answer
             }
-            Fault::Errors(errors) => json(
-                StatusCode::OK,
-                format!("{{\"data\":null,\"errors\":{errors}}}"),
-            ),
+            Fault::Errors(errors) => json(StatusCode::OK, format!("{{\"data\":null,\"errors\":{errors}}}")),
             Fault::GzipBomb(bytes) => {
                 let mut answer = json(StatusCode::OK, gzip(&vec![b' '; *bytes]));
-                answer
-                    .headers_mut()
-                    .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 answer
             }
-            Fault::DeepJson(depth) => json(
-                StatusCode::OK,
-                format!("{{\"x\":{}{}}}", "[".repeat(*depth), "]".repeat(*depth)),
-            ),
+            Fault::DeepJson(depth) => {
+                json(StatusCode::OK, format!("{{\"x\":{}{}}}", "[".repeat(*depth), "]".repeat(*depth)))
+            }
             _ => return Ok(None),
         }))
     }
@@ -111,21 +92,13 @@ impl Fault {
             let text = String::from_utf8_lossy(&body).into_owned();
             match Json::parse(&text) {
                 Ok(mut page) => {
-                    let cursor = if matches!(self, Fault::Cycle) {
-                        "YXJyYXljb25uZWN0aW9uOjA="
-                    } else {
-                        &next
-                    };
+                    let cursor = if matches!(self, Fault::Cycle) { "YXJyYXljb25uZWN0aW9uOjA=" } else { &next };
                     turn_page(&mut page, empty, &next, cursor);
-                    if let (Json::Object(members), true) = (
-                        &mut page,
-                        text.contains("\"runs\":") || text.contains("\"history\":"),
-                    ) {
+                    if let (Json::Object(members), true) =
+                        (&mut page, text.contains("\"runs\":") || text.contains("\"history\":"))
+                    {
                         // A REST page names its next one at the top.
-                        if !members
-                            .iter()
-                            .any(|(key, _)| key == "data" || key == "nextUrl")
-                        {
+                        if !members.iter().any(|(key, _)| key == "data" || key == "nextUrl") {
                             members.push(("nextUrl".to_owned(), Json::String(next.clone())));
                         }
                     }
@@ -160,44 +133,27 @@ fn turn_page(value: &mut Json, empty: bool, next_url: &str, cursor: &str) {
                 }
             }
         }
-        Json::Array(items) => items
-            .iter_mut()
-            .for_each(|item| turn_page(item, empty, next_url, cursor)),
+        Json::Array(items) => items.iter_mut().for_each(|item| turn_page(item, empty, next_url, cursor)),
         _ => {}
     }
 }
 
 /// Sends an answer as the fault wants it sent. `own_url` of cyclic pages is the request's.
-pub(crate) fn send(
-    fault: Fault,
-    answer: Answer,
-    connection: Arc<ConnectionControl>,
-    own_url: &str,
-) -> Response<Body> {
+pub(crate) fn send(fault: Fault, answer: Answer, connection: Arc<ConnectionControl>, own_url: &str) -> Response<Body> {
     let answer = fault.changed(answer, own_url);
     let (mut parts, body) = answer.into_parts();
     let declare = |parts: &mut http::response::Parts, length: u64| {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     };
     let steps = match fault {
         Fault::ResetAfter(bytes) => {
             declare(&mut parts, body.len() as u64);
-            vec![
-                Step::Send(body.slice(..bytes.min(body.len()))),
-                Step::Wait(FLUSH),
-                Step::Cut { reset: true },
-            ]
+            vec![Step::Send(body.slice(..bytes.min(body.len()))), Step::Wait(FLUSH), Step::Cut { reset: true }]
         }
         Fault::Truncate(bytes) => {
             declare(&mut parts, body.len() as u64);
             let end = bytes.min(body.len().saturating_sub(1));
-            vec![
-                Step::Send(body.slice(..end)),
-                Step::Wait(FLUSH),
-                Step::Cut { reset: false },
-            ]
+            vec![Step::Send(body.slice(..end)), Step::Wait(FLUSH), Step::Cut { reset: false }]
         }
         Fault::ContentLength(length) => {
             declare(&mut parts, length);
@@ -205,17 +161,11 @@ pub(crate) fn send(
         }
         Fault::StallAfter(bytes, wait) => {
             let at = bytes.min(body.len());
-            vec![
-                Step::Send(body.slice(..at)),
-                Step::Wait(wait),
-                Step::Send(body.slice(at..)),
-            ]
+            vec![Step::Send(body.slice(..at)), Step::Wait(wait), Step::Send(body.slice(at..))]
         }
         Fault::Drip(bytes, every) => {
             let chunks = body.chunks(bytes.max(1)).map(Bytes::copy_from_slice);
-            chunks
-                .flat_map(|chunk| [Step::Wait(every), Step::Send(chunk)])
-                .collect()
+            chunks.flat_map(|chunk| [Step::Wait(every), Step::Send(chunk)]).collect()
         }
         _ => return Response::from_parts(parts, full(body)),
     };
@@ -241,10 +191,7 @@ fn stepwise(steps: Vec<Step>, connection: Arc<ConnectionControl>) -> Body {
                     if reset {
                         connection.reset();
                     }
-                    return Some((
-                        Err(io::ErrorKind::ConnectionReset.into()),
-                        (steps, connection),
-                    ));
+                    return Some((Err(io::ErrorKind::ConnectionReset.into()), (steps, connection)));
                 }
             }
         }
@@ -264,22 +211,13 @@ mod tests {
     #[test]
     fn a_last_page_gets_a_next_one() {
         let next = Fault::Next("http://evil.test/".to_owned());
-        assert_eq!(
-            changed(&next, r#"{"runs":[1]}"#),
-            r#"{"runs":[1],"nextUrl":"http://evil.test/"}"#
-        );
-        assert_eq!(
-            changed(&Fault::Cycle, r#"{"history":[]}"#),
-            r#"{"history":[],"nextUrl":"http://h/p"}"#
-        );
+        assert_eq!(changed(&next, r#"{"runs":[1]}"#), r#"{"runs":[1],"nextUrl":"http://evil.test/"}"#);
+        assert_eq!(changed(&Fault::Cycle, r#"{"history":[]}"#), r#"{"history":[],"nextUrl":"http://h/p"}"#);
     }
 
     #[test]
     fn errors_stand_beside_data() {
         let fault = Fault::ErrorsBesideData(r#"["no"]"#.to_owned());
-        assert_eq!(
-            changed(&fault, r#"{"data":{}}"#),
-            r#"{"errors":["no"],"data":{}}"#
-        );
+        assert_eq!(changed(&fault, r#"{"data":{}}"#), r#"{"errors":["no"],"data":{}}"#);
     }
 }

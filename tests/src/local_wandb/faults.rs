@@ -60,52 +60,32 @@ impl Fault {
     /// 429, with `Retry-After` when given.
     pub fn rate_limited(retry_after: Option<&str>) -> Self {
         let headers = retry_after.map(|wait| ("retry-after".to_owned(), wait.to_owned()));
-        Fault::Status(
-            429,
-            headers.into_iter().collect(),
-            r#"{"error":"rate limit exceeded"}"#.to_owned(),
-        )
+        Fault::Status(429, headers.into_iter().collect(), r#"{"error":"rate limit exceeded"}"#.to_owned())
     }
 
     /// That status with a short JSON body.
     pub fn status(status: u16) -> Self {
-        Fault::Status(
-            status,
-            Vec::new(),
-            format!("{{\"error\":\"status {status}\"}}"),
-        )
+        Fault::Status(status, Vec::new(), format!("{{\"error\":\"status {status}\"}}"))
     }
 
     /// 200 with a page for people, as a captive portal or a proxy answers.
     pub fn html() -> Self {
-        Fault::Body(
-            "text/html".to_owned(),
-            b"<!doctype html><title>Sign in</title><p>Please sign in.".to_vec(),
-        )
+        Fault::Body("text/html".to_owned(), b"<!doctype html><title>Sign in</title><p>Please sign in.".to_vec())
     }
 
     /// 200 with JSON that ends too early.
     pub fn malformed_json() -> Self {
-        Fault::Body(
-            "application/json".to_owned(),
-            b"{\"runs\":[{\"id\":".to_vec(),
-        )
+        Fault::Body("application/json".to_owned(), b"{\"runs\":[{\"id\":".to_vec())
     }
 
     /// 200 with a JSON string that is not UTF-8.
     pub fn invalid_utf8() -> Self {
-        Fault::Body(
-            "application/json".to_owned(),
-            b"{\"runs\":[],\"data\":null,\"x\":\"\xff\xfe\"}".to_vec(),
-        )
+        Fault::Body("application/json".to_owned(), b"{\"runs\":[],\"data\":null,\"x\":\"\xff\xfe\"}".to_vec())
     }
 
     /// GraphQL errors in a 200, as objects with these messages.
     pub fn errors(messages: &[&str]) -> Self {
-        let errors: Vec<_> = messages
-            .iter()
-            .map(|message| serde_json::json!({ "message": message }))
-            .collect();
+        let errors: Vec<_> = messages.iter().map(|message| serde_json::json!({ "message": message })).collect();
         Fault::Errors(serde_json::Value::from(errors).to_string())
     }
 
@@ -171,10 +151,7 @@ impl Matcher {
 
     /// Requests of these kinds.
     pub fn kinds(kinds: &[RequestKind]) -> Self {
-        Matcher {
-            kinds: Some(kinds.to_vec()),
-            ..Matcher::any()
-        }
+        Matcher { kinds: Some(kinds.to_vec()), ..Matcher::any() }
     }
 
     /// Listings of runs, in both dialects.
@@ -215,30 +192,12 @@ impl Matcher {
     }
 
     fn describes(&self, request: &Request) -> bool {
-        let path = request
-            .uri
-            .path_and_query()
-            .map(|it| it.as_str())
-            .unwrap_or_default();
-        let operation = request
-            .graphql
-            .as_ref()
-            .and_then(|it| it.operation.as_deref());
-        self.kinds
-            .as_ref()
-            .is_none_or(|kinds| kinds.contains(&request.kind))
-            && self
-                .path
-                .as_ref()
-                .is_none_or(|part| path.contains(part.as_str()))
-            && self
-                .operation
-                .as_ref()
-                .is_none_or(|name| operation == Some(name))
-            && self
-                .run_id
-                .as_ref()
-                .is_none_or(|id| request.run_id().as_ref() == Some(id))
+        let path = request.uri.path_and_query().map(|it| it.as_str()).unwrap_or_default();
+        let operation = request.graphql.as_ref().and_then(|it| it.operation.as_deref());
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&request.kind))
+            && self.path.as_ref().is_none_or(|part| path.contains(part.as_str()))
+            && self.operation.as_ref().is_none_or(|name| operation == Some(name))
+            && self.run_id.as_ref().is_none_or(|id| request.run_id().as_ref() == Some(id))
     }
 
     /// Whether a request fires it; counts the request.
@@ -295,10 +254,7 @@ impl Faults {
 
     /// The hooks that this request fires, and the fault it suffers. Every matcher counts the request.
     pub(crate) fn decide(&mut self, request: &Request) -> (Vec<Hook>, Option<Fault>) {
-        let hooks = self
-            .hooks
-            .iter_mut()
-            .filter_map(|(matcher, hook)| matcher.fires(request).then(|| hook.clone()));
+        let hooks = self.hooks.iter_mut().filter_map(|(matcher, hook)| matcher.fires(request).then(|| hook.clone()));
         let hooks = hooks.collect();
         let mut fault = None;
         for (matcher, it) in &mut self.rules {

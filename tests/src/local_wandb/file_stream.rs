@@ -33,13 +33,7 @@ struct Chunk {
 }
 
 /// Answers a batch.
-pub(crate) fn answer(
-    shared: &Shared,
-    request: &Request,
-    entity: &str,
-    project: &str,
-    id: &str,
-) -> Answer {
+pub(crate) fn answer(shared: &Shared, request: &Request, entity: &str, project: &str, id: &str) -> Answer {
     if basic_key(&request.headers).is_none_or(|key| key != shared.options.api_key) {
         return error(StatusCode::UNAUTHORIZED, "user is not logged in");
     }
@@ -65,8 +59,7 @@ pub(crate) fn answer(
         .to_owned();
     }
     alive(run, shared);
-    let exitcode =
-        serde_json::json!({ "exitcode": batch.exitcode, "limits": {}, "stopped": false });
+    let exitcode = serde_json::json!({ "exitcode": batch.exitcode, "limits": {}, "stopped": false });
     json(StatusCode::OK, exitcode.to_string())
 }
 
@@ -90,11 +83,7 @@ fn store(run: &mut Run, name: &str, chunk: &Chunk) {
             }
         }
         _ => {
-            let mut text = run
-                .files
-                .get(name)
-                .map(|it| it.to_vec())
-                .unwrap_or_default();
+            let mut text = run.files.get(name).map(|it| it.to_vec()).unwrap_or_default();
             for line in &chunk.content {
                 text.extend_from_slice(line.as_bytes());
                 text.push(b'\n');
@@ -105,19 +94,11 @@ fn store(run: &mut Run, name: &str, chunk: &Chunk) {
 }
 
 /// Answers `PUT /_upload/{entity}/{project}/{run}/{path}`, a signed URL: no key is asked for.
-pub(crate) fn upload(
-    shared: &Shared,
-    request: &Request,
-    entity: &str,
-    project: &str,
-    id: &str,
-    path: &str,
-) -> Answer {
+pub(crate) fn upload(shared: &Shared, request: &Request, entity: &str, project: &str, id: &str, path: &str) -> Answer {
     let mut world = shared.world();
     let Some(run) = world.project_mut(entity, project).run_mut(id) else {
         return error(StatusCode::NOT_FOUND, "run not found");
     };
-    run.files
-        .insert(path.to_owned(), request.body.as_ref().into());
+    run.files.insert(path.to_owned(), request.body.as_ref().into());
     with_type(StatusCode::OK, "text/plain", "")
 }

@@ -10,14 +10,7 @@ use super::json::quoted;
 use super::project::{Project, Run, User};
 use super::random::Random;
 
-const MODELS: [&str; 6] = [
-    "bert-base",
-    "resnet50",
-    "gpt2-small",
-    "vit-b16",
-    "t5-small",
-    "unet",
-];
+const MODELS: [&str; 6] = ["bert-base", "resnet50", "gpt2-small", "vit-b16", "t5-small", "unet"];
 const RATES: [&str; 5] = ["1e-5", "3e-5", "1e-4", "3e-4", "1e-3"];
 const OPTIMIZERS: [&str; 3] = ["adamw", "sgd", "lion"];
 const TAGS: [&str; 6] = ["baseline", "sweep", "prod", "nightly", "ablation", "debug"];
@@ -65,29 +58,14 @@ pub fn new_run(index: usize, now: Micros, random: &mut Random) -> Run {
     run.created_at = now;
     run.updated_at = Some(now);
     run.heartbeat_at = now;
-    run.timestamps = if index % 7 == 3 {
-        TimestampStyle::Bare
-    } else {
-        TimestampStyle::Zulu
-    };
-    run.tags = Some(
-        TAGS.iter()
-            .filter(|_| random.unit() < 0.2)
-            .map(|tag| (*tag).to_owned())
-            .collect(),
-    );
+    run.timestamps = if index % 7 == 3 { TimestampStyle::Bare } else { TimestampStyle::Zulu };
+    run.tags = Some(TAGS.iter().filter(|_| random.unit() < 0.2).map(|tag| (*tag).to_owned()).collect());
     run.group = Some(model.to_owned());
     run.job_type = Some("train".to_owned());
     run.user = match random.below(12) {
         0 => None,
-        1..=4 => Some(User {
-            name: "Zoë Ünïcode 🦊".to_owned(),
-            username: "zoe".to_owned(),
-        }),
-        _ => Some(User {
-            name: "Ada Lovelace".to_owned(),
-            username: "ada".to_owned(),
-        }),
+        1..=4 => Some(User { name: "Zoë Ünïcode 🦊".to_owned(), username: "zoe".to_owned() }),
+        _ => Some(User { name: "Ada Lovelace".to_owned(), username: "ada".to_owned() }),
     };
     run.config = Some(format!(
         concat!(
@@ -140,11 +118,7 @@ impl Curve {
         let progress = 1.0 - (-self.decay * at).exp();
         let diverged = self.diverges_at.is_some_and(|from| step >= from);
         let smooth = self.floor + (self.start - self.floor) * (1.0 - progress);
-        let loss = if diverged {
-            f64::NAN
-        } else {
-            smooth * (1.0 + self.noise * random.normal())
-        };
+        let loss = if diverged { f64::NAN } else { smooth * (1.0 + self.noise * random.normal()) };
         let warmup = (at / 50.0).min(1.0);
         let runtime = (at * self.seconds_per_step * 1000.0).round() / 1000.0;
         Row {
@@ -155,8 +129,7 @@ impl Curve {
             rate: self.peak_rate * warmup * 0.5 * (1.0 + (at / 600.0).cos()),
             gradient: smooth.sqrt() * random.between(0.5, 1.5),
             validation: (step % 20 == 0 && !diverged).then(|| {
-                let accuracy =
-                    (self.best_accuracy * progress + 0.01 * random.normal()).clamp(0.0, 1.0);
+                let accuracy = (self.best_accuracy * progress + 0.01 * random.normal()).clamp(0.0, 1.0);
                 (smooth * 1.1 + 0.02 * random.normal().abs(), accuracy)
             }),
         }
@@ -175,20 +148,8 @@ struct Row {
 
 impl Row {
     fn push(&self, out: &mut String) {
-        let Row {
-            step,
-            runtime,
-            timestamp,
-            loss,
-            rate,
-            gradient,
-            validation,
-        } = self;
-        let loss = if loss.is_nan() {
-            "NaN".to_owned()
-        } else {
-            loss.to_string()
-        };
+        let Row { step, runtime, timestamp, loss, rate, gradient, validation } = self;
+        let loss = if loss.is_nan() { "NaN".to_owned() } else { loss.to_string() };
         let _ = write!(
             out,
             r#"{{"_step":{step},"_runtime":{runtime},"_timestamp":{timestamp},"epoch":{},"train/loss":{loss},"train/learning_rate":{rate},"train/grad_norm":{gradient}"#,
@@ -217,11 +178,7 @@ pub fn grow(run: &mut Run, rows: usize, random: &mut Random) {
             run.heartbeat_at = created + (row.runtime * 1e6) as Micros;
             run.updated_at = Some(run.heartbeat_at);
             let end = line.len() - 1;
-            run.summary = Some(format!(
-                "{},\"_wandb\":{{\"runtime\":{}}}}}",
-                &line[..end],
-                row.runtime as i64
-            ));
+            run.summary = Some(format!("{},\"_wandb\":{{\"runtime\":{}}}}}", &line[..end], row.runtime as i64));
         }
     }
 }
@@ -231,9 +188,8 @@ pub fn grow(run: &mut Run, rows: usize, random: &mut Random) {
 pub fn bench(runs: usize, steps: usize, metrics: usize, seed: u64) -> Project {
     const HISTORIES: usize = 4;
     let mut random = Random::new(seed);
-    let histories: Vec<Arc<History>> = (0..HISTORIES.min(runs))
-        .map(|_| Arc::new(bench_history(steps, metrics, &mut random)))
-        .collect();
+    let histories: Vec<Arc<History>> =
+        (0..HISTORIES.min(runs)).map(|_| Arc::new(bench_history(steps, metrics, &mut random))).collect();
     let runs = (0..runs).map(|index| {
         let mut run = Run::new(random.run_id());
         run.display_name = Some(format!("bench-{index}"));
@@ -242,16 +198,8 @@ pub fn bench(runs: usize, steps: usize, metrics: usize, seed: u64) -> Project {
         run.updated_at = Some(run.heartbeat_at);
         run.history = histories[index % histories.len()].clone();
         run.exported_rows = steps;
-        run.config = Some(format!(
-            r#"{{"lr":{{"value":{}}},"layers":{{"value":{}}}}}"#,
-            random.unit(),
-            index % 48
-        ));
-        run.summary = run
-            .history
-            .len()
-            .checked_sub(1)
-            .map(|last| run.history.line(last).to_owned());
+        run.config = Some(format!(r#"{{"lr":{{"value":{}}},"layers":{{"value":{}}}}}"#, random.unit(), index % 48));
+        run.summary = run.history.len().checked_sub(1).map(|last| run.history.line(last).to_owned());
         run
     });
     Project::new(runs)
@@ -263,11 +211,7 @@ fn bench_history(steps: usize, metrics: usize, random: &mut Random) -> History {
     for step in 0..steps {
         line.clear();
         let runtime = step as f64 * 0.5;
-        let _ = write!(
-            line,
-            r#"{{"_step":{step},"_runtime":{runtime},"_timestamp":{}"#,
-            1_750_000_000.0 + runtime
-        );
+        let _ = write!(line, r#"{{"_step":{step},"_runtime":{runtime},"_timestamp":{}"#, 1_750_000_000.0 + runtime);
         for metric in 0..metrics {
             let _ = write!(line, r#","metric_{metric:02}":{}"#, random.unit());
         }
@@ -286,11 +230,7 @@ mod tests {
     fn the_same_seed_makes_the_same_project() {
         let lines = |seed| -> Vec<String> {
             let project = realistic(3, seed);
-            project
-                .runs
-                .iter()
-                .flat_map(|run| run.history.lines().map(str::to_owned).collect::<Vec<_>>())
-                .collect()
+            project.runs.iter().flat_map(|run| run.history.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
         };
         assert_eq!(lines(7), lines(7));
         assert_ne!(lines(7), lines(8));
@@ -299,12 +239,7 @@ mod tests {
     #[test]
     fn every_text_is_as_json_as_wandb_writes_it() {
         for run in &realistic(30, 1).runs {
-            for text in run
-                .history
-                .lines()
-                .chain(run.config.as_deref())
-                .chain(run.summary.as_deref())
-            {
+            for text in run.history.lines().chain(run.config.as_deref()).chain(run.summary.as_deref()) {
                 Json::parse(text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
             }
         }
@@ -313,10 +248,7 @@ mod tests {
     #[test]
     fn a_benchmark_shares_histories() {
         let project = bench(100, 10, 3, 1);
-        assert!(Arc::ptr_eq(
-            &project.runs[0].history,
-            &project.runs[4].history
-        ));
+        assert!(Arc::ptr_eq(&project.runs[0].history, &project.runs[4].history));
         assert_eq!(project.runs[99].history.len(), 10);
     }
 }

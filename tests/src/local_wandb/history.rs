@@ -62,9 +62,7 @@ impl History {
 
     /// Appends a row verbatim. Its step is its `_step`, else its position.
     pub fn push(&mut self, line: &str) {
-        let step = Json::parse(line)
-            .ok()
-            .and_then(|row| row.get("_step").and_then(Json::as_i64));
+        let step = Json::parse(line).ok().and_then(|row| row.get("_step").and_then(Json::as_i64));
         self.push_at(step.unwrap_or(self.len() as i64), line);
     }
 
@@ -94,10 +92,7 @@ impl History {
     }
 
     /// What `historyKeys` says, made once.
-    pub(crate) fn keys(
-        &self,
-        make: impl FnOnce(&Self) -> Option<serde_json::Value>,
-    ) -> Option<serde_json::Value> {
+    pub(crate) fn keys(&self, make: impl FnOnce(&Self) -> Option<serde_json::Value>) -> Option<serde_json::Value> {
         self.keys.get_or_init(|| make(self)).clone()
     }
 
@@ -129,9 +124,7 @@ impl History {
             let to = self.steps.partition_point(|&step| step < max);
             (from..to.max(from)).collect()
         } else {
-            (0..self.len())
-                .filter(|&row| (min..max).contains(&self.steps[row]))
-                .collect()
+            (0..self.len()).filter(|&row| (min..max).contains(&self.steps[row])).collect()
         };
         rows.sort_by_key(|&row| self.steps[row]);
         rows
@@ -184,11 +177,7 @@ mod tests {
     use super::*;
 
     fn history() -> History {
-        History::from_lines([
-            r#"{"_step":0,"a":"x"}"#,
-            r#"{"a":NaN}"#,
-            r#"{"_step":1000}"#,
-        ])
+        History::from_lines([r#"{"_step":0,"a":"x"}"#, r#"{"a":NaN}"#, r#"{"_step":1000}"#])
     }
 
     #[test]
@@ -218,9 +207,6 @@ mod tests {
         let mut history = history();
         history.truncate(1);
         history.push(r#"{"_step":1,"b":2}"#);
-        assert_eq!(
-            history.lines().collect::<Vec<_>>(),
-            [r#"{"_step":0,"a":"x"}"#, r#"{"_step":1,"b":2}"#]
-        );
+        assert_eq!(history.lines().collect::<Vec<_>>(), [r#"{"_step":0,"a":"x"}"#, r#"{"_step":1,"b":2}"#]);
     }
 }

@@ -16,10 +16,7 @@ pub(crate) fn of(history: &History) -> Option<Value> {
                 collect(&mut keys, "", &row);
             }
         }
-        let keys: Map<String, Value> = keys
-            .into_iter()
-            .map(|(name, key)| (name, key.into_value()))
-            .collect();
+        let keys: Map<String, Value> = keys.into_iter().map(|(name, key)| (name, key.into_value())).collect();
         Some(json!({ "sets": [], "keys": keys, "lastStep": last_step }))
     })
 }
@@ -43,11 +40,8 @@ impl Key {
     }
 
     fn into_value(self) -> Value {
-        let counts: Vec<Value> = self
-            .types
-            .iter()
-            .map(|(kind, count)| json!({ "type": kind, "count": count }))
-            .collect();
+        let counts: Vec<Value> =
+            self.types.iter().map(|(kind, count)| json!({ "type": kind, "count": count })).collect();
         json!({ "typeCounts": counts, "monotonic": self.monotonic, "previousValue": self.last })
     }
 }
@@ -55,11 +49,7 @@ impl Key {
 fn collect(keys: &mut Vec<(String, Key)>, prefix: &str, row: &Json) {
     let Json::Object(members) = row else { return };
     for (name, value) in members {
-        let name = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         let (kind, shown) = match value {
             Json::Object(inner) => match value.get("_type").and_then(Json::as_str) {
                 None if !inner.is_empty() => {
@@ -70,9 +60,7 @@ fn collect(keys: &mut Vec<(String, Key)>, prefix: &str, row: &Json) {
             },
             Json::Number(token) => (
                 "number",
-                token.parse::<f64>().map_or(Value::Null, |it| {
-                    serde_json::from_str(token).unwrap_or(json!(it))
-                }),
+                token.parse::<f64>().map_or(Value::Null, |it| serde_json::from_str(token).unwrap_or(json!(it))),
             ),
             Json::NonFinite(it) => ("number", Value::from(it.name())),
             Json::String(text) => ("string", Value::from(text.as_str())),
@@ -83,11 +71,7 @@ fn collect(keys: &mut Vec<(String, Key)>, prefix: &str, row: &Json) {
         match keys.iter_mut().find(|(it, _)| *it == name) {
             Some((_, key)) => key.see(kind, shown),
             None => {
-                let mut key = Key {
-                    types: Vec::new(),
-                    monotonic: kind == "number",
-                    last: Value::Null,
-                };
+                let mut key = Key { types: Vec::new(), monotonic: kind == "number", last: Value::Null };
                 key.see(kind, shown);
                 keys.push((name, key));
             }
@@ -101,18 +85,12 @@ mod tests {
 
     #[test]
     fn says_types_counts_and_the_last_step() {
-        let history = History::from_lines([
-            r#"{"_step":0,"a":{"b":2},"s":"x"}"#,
-            r#"{"_step":7,"a":{"b":1},"s":1}"#,
-        ]);
+        let history = History::from_lines([r#"{"_step":0,"a":{"b":2},"s":"x"}"#, r#"{"_step":7,"a":{"b":1},"s":1}"#]);
         let keys = of(&history).expect("there are rows");
         assert_eq!(keys["lastStep"], 7);
         let expected = json!({"typeCounts": [{"type": "number", "count": 2}], "monotonic": false, "previousValue": 1});
         assert_eq!(keys["keys"]["a.b"], expected);
-        assert_eq!(
-            keys["keys"]["s"]["typeCounts"].as_array().map(Vec::len),
-            Some(2)
-        );
+        assert_eq!(keys["keys"]["s"]["typeCounts"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]

@@ -17,11 +17,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// An answer before faults, compression and the wire.
 pub(crate) type Answer = Response<Bytes>;
 
-const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A part of a path, percent-encoded.
 pub(crate) fn encode_part(part: &str) -> String {
@@ -32,12 +28,7 @@ pub(crate) fn encode_part(part: &str) -> String {
 pub(crate) fn path_parts(path: &str) -> Option<Vec<String>> {
     path.trim_start_matches('/')
         .split('/')
-        .map(|part| {
-            percent_decode_str(part)
-                .decode_utf8()
-                .ok()
-                .map(|it| it.into_owned())
-        })
+        .map(|part| percent_decode_str(part).decode_utf8().ok().map(|it| it.into_owned()))
         .collect()
 }
 
@@ -55,43 +46,26 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 }
 
 /// An answer of that content type.
-pub(crate) fn with_type(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Answer {
+pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     response
 }
 
 /// An error as the REST dialect tells it.
 pub(crate) fn error(status: StatusCode, message: &str) -> Answer {
-    json(
-        status,
-        format!("{{\"error\":{}}}", super::json::quoted(message)),
-    )
+    json(status, format!("{{\"error\":{}}}", super::json::quoted(message)))
 }
 
 /// An error as GraphQL tells it.
 pub(crate) fn graphql_error(status: StatusCode, message: &str) -> Answer {
-    json(
-        status,
-        format!(
-            "{{\"errors\":[{{\"message\":{}}}]}}",
-            super::json::quoted(message)
-        ),
-    )
+    json(status, format!("{{\"errors\":[{{\"message\":{}}}]}}", super::json::quoted(message)))
 }
 
 /// A whole body.
 pub(crate) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The key of a `Bearer` header.
@@ -107,11 +81,7 @@ pub(crate) fn basic_key(headers: &HeaderMap) -> Option<String> {
 }
 
 fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
-    let (name, value) = headers
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
+    let (name, value) = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     name.eq_ignore_ascii_case(scheme).then(|| value.trim())
 }
 
@@ -128,10 +98,7 @@ mod tests {
 
     #[test]
     fn a_query_value_is_decoded() {
-        assert_eq!(
-            query_value(Some("perPage=2&cursor=a%2Bb"), "cursor").as_deref(),
-            Some("a+b")
-        );
+        assert_eq!(query_value(Some("perPage=2&cursor=a%2Bb"), "cursor").as_deref(), Some("a+b"));
         assert_eq!(query_value(Some("perPage=2"), "cursor"), None);
     }
 }

@@ -49,9 +49,7 @@ impl NonFinite {
 
     /// The number that a spelling means.
     pub fn from_name(name: &str) -> Option<Self> {
-        [NonFinite::Nan, NonFinite::Infinity, NonFinite::NegInfinity]
-            .into_iter()
-            .find(|it| it.name() == name)
+        [NonFinite::Nan, NonFinite::Infinity, NonFinite::NegInfinity].into_iter().find(|it| it.name() == name)
     }
 
     /// As a double.
@@ -123,10 +121,7 @@ impl Json {
             Json::NonFinite(it) => Json::String(it.name().to_owned()),
             Json::Array(items) => Json::Array(items.iter().map(Json::canonical).collect()),
             Json::Object(members) => {
-                let sorted: BTreeMap<String, Json> = members
-                    .iter()
-                    .map(|(k, v)| (k.clone(), v.canonical()))
-                    .collect();
+                let sorted: BTreeMap<String, Json> = members.iter().map(|(k, v)| (k.clone(), v.canonical())).collect();
                 Json::Object(sorted.into_iter().collect())
             }
             other => other.clone(),
@@ -218,10 +213,7 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn error(&self, expected: &'static str) -> JsonError {
-        JsonError {
-            offset: self.at,
-            expected,
-        }
+        JsonError { offset: self.at, expected }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -274,10 +266,7 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Json, JsonError> {
         let start = self.at;
-        while matches!(
-            self.peek(),
-            Some(b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
-        ) {
+        while matches!(self.peek(), Some(b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
             self.at += 1;
         }
         let token = &self.text[start..self.at];
@@ -339,9 +328,7 @@ impl Parser<'_> {
         let mut out = String::new();
         loop {
             let rest = &self.text[self.at..];
-            let plain = rest
-                .find(['"', '\\'])
-                .ok_or_else(|| self.error("the end of a string"))?;
+            let plain = rest.find(['"', '\\']).ok_or_else(|| self.error("the end of a string"))?;
             out.push_str(&rest[..plain]);
             self.at += plain + 1;
             if rest.as_bytes()[plain] == b'"' {
@@ -382,10 +369,7 @@ impl Parser<'_> {
     }
 
     fn hex4(&mut self) -> Result<u32, JsonError> {
-        let digits = self
-            .text
-            .get(self.at..self.at + 4)
-            .ok_or_else(|| self.error("four hex digits"))?;
+        let digits = self.text.get(self.at..self.at + 4).ok_or_else(|| self.error("four hex digits"))?;
         let code = u32::from_str_radix(digits, 16).map_err(|_| self.error("four hex digits"))?;
         self.at += 4;
         Ok(code)
@@ -409,14 +393,8 @@ mod tests {
 
     #[test]
     fn surrogate_pairs_are_one_character_and_lone_ones_are_replaced() {
-        assert_eq!(
-            Json::parse(r#""\ud83e\udd8a""#),
-            Ok(Json::String("🦊".into()))
-        );
-        assert_eq!(
-            Json::parse(r#""\ud83ex""#),
-            Ok(Json::String("\u{fffd}x".into()))
-        );
+        assert_eq!(Json::parse(r#""\ud83e\udd8a""#), Ok(Json::String("🦊".into())));
+        assert_eq!(Json::parse(r#""\ud83ex""#), Ok(Json::String("\u{fffd}x".into())));
     }
 
     #[test]

@@ -79,24 +79,13 @@ impl RequestKind {
     /// Whether it belongs to the `graphql` dialect.
     pub fn is_graphql(self) -> bool {
         use RequestKind::*;
-        matches!(
-            self,
-            GraphqlHistory
-                | GraphqlParquet
-                | GraphqlRuns
-                | GraphqlRun
-                | GraphqlViewer
-                | GraphqlOther
-        )
+        matches!(self, GraphqlHistory | GraphqlParquet | GraphqlRuns | GraphqlRun | GraphqlViewer | GraphqlOther)
     }
 
     /// Whether it reads a run's history, in whatever way.
     pub fn is_history(self) -> bool {
         use RequestKind::*;
-        matches!(
-            self,
-            RestHistory | GraphqlHistory | GraphqlParquet | Storage
-        )
+        matches!(self, RestHistory | GraphqlHistory | GraphqlParquet | Storage)
     }
 
     /// Whether it lists runs.
@@ -162,10 +151,7 @@ pub struct LoggedRequest {
 impl LoggedRequest {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -195,9 +181,7 @@ impl Default for RequestLog {
 
 impl RequestLog {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<LoggedRequest>> {
-        self.entries
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Every request so far.
@@ -207,11 +191,7 @@ impl RequestLog {
 
     /// The requests that a condition holds for.
     pub fn matching(&self, condition: impl Fn(&LoggedRequest) -> bool) -> Vec<LoggedRequest> {
-        self.lock()
-            .iter()
-            .filter(|request| condition(request))
-            .cloned()
-            .collect()
+        self.lock().iter().filter(|request| condition(request)).cloned().collect()
     }
 
     /// The requests that read history, in whatever way.
@@ -226,10 +206,7 @@ impl RequestLog {
 
     /// Every read of history rows, in order of arrival.
     pub fn history_reads(&self) -> Vec<HistoryRead> {
-        self.lock()
-            .iter()
-            .flat_map(|request| request.reads.clone())
-            .collect()
+        self.lock().iter().flat_map(|request| request.reads.clone()).collect()
     }
 
     /// How many requests there were.
@@ -247,8 +224,7 @@ impl RequestLog {
         let mut entries = self.lock();
         self.cleared.fetch_add(entries.len(), Ordering::SeqCst);
         entries.clear();
-        self.max_in_flight
-            .store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.max_in_flight.store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// How many connections were opened.
@@ -317,31 +293,11 @@ mod tests {
         let cases = [
             ("/projects/a/b/runs", None, RequestKind::RestRuns),
             ("/runs/a/b/c%2Fd/history", None, RequestKind::RestHistory),
-            (
-                "/graphql",
-                Some("{project{runs(first:2){edges{node{historyLineCount}}}}}"),
-                RequestKind::GraphqlRuns,
-            ),
-            (
-                "/graphql",
-                Some("{project{run(name:\"x\"){history (minStep:0)}}}"),
-                RequestKind::GraphqlHistory,
-            ),
-            (
-                "/graphql",
-                Some("{project{run(name:\"x\"){historyKeys}}}"),
-                RequestKind::GraphqlRun,
-            ),
-            (
-                "/graphql",
-                Some("{project{run(name:\"x\"){parquetHistory(liveKeys:[])}}}"),
-                RequestKind::GraphqlParquet,
-            ),
-            (
-                "/graphql",
-                Some("query V { viewer { id } }"),
-                RequestKind::GraphqlViewer,
-            ),
+            ("/graphql", Some("{project{runs(first:2){edges{node{historyLineCount}}}}}"), RequestKind::GraphqlRuns),
+            ("/graphql", Some("{project{run(name:\"x\"){history (minStep:0)}}}"), RequestKind::GraphqlHistory),
+            ("/graphql", Some("{project{run(name:\"x\"){historyKeys}}}"), RequestKind::GraphqlRun),
+            ("/graphql", Some("{project{run(name:\"x\"){parquetHistory(liveKeys:[])}}}"), RequestKind::GraphqlParquet),
+            ("/graphql", Some("query V { viewer { id } }"), RequestKind::GraphqlViewer),
             ("/files/a/b/c/file_stream", None, RequestKind::FileStream),
         ];
         for (path, query, kind) in cases {

@@ -78,10 +78,7 @@ impl LocalWandb {
         let listener = server::bind(options.port)?;
         let shared = Arc::new(Shared::new(options, listener.local_addr()?));
         runtime.spawn(server::serve(listener, shared.clone()));
-        Ok(LocalWandb {
-            shared,
-            runtime: Some(runtime),
-        })
+        Ok(LocalWandb { shared, runtime: Some(runtime) })
     }
 
     /// `http://127.0.0.1:PORT`
@@ -105,12 +102,7 @@ impl LocalWandb {
     }
 
     /// Reads or changes a project (made when it does not exist). Timestamps stay as they are.
-    pub fn project_mut<T>(
-        &self,
-        entity: &str,
-        project: &str,
-        change: impl FnOnce(&mut Project) -> T,
-    ) -> T {
+    pub fn project_mut<T>(&self, entity: &str, project: &str, change: impl FnOnce(&mut Project) -> T) -> T {
         change(self.world().project_mut(entity, project))
     }
 
@@ -136,11 +128,7 @@ impl LocalWandb {
 
     /// What a sync of the project should bring now.
     pub fn truth(&self, dialect: Dialect, entity: &str, project: &str) -> Truth {
-        let runs = self
-            .world()
-            .project(entity, project)
-            .map(|it| it.runs.clone())
-            .unwrap_or_default();
+        let runs = self.world().project(entity, project).map(|it| it.runs.clone()).unwrap_or_default();
         Truth::of(dialect, runs.iter().map(Arc::as_ref))
     }
 

@@ -136,33 +136,17 @@ impl Mutation {
     /// Makes the change, and says which runs it touched.
     pub(crate) fn apply(&self, shared: &Shared) -> Result<Vec<String>, NotFound> {
         match self {
-            Mutation::Append {
-                entity,
-                project,
-                run,
-                rows,
-            } => edit(shared, entity, project, run, |run| {
-                append(run, rows, shared)
-            }),
-            Mutation::ReplaceLast {
-                entity,
-                project,
-                run,
-                row,
-            } => edit(shared, entity, project, run, |run| {
+            Mutation::Append { entity, project, run, rows } => {
+                edit(shared, entity, project, run, |run| append(run, rows, shared))
+            }
+            Mutation::ReplaceLast { entity, project, run, row } => edit(shared, entity, project, run, |run| {
                 let history = Arc::make_mut(&mut run.history);
                 history.truncate(history.len().saturating_sub(1));
                 history.push(row);
                 run.exported_rows = run.exported_rows.min(history.len() - 1);
                 alive(run, shared);
             }),
-            Mutation::Touch {
-                entity,
-                project,
-                run,
-                display_name,
-                tags,
-            } => edit(shared, entity, project, run, |run| {
+            Mutation::Touch { entity, project, run, display_name, tags } => edit(shared, entity, project, run, |run| {
                 if let Some(name) = display_name {
                     run.display_name = Some(name.clone());
                 }
@@ -171,20 +155,11 @@ impl Mutation {
                 }
                 run.updated_at = Some(shared.clock.tick());
             }),
-            Mutation::SetState {
-                entity,
-                project,
-                run,
-                state,
-            } => edit(shared, entity, project, run, |run| {
+            Mutation::SetState { entity, project, run, state } => edit(shared, entity, project, run, |run| {
                 run.state.clone_from(state);
                 alive(run, shared);
             }),
-            Mutation::Delete {
-                entity,
-                project,
-                run,
-            } => {
+            Mutation::Delete { entity, project, run } => {
                 let mut world = shared.world();
                 let runs = &mut world.project_mut(entity, project).runs;
                 let before = runs.len();
@@ -195,46 +170,21 @@ impl Mutation {
                 shared.clock.tick();
                 Ok(vec![run.clone()])
             }
-            Mutation::Rewind {
-                entity,
-                project,
-                run,
-                step,
-                rows,
-            } => edit(shared, entity, project, run, |run| {
+            Mutation::Rewind { entity, project, run, step, rows } => edit(shared, entity, project, run, |run| {
                 let history = Arc::make_mut(&mut run.history);
                 let keep = history.steps().iter().take_while(|&it| it <= step).count();
                 history.truncate(keep);
                 run.exported_rows = run.exported_rows.min(keep);
                 append(run, rows, shared);
             }),
-            Mutation::Export {
-                entity,
-                project,
-                run,
-                rows,
-            } => edit(shared, entity, project, run, |run| {
+            Mutation::Export { entity, project, run, rows } => edit(shared, entity, project, run, |run| {
                 run.exported_rows = rows.unwrap_or(usize::MAX).min(run.history.len());
             }),
-            Mutation::Live {
-                entity,
-                project,
-                grow,
-                finish,
-                edit,
-                add,
-                seed,
-            } => Ok(live(
+            Mutation::Live { entity, project, grow, finish, edit, add, seed } => Ok(live(
                 shared,
                 entity,
                 project,
-                &Live {
-                    grow: *grow,
-                    finish: *finish,
-                    edit: *edit,
-                    add: *add,
-                    seed: *seed,
-                },
+                &Live { grow: *grow, finish: *finish, edit: *edit, add: *add, seed: *seed },
             )),
         }
     }

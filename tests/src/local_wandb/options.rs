@@ -118,9 +118,6 @@ impl Default for Options {
 impl Options {
     /// A server that holds this world.
     pub fn with_world(world: World) -> Self {
-        Options {
-            world,
-            ..Options::default()
-        }
+        Options { world, ..Options::default() }
     }
 }

@@ -11,16 +11,8 @@ use super::history::History;
 use super::json::Json;
 
 /// The states a run can be in.
-pub const STATES: [&str; 8] = [
-    "running",
-    "finished",
-    "crashed",
-    "failed",
-    "killed",
-    "pending",
-    "preempting",
-    "preempted",
-];
+pub const STATES: [&str; 8] =
+    ["running", "finished", "crashed", "failed", "killed", "pending", "preempting", "preempted"];
 
 /// Whom a run belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +74,7 @@ impl Run {
             display_name: Some(format!("run {id}")),
             id,
             state: "finished".to_owned(),
-            user: Some(User {
-                name: "Ada Lovelace".to_owned(),
-                username: "ada".to_owned(),
-            }),
+            user: Some(User { name: "Ada Lovelace".to_owned(), username: "ada".to_owned() }),
             created_at: START,
             updated_at: Some(START),
             heartbeat_at: START,
@@ -154,10 +143,7 @@ pub struct Project {
 impl Project {
     /// A project of these runs.
     pub fn new(runs: impl IntoIterator<Item = Run>) -> Self {
-        Project {
-            runs: runs.into_iter().map(Arc::new).collect(),
-            rest_history: RestHistory::default(),
-        }
+        Project { runs: runs.into_iter().map(Arc::new).collect(), rest_history: RestHistory::default() }
     }
 
     /// The run of that id.
@@ -167,10 +153,7 @@ impl Project {
 
     /// The run of that id, to change.
     pub fn run_mut(&mut self, id: &str) -> Option<&mut Run> {
-        self.runs
-            .iter_mut()
-            .find(|run| run.id == id)
-            .map(Arc::make_mut)
+        self.runs.iter_mut().find(|run| run.id == id).map(Arc::make_mut)
     }
 }
 
@@ -189,9 +172,7 @@ impl World {
 
     /// A project, made when it does not exist.
     pub fn project_mut(&mut self, entity: &str, name: &str) -> &mut Project {
-        self.projects
-            .entry((entity.to_owned(), name.to_owned()))
-            .or_default()
+        self.projects.entry((entity.to_owned(), name.to_owned())).or_default()
     }
 
     /// A run, if it exists.

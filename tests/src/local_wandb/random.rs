@@ -21,11 +21,7 @@ impl Random {
 
     /// Uniform in `0..n`; 0 for `n == 0`.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 {
-            0
-        } else {
-            (self.next_u64() % n as u64) as usize
-        }
+        if n == 0 { 0 } else { (self.next_u64() % n as u64) as usize }
     }
 
     /// Uniform in `[0, 1)`.
@@ -51,8 +47,6 @@ impl Random {
     /// A run id as W&B makes them: eight of `a-z0-9`.
     pub fn run_id(&mut self) -> String {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        (0..8)
-            .map(|_| char::from(ALPHABET[self.below(36)]))
-            .collect()
+        (0..8).map(|_| char::from(ALPHABET[self.below(36)])).collect()
     }
 }

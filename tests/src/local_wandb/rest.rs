@@ -21,15 +21,9 @@ pub(crate) fn runs(shared: &Shared, request: &Request, entity: &str, project: &s
     let page = Page::of(shared, request);
     let world = shared.world();
     let Some(found) = world.project(entity, project) else {
-        return error(
-            StatusCode::NOT_FOUND,
-            &format!("project {entity}/{project} not found"),
-        );
+        return error(StatusCode::NOT_FOUND, &format!("project {entity}/{project} not found"));
     };
-    let runs = found
-        .runs
-        .get(page.range(found.runs.len()))
-        .unwrap_or_default();
+    let runs = found.runs.get(page.range(found.runs.len())).unwrap_or_default();
     let total = found.runs.len();
     let runs: Vec<_> = runs.to_vec();
     drop(world);
@@ -42,39 +36,22 @@ pub(crate) fn runs(shared: &Shared, request: &Request, entity: &str, project: &s
         push_run(&mut body, run);
     }
     body.push(']');
-    let path = format!(
-        "/projects/{}/{}/runs",
-        encode_part(entity),
-        encode_part(project)
-    );
+    let path = format!("/projects/{}/{}/runs", encode_part(entity), encode_part(project));
     page.push_next(&mut body, shared, request, &path, total);
     json(StatusCode::OK, body)
 }
 
 /// Answers `GET /runs/{entity}/{project}/{run}/history`.
-pub(crate) fn history(
-    shared: &Shared,
-    request: &mut Request,
-    entity: &str,
-    project: &str,
-    id: &str,
-) -> Answer {
+pub(crate) fn history(shared: &Shared, request: &mut Request, entity: &str, project: &str, id: &str) -> Answer {
     if let Some(refusal) = refuse(shared, request) {
         return refusal;
     }
     let Some((run, shape)) = find(&shared.world(), entity, project, id) else {
-        return error(
-            StatusCode::NOT_FOUND,
-            &format!("run {entity}/{project}/{id} not found"),
-        );
+        return error(StatusCode::NOT_FOUND, &format!("run {entity}/{project}/{id} not found"));
     };
     let total = run.history.len();
     let page = Page::of(shared, request);
-    let range = if shape == RestHistory::BareList {
-        0..total
-    } else {
-        page.range(total)
-    };
+    let range = if shape == RestHistory::BareList { 0..total } else { page.range(total) };
     request.reads.push(HistoryRead {
         run_id: id.to_owned(),
         min_step: None,
@@ -93,23 +70,13 @@ pub(crate) fn history(
         body.push_str("{\"history\":[");
         run.history.push_rows(&mut body, range.start, range.end);
         body.push(']');
-        let path = format!(
-            "/runs/{}/{}/{}/history",
-            encode_part(entity),
-            encode_part(project),
-            encode_part(id)
-        );
+        let path = format!("/runs/{}/{}/{}/history", encode_part(entity), encode_part(project), encode_part(id));
         page.push_next(&mut body, shared, request, &path, total);
     }
     json(StatusCode::OK, Bytes::from(body))
 }
 
-fn find(
-    world: &World,
-    entity: &str,
-    project: &str,
-    id: &str,
-) -> Option<(std::sync::Arc<Run>, RestHistory)> {
+fn find(world: &World, entity: &str, project: &str, id: &str) -> Option<(std::sync::Arc<Run>, RestHistory)> {
     let project = world.project(entity, project)?;
     Some((project.run(id)?.clone(), project.rest_history))
 }
@@ -127,15 +94,9 @@ struct Page {
 
 impl Page {
     fn of(shared: &Shared, request: &Request) -> Self {
-        let number =
-            |key: &str| query_value(request.query(), key).and_then(|it| it.parse::<usize>().ok());
-        let per_page = number("perPage")
-            .unwrap_or(DEFAULT_PAGE)
-            .clamp(1, shared.options.max_page);
-        Page {
-            offset: number("cursor").unwrap_or(0),
-            per_page,
-        }
+        let number = |key: &str| query_value(request.query(), key).and_then(|it| it.parse::<usize>().ok());
+        let per_page = number("perPage").unwrap_or(DEFAULT_PAGE).clamp(1, shared.options.max_page);
+        Page { offset: number("cursor").unwrap_or(0), per_page }
     }
 
     fn range(&self, total: usize) -> std::ops::Range<usize> {
@@ -143,26 +104,12 @@ impl Page {
         start..start.saturating_add(self.per_page).min(total)
     }
 
-    fn push_next(
-        &self,
-        body: &mut String,
-        shared: &Shared,
-        request: &Request,
-        path: &str,
-        total: usize,
-    ) {
+    fn push_next(&self, body: &mut String, shared: &Shared, request: &Request, path: &str, total: usize) {
         let next = self.range(total).end;
         if next < total {
-            let base = if shared.options.relative_next_url {
-                String::new()
-            } else {
-                request.base_url(shared)
-            };
+            let base = if shared.options.relative_next_url { String::new() } else { request.base_url(shared) };
             body.push_str(",\"nextUrl\":");
-            push_string(
-                body,
-                &format!("{base}{path}?perPage={}&cursor={next}", self.per_page),
-            );
+            push_string(body, &format!("{base}{path}?perPage={}&cursor={next}", self.per_page));
         }
         body.push('}');
     }
@@ -176,13 +123,10 @@ fn push_run(body: &mut String, run: &Run) {
         let tags: Vec<String> = tags.iter().map(|tag| quoted(tag)).collect();
         format!("[{}]", tags.join(","))
     });
-    let user = run.user.as_ref().map(|user| {
-        format!(
-            "{{\"username\":{},\"name\":{}}}",
-            quoted(&user.username),
-            quoted(&user.name)
-        )
-    });
+    let user = run
+        .user
+        .as_ref()
+        .map(|user| format!("{{\"username\":{},\"name\":{}}}", quoted(&user.username), quoted(&user.name)));
     let members = [
         ("id", Some(quoted(&run.id)), true),
         ("name", Some(quoted(&run.id)), true),

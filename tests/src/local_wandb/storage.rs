@@ -26,14 +26,7 @@ pub(crate) struct Storage {
 
 impl Storage {
     /// Signed URLs of a run's exported files.
-    pub(crate) fn urls(
-        &self,
-        shared: &Shared,
-        base: &str,
-        entity: &str,
-        project: &str,
-        run: &Run,
-    ) -> Vec<String> {
+    pub(crate) fn urls(&self, shared: &Shared, base: &str, entity: &str, project: &str, run: &Run) -> Vec<String> {
         let options = &shared.options.parquet;
         let rows = exported(options, run);
         let per_file = options.rows_per_file.max(1);
@@ -61,21 +54,10 @@ impl Storage {
     /// The first row that is live.
     pub(crate) fn live_rows(&self, options: &ParquetOptions, run: &Run) -> usize {
         let exported = exported(options, run);
-        if exported == run.history.len() {
-            exported
-        } else {
-            exported.saturating_sub(options.overlap)
-        }
+        if exported == run.history.len() { exported } else { exported.saturating_sub(options.overlap) }
     }
 
-    fn file(
-        &self,
-        shared: &Shared,
-        path: &str,
-        run: &Run,
-        from: usize,
-        to: usize,
-    ) -> Option<Bytes> {
+    fn file(&self, shared: &Shared, path: &str, run: &Run, from: usize, to: usize) -> Option<Bytes> {
         let key = path.to_owned();
         let lock = || self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((history, bytes)) = lock().get(&key)
@@ -83,19 +65,14 @@ impl Storage {
         {
             return Some(bytes.clone());
         }
-        let bytes: Bytes =
-            export::parquet(&run.history, from, to, shared.options.parquet.codec)?.into();
+        let bytes: Bytes = export::parquet(&run.history, from, to, shared.options.parquet.codec)?.into();
         lock().insert(key, (run.history.clone(), bytes.clone()));
         Some(bytes)
     }
 }
 
 fn exported(options: &ParquetOptions, run: &Run) -> usize {
-    if options.enabled {
-        run.exported_rows.min(run.history.len())
-    } else {
-        0
-    }
+    if options.enabled { run.exported_rows.min(run.history.len()) } else { 0 }
 }
 
 /// The signature of a path.
@@ -115,9 +92,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, parts: &[&str]) -> Answ
     let ["_storage", "parquet", entity, project, id, file] = parts else {
         return not_found();
     };
-    let rows = file
-        .strip_suffix(".parquet")
-        .and_then(|rows| rows.split_once('-'));
+    let rows = file.strip_suffix(".parquet").and_then(|rows| rows.split_once('-'));
     let Some((Ok(from), Ok(to))) = rows.map(|(from, to)| (from.parse(), to.parse())) else {
         return not_found();
     };
@@ -133,21 +108,13 @@ pub(crate) fn answer(shared: &Shared, request: &Request, parts: &[&str]) -> Answ
 /// The bytes, or the range of them that was asked for.
 fn ranged(request: &Request, bytes: Bytes) -> Answer {
     let total = bytes.len();
-    let asked = request
-        .headers
-        .get(RANGE)
-        .and_then(|it| it.to_str().ok())
-        .and_then(|it| it.strip_prefix("bytes="));
+    let asked = request.headers.get(RANGE).and_then(|it| it.to_str().ok()).and_then(|it| it.strip_prefix("bytes="));
     let mut answer = match asked.and_then(|range| range.split_once('-')) {
         None => with_type(StatusCode::OK, "application/octet-stream", bytes),
         Some((first, last)) => match range(first, last, total) {
             Some((first, last)) => {
                 let part = bytes.slice(first..=last);
-                let mut answer = with_type(
-                    StatusCode::PARTIAL_CONTENT,
-                    "application/octet-stream",
-                    part,
-                );
+                let mut answer = with_type(StatusCode::PARTIAL_CONTENT, "application/octet-stream", part);
                 set_range(&mut answer, &format!("bytes {first}-{last}/{total}"));
                 answer
             }
@@ -158,9 +125,7 @@ fn ranged(request: &Request, bytes: Bytes) -> Answer {
             }
         },
     };
-    answer
-        .headers_mut()
-        .insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answer.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     answer
 }
 
@@ -176,9 +141,7 @@ fn range(first: &str, last: &str, total: usize) -> Option<(usize, usize)> {
     let (first, last) = match (first.parse::<usize>(), last.parse::<usize>()) {
         (Ok(first), Ok(last)) => (first, last.min(end)),
         (Ok(first), Err(_)) if last.is_empty() => (first, end),
-        (Err(_), Ok(suffix)) if first.is_empty() && suffix > 0 => {
-            (total.saturating_sub(suffix), end)
-        }
+        (Err(_), Ok(suffix)) if first.is_empty() && suffix > 0 => (total.saturating_sub(suffix), end),
         _ => return None,
     };
     (first <= last).then_some((first, last))

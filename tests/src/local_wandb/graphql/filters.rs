@@ -18,9 +18,7 @@ pub(crate) fn select<'a, T: AsRef<Run>>(
 ) -> Result<Vec<&'a T>, String> {
     let filter: Value = match filters.map(str::trim) {
         None | Some("") => Value::Null,
-        Some(text) => {
-            serde_json::from_str(text).map_err(|problem| format!("invalid filters: {problem}"))?
-        }
+        Some(text) => serde_json::from_str(text).map_err(|problem| format!("invalid filters: {problem}"))?,
     };
     let mut selected = Vec::new();
     for run in runs {
@@ -52,8 +50,7 @@ pub(crate) fn select<'a, T: AsRef<Run>>(
         return Err(format!("invalid order: {order}"));
     }
     selected.sort_by(|a, b| {
-        let by_key =
-            compare(&field(a.as_ref(), key), &field(b.as_ref(), key)).unwrap_or(Ordering::Equal);
+        let by_key = compare(&field(a.as_ref(), key), &field(b.as_ref(), key)).unwrap_or(Ordering::Equal);
         if descending { by_key.reverse() } else { by_key }
     });
     Ok(selected)
@@ -61,28 +58,16 @@ pub(crate) fn select<'a, T: AsRef<Run>>(
 
 fn matches(filter: &Value, run: &Run) -> Result<bool, String> {
     let Some(conditions) = filter.as_object() else {
-        return if filter.is_null() {
-            Ok(true)
-        } else {
-            Err("filters must be an object".to_owned())
-        };
+        return if filter.is_null() { Ok(true) } else { Err("filters must be an object".to_owned()) };
     };
     for (key, condition) in conditions {
-        let branches = || {
-            condition
-                .as_array()
-                .ok_or_else(|| format!("{key} wants a list"))
-        };
+        let branches = || condition.as_array().ok_or_else(|| format!("{key} wants a list"));
         let holds = match key.as_str() {
-            "$and" => branches()?
-                .iter()
-                .try_fold(true, |all, it| Ok::<_, String>(all & matches(it, run)?))?,
+            "$and" => branches()?.iter().try_fold(true, |all, it| Ok::<_, String>(all & matches(it, run)?))?,
             "$or" => {
                 let branches = branches()?;
                 branches.is_empty()
-                    || branches
-                        .iter()
-                        .try_fold(false, |any, it| Ok::<_, String>(any | matches(it, run)?))?
+                    || branches.iter().try_fold(false, |any, it| Ok::<_, String>(any | matches(it, run)?))?
             }
             "$not" => !matches(condition, run)?,
             _ => holds(&field(run, key), condition)?,
@@ -95,20 +80,12 @@ fn matches(filter: &Value, run: &Run) -> Result<bool, String> {
 }
 
 fn holds(value: &Value, condition: &Value) -> Result<bool, String> {
-    let Some(operators) = condition
-        .as_object()
-        .filter(|it| it.keys().all(|key| key.starts_with('$')))
-    else {
+    let Some(operators) = condition.as_object().filter(|it| it.keys().all(|key| key.starts_with('$'))) else {
         return Ok(equal(value, condition));
     };
-    let list = |it: &Value| {
-        it.as_array()
-            .cloned()
-            .ok_or_else(|| "$in and $nin want a list".to_owned())
-    };
+    let list = |it: &Value| it.as_array().cloned().ok_or_else(|| "$in and $nin want a list".to_owned());
     for (operator, operand) in operators {
-        let ordered =
-            |accepts: &[Ordering]| compare(value, operand).is_some_and(|it| accepts.contains(&it));
+        let ordered = |accepts: &[Ordering]| compare(value, operand).is_some_and(|it| accepts.contains(&it));
         let holds = match operator.as_str() {
             "$eq" => equal(value, operand),
             "$ne" => !equal(value, operand),
@@ -156,11 +133,7 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 fn time(text: &str) -> Option<chrono::NaiveDateTime> {
-    chrono::NaiveDateTime::parse_from_str(
-        text.strip_suffix('Z').unwrap_or(text),
-        "%Y-%m-%dT%H:%M:%S%.f",
-    )
-    .ok()
+    chrono::NaiveDateTime::parse_from_str(text.strip_suffix('Z').unwrap_or(text), "%Y-%m-%dT%H:%M:%S%.f").ok()
 }
 
 /// A run's field as filters name it.
@@ -186,31 +159,17 @@ fn field(run: &Run, key: &str) -> Value {
 /// `config.lr`, `config.lr.value`, `summary_metrics.loss`.
 fn nested(run: &Run, key: &str) -> Value {
     let (text, path, wrapped) = if let Some(path) = key.strip_prefix("config.") {
-        (
-            &run.config,
-            path.strip_suffix(".value").unwrap_or(path),
-            true,
-        )
-    } else if let Some(path) = key
-        .strip_prefix("summary_metrics.")
-        .or_else(|| key.strip_prefix("summaryMetrics."))
-    {
+        (&run.config, path.strip_suffix(".value").unwrap_or(path), true)
+    } else if let Some(path) = key.strip_prefix("summary_metrics.").or_else(|| key.strip_prefix("summaryMetrics.")) {
         (&run.summary, path, false)
     } else {
         return Value::Null;
     };
-    let found = text
-        .as_deref()
-        .and_then(|text| Json::parse(text).ok())
-        .and_then(|json| {
-            let value = json.get(path)?;
-            let value = if wrapped {
-                value.get("value").unwrap_or(value)
-            } else {
-                value
-            };
-            serde_json::from_str(&value.to_string()).ok()
-        });
+    let found = text.as_deref().and_then(|text| Json::parse(text).ok()).and_then(|json| {
+        let value = json.get(path)?;
+        let value = if wrapped { value.get("value").unwrap_or(value) } else { value };
+        serde_json::from_str(&value.to_string()).ok()
+    });
     found.unwrap_or(Value::Null)
 }
 
@@ -247,19 +206,10 @@ mod tests {
         for (filter, expected) in [
             ("{}", "abc"),
             (r#"{"state":"running"}"#, "c"),
-            (
-                r#"{"$or":[{"name":"a"},{"state":{"$ne":"finished"}}]}"#,
-                "ac",
-            ),
-            (
-                r#"{"$and":[{"tags":{"$in":["t0","t1"]}},{"config.lr":{"$gte":1}}]}"#,
-                "b",
-            ),
+            (r#"{"$or":[{"name":"a"},{"state":{"$ne":"finished"}}]}"#, "ac"),
+            (r#"{"$and":[{"tags":{"$in":["t0","t1"]}},{"config.lr":{"$gte":1}}]}"#, "b"),
             (r#"{"createdAt":{"$gt":"2025-06-15T15:06:40"}}"#, "c"),
-            (
-                r#"{"name":{"$regex":"^[ab]$"},"group":{"$exists":false}}"#,
-                "ab",
-            ),
+            (r#"{"name":{"$regex":"^[ab]$"},"group":{"$exists":false}}"#, "ab"),
             (r#"{"name":{"$nin":["b"]}}"#, "ac"),
         ] {
             assert_eq!(ids(filter, oldest), expected, "{filter}");

@@ -21,14 +21,11 @@ use super::options::BadKey;
 use super::server::{Request, Shared};
 
 /// The schema, with the server behind it.
-pub(crate) type Schema =
-    async_graphql::Schema<types::Query, mutations::Mutation, EmptySubscription>;
+pub(crate) type Schema = async_graphql::Schema<types::Query, mutations::Mutation, EmptySubscription>;
 
 /// Makes the schema.
 pub(crate) fn schema(shared: Arc<Shared>) -> Schema {
-    async_graphql::Schema::build(types::Query, mutations::Mutation, EmptySubscription)
-        .data(shared)
-        .finish()
+    async_graphql::Schema::build(types::Query, mutations::Mutation, EmptySubscription).data(shared).finish()
 }
 
 /// What the resolvers of one request share.
@@ -51,10 +48,7 @@ impl RequestContext {
     }
 
     fn read(&self, read: HistoryRead) {
-        self.reads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(read);
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).push(read);
     }
 }
 
@@ -85,20 +79,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut 
         query = query.operation_name(operation);
     }
     let response = schema.execute(query).await;
-    request.reads =
-        std::mem::take(&mut context.reads.lock().unwrap_or_else(PoisonError::into_inner));
+    request.reads = std::mem::take(&mut context.reads.lock().unwrap_or_else(PoisonError::into_inner));
     // Errors of validation have no path: nothing was executed.
     if !response.errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty()) {
         let errors = serde_json::to_string(&response.errors).unwrap_or_default();
         return json(StatusCode::BAD_REQUEST, format!("{{\"errors\":{errors}}}"));
     }
     let body = serde_json::to_string(&response).unwrap_or_default();
-    let splices = std::mem::take(
-        &mut *context
-            .splices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner),
-    );
+    let splices = std::mem::take(&mut *context.splices.lock().unwrap_or_else(PoisonError::into_inner));
     json(StatusCode::OK, spliced(body, &splices))
 }
 
@@ -107,8 +95,7 @@ fn spliced(body: String, splices: &[String]) -> String {
     if splices.is_empty() {
         return body;
     }
-    let mut out =
-        String::with_capacity(body.len() + splices.iter().map(String::len).sum::<usize>());
+    let mut out = String::with_capacity(body.len() + splices.iter().map(String::len).sum::<usize>());
     let mut places: Vec<(usize, usize, &String)> = Vec::new();
     for (index, rows) in splices.iter().enumerate() {
         let quoted = format!("\"{}\"", placeholder(index));
@@ -133,11 +120,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_replaced_wherever_they_stand() {
-        let body = format!(
-            r#"{{"a":["{}"],"b":["{}"]}}"#,
-            placeholder(1),
-            placeholder(0)
-        );
+        let body = format!(r#"{{"a":["{}"],"b":["{}"]}}"#, placeholder(1), placeholder(0));
         let rows = [String::from("1,2"), String::new()];
         assert_eq!(spliced(body, &rows), r#"{"a":[],"b":[1,2]}"#);
     }

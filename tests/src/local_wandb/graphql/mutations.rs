@@ -81,28 +81,14 @@ pub(crate) struct RewindRunPayload {
 #[Object]
 impl Mutation {
     /// Makes a run, or changes what is given of it.
-    async fn upsert_bucket(
-        &self,
-        ctx: &Context<'_>,
-        input: UpsertBucketInput,
-    ) -> Result<Option<UpsertBucketPayload>> {
+    async fn upsert_bucket(&self, ctx: &Context<'_>, input: UpsertBucketInput) -> Result<Option<UpsertBucketPayload>> {
         let shared = shared(ctx)?;
         if !request(ctx)?.valid {
             return Err(Error::new("user is not logged in"));
         }
-        let entity = input
-            .entity_name
-            .clone()
-            .unwrap_or_else(|| "acme".to_owned());
-        let project_name = input
-            .model_name
-            .clone()
-            .unwrap_or_else(|| "uncategorized".to_owned());
-        let name = input
-            .name
-            .clone()
-            .or_else(|| input.id.clone())
-            .ok_or("a run wants a name")?;
+        let entity = input.entity_name.clone().unwrap_or_else(|| "acme".to_owned());
+        let project_name = input.model_name.clone().unwrap_or_else(|| "uncategorized".to_owned());
+        let name = input.name.clone().or_else(|| input.id.clone()).ok_or("a run wants a name")?;
         let mut world = shared.world();
         let project = world.project_mut(&entity, &project_name);
         let inserted = project.run(&name).is_none();
@@ -118,14 +104,8 @@ impl Mutation {
         alive(run, shared);
         let run = Arc::new(run.clone());
         drop(world);
-        let project = types::Project {
-            entity,
-            name: project_name,
-        };
-        Ok(Some(UpsertBucketPayload {
-            bucket: Some(project.node(run)),
-            inserted: Some(inserted),
-        }))
+        let project = types::Project { entity, name: project_name };
+        Ok(Some(UpsertBucketPayload { bucket: Some(project.node(run)), inserted: Some(inserted) }))
     }
 
     /// Says where a run's files are to be uploaded.
@@ -134,21 +114,12 @@ impl Mutation {
         ctx: &Context<'_>,
         input: CreateRunFilesInput,
     ) -> Result<Option<CreateRunFilesPayload>> {
-        let CreateRunFilesInput {
-            entity_name: entity,
-            project_name: project,
-            run_name,
-            files,
-        } = input;
-        let run = shared(ctx)?
-            .world()
-            .run(&entity, &project, &run_name)
-            .ok_or("run not found")?;
+        let CreateRunFilesInput { entity_name: entity, project_name: project, run_name, files } = input;
+        let run = shared(ctx)?.world().run(&entity, &project, &run_name).ok_or("run not found")?;
         let base = &request(ctx)?.base_url;
-        let files = files.into_iter().map(|name| NewFile {
-            upload_url: Some(upload_url(base, &entity, &project, &run.id, &name)),
-            name,
-        });
+        let files = files
+            .into_iter()
+            .map(|name| NewFile { upload_url: Some(upload_url(base, &entity, &project, &run.id, &name)), name });
         Ok(Some(CreateRunFilesPayload {
             run_id: async_graphql::ID(run.storage_id(&entity, &project)),
             upload_headers: Vec::new(),
@@ -157,27 +128,16 @@ impl Mutation {
     }
 
     /// Drops every step above the given one.
-    async fn rewind_run(
-        &self,
-        ctx: &Context<'_>,
-        input: RewindRunInput,
-    ) -> Result<Option<RewindRunPayload>> {
+    async fn rewind_run(&self, ctx: &Context<'_>, input: RewindRunInput) -> Result<Option<RewindRunPayload>> {
         let shared = shared(ctx)?;
         let entity = input.entity_name.unwrap_or_else(|| "acme".to_owned());
         let project_name = input.project_name.unwrap_or_default();
-        if input
-            .metric_name
-            .as_deref()
-            .is_some_and(|name| name != "_step")
-        {
+        if input.metric_name.as_deref().is_some_and(|name| name != "_step") {
             return Err(Error::new("only a rewind by _step is supported"));
         }
         let step = input.metric_value.unwrap_or(0.0) as i64;
         let mut world = shared.world();
-        let run = world
-            .project_mut(&entity, &project_name)
-            .run_mut(&input.run_name)
-            .ok_or("run not found")?;
+        let run = world.project_mut(&entity, &project_name).run_mut(&input.run_name).ok_or("run not found")?;
         let history = Arc::make_mut(&mut run.history);
         let keep = history.steps().iter().take_while(|&&it| it <= step).count();
         history.truncate(keep);
@@ -187,14 +147,8 @@ impl Mutation {
         let run = Arc::new(run.clone());
         drop(world);
         let count = Int64(run.history.len() as i64);
-        let project = types::Project {
-            entity,
-            name: project_name,
-        };
-        Ok(Some(RewindRunPayload {
-            rewound_run: Some(project.node(run)),
-            history_line_count: Some(count),
-        }))
+        let project = types::Project { entity, name: project_name };
+        Ok(Some(RewindRunPayload { rewound_run: Some(project.node(run)), history_line_count: Some(count) }))
     }
 }
 

@@ -43,10 +43,7 @@ pub(crate) struct Int64(pub(crate) i64);
 impl ScalarType for Int64 {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::Number(number) => number
-                .as_i64()
-                .map(Int64)
-                .ok_or_else(|| InputValueError::expected_type(value)),
+            Value::Number(number) => number.as_i64().map(Int64).ok_or_else(|| InputValueError::expected_type(value)),
             Value::String(text) => text.parse().map(Int64).map_err(InputValueError::custom),
             _ => Err(InputValueError::expected_type(value)),
         }

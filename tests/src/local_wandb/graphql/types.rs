@@ -66,29 +66,13 @@ impl Query {
         }
         let entity = entity_name.unwrap_or_else(|| default_entity(shared(ctx).ok()));
         let world = shared(ctx)?.world();
-        let names = world
-            .projects
-            .keys()
-            .filter(|(it, _)| *it == entity)
-            .map(|(_, name)| name.clone());
+        let names = world.projects.keys().filter(|(it, _)| *it == entity).map(|(_, name)| name.clone());
         let all: Vec<String> = names.collect();
-        let page = Page::of(
-            after.as_deref(),
-            first.unwrap_or(DEFAULT_PAGE),
-            usize::MAX,
-            all.len(),
-        )?;
-        let edges = page.range().map(|i| ProjectEdge {
-            node: Project {
-                entity: entity.clone(),
-                name: all[i].clone(),
-            },
-            cursor: cursor(i),
-        });
-        Ok(Some(ProjectConnection {
-            edges: edges.collect(),
-            page_info: page.info(),
-        }))
+        let page = Page::of(after.as_deref(), first.unwrap_or(DEFAULT_PAGE), usize::MAX, all.len())?;
+        let edges = page
+            .range()
+            .map(|i| ProjectEdge { node: Project { entity: entity.clone(), name: all[i].clone() }, cursor: cursor(i) });
+        Ok(Some(ProjectConnection { edges: edges.collect(), page_info: page.info() }))
     }
 
     async fn entity(&self, ctx: &Context<'_>, name: Option<String>) -> Result<Option<Entity>> {
@@ -102,13 +86,7 @@ impl Query {
 }
 
 fn default_entity(shared: Option<&Arc<Shared>>) -> String {
-    let first = shared.and_then(|it| {
-        it.world()
-            .projects
-            .keys()
-            .next()
-            .map(|(entity, _)| entity.clone())
-    });
+    let first = shared.and_then(|it| it.world().projects.keys().next().map(|(entity, _)| entity.clone()));
     first.unwrap_or_else(|| "acme".to_owned())
 }
 
@@ -119,12 +97,7 @@ pub(crate) struct ServerInfo;
 impl ServerInfo {
     async fn cli_version_info(&self) -> Json {
         Json(Value::Object(
-            [(
-                async_graphql::Name::new("max_cli_version"),
-                Value::from("0.31.0"),
-            )]
-            .into_iter()
-            .collect(),
+            [(async_graphql::Name::new("max_cli_version"), Value::from("0.31.0"))].into_iter().collect(),
         ))
     }
 
@@ -152,11 +125,7 @@ pub(crate) struct User {
 
 impl User {
     fn viewer(shared: Option<&Arc<Shared>>) -> Self {
-        User {
-            name: "Ada Lovelace".to_owned(),
-            username: "ada".to_owned(),
-            entity: default_entity(shared),
-        }
+        User { name: "Ada Lovelace".to_owned(), username: "ada".to_owned(), entity: default_entity(shared) }
     }
 }
 
@@ -199,13 +168,7 @@ impl User {
     }
 
     async fn teams(&self) -> EntityConnection {
-        EntityConnection {
-            edges: vec![EntityEdge {
-                node: Entity {
-                    name: self.entity.clone(),
-                },
-            }],
-        }
+        EntityConnection { edges: vec![EntityEdge { node: Entity { name: self.entity.clone() } }] }
     }
 }
 
@@ -281,19 +244,11 @@ impl Page {
     pub(crate) fn of(after: Option<&str>, first: i32, max: usize, total: usize) -> Result<Self> {
         let from = match after.filter(|it| !it.is_empty()) {
             None => 0,
-            Some(text) => {
-                offset(text).ok_or_else(|| Error::new(format!("invalid cursor {text:?}")))? + 1
-            }
+            Some(text) => offset(text).ok_or_else(|| Error::new(format!("invalid cursor {text:?}")))? + 1,
         };
-        let first = usize::try_from(first)
-            .map_err(|_| Error::new("first must not be negative"))?
-            .min(max);
+        let first = usize::try_from(first).map_err(|_| Error::new("first must not be negative"))?.min(max);
         let from = from.min(total);
-        Ok(Page {
-            from,
-            to: from.saturating_add(first).min(total),
-            total,
-        })
+        Ok(Page { from, to: from.saturating_add(first).min(total), total })
     }
 
     pub(crate) fn range(&self) -> std::ops::Range<usize> {
@@ -301,10 +256,7 @@ impl Page {
     }
 
     pub(crate) fn info(&self) -> PageInfo {
-        PageInfo {
-            end_cursor: (self.to > self.from).then(|| cursor(self.to - 1)),
-            has_next_page: self.to < self.total,
-        }
+        PageInfo { end_cursor: (self.to > self.from).then(|| cursor(self.to - 1)), has_next_page: self.to < self.total }
     }
 }
 
@@ -327,10 +279,7 @@ pub(crate) struct Project {
 impl Project {
     fn held_runs(&self, ctx: &Context<'_>) -> Result<Vec<Arc<project::Run>>> {
         let world = shared(ctx)?.world();
-        Ok(world
-            .project(&self.entity, &self.name)
-            .map(|it| it.runs.clone())
-            .unwrap_or_default())
+        Ok(world.project(&self.entity, &self.name).map(|it| it.runs.clone()).unwrap_or_default())
     }
 }
 
@@ -353,9 +302,7 @@ impl Project {
     }
 
     async fn entity(&self) -> Entity {
-        Entity {
-            name: self.entity.clone(),
-        }
+        Entity { name: self.entity.clone() }
     }
 
     async fn created_at(&self) -> DateTime {
@@ -376,8 +323,7 @@ impl Project {
 
     async fn run_count(&self, ctx: &Context<'_>, filters: Option<JsonString>) -> Result<i32> {
         let runs = self.held_runs(ctx)?;
-        let selected =
-            select(&runs, filters.as_ref().map(|it| it.0.as_str()), None).map_err(Error::new)?;
+        let selected = select(&runs, filters.as_ref().map(|it| it.0.as_str()), None).map_err(Error::new)?;
         Ok(selected.len() as i32)
     }
 
@@ -393,21 +339,9 @@ impl Project {
         let filters = filters.as_ref().map(|it| it.0.as_str());
         let selected = select(&runs, filters, order.as_deref()).map_err(Error::new)?;
         let max = shared(ctx)?.options.max_page;
-        let page = Page::of(
-            after.as_deref(),
-            first.unwrap_or(DEFAULT_PAGE),
-            max,
-            selected.len(),
-        )?;
-        let edges = page.range().map(|i| RunEdge {
-            node: self.node(selected[i].clone()),
-            cursor: cursor(i),
-        });
-        Ok(RunConnection {
-            edges: edges.collect(),
-            page_info: page.info(),
-            total_count: selected.len() as i32,
-        })
+        let page = Page::of(after.as_deref(), first.unwrap_or(DEFAULT_PAGE), max, selected.len())?;
+        let edges = page.range().map(|i| RunEdge { node: self.node(selected[i].clone()), cursor: cursor(i) });
+        Ok(RunConnection { edges: edges.collect(), page_info: page.info(), total_count: selected.len() as i32 })
     }
 
     async fn run(&self, ctx: &Context<'_>, name: String) -> Result<Option<Run>> {
@@ -418,11 +352,7 @@ impl Project {
 
 impl Project {
     pub(crate) fn node(&self, run: Arc<project::Run>) -> Run {
-        Run {
-            entity: self.entity.clone(),
-            project: self.name.clone(),
-            run,
-        }
+        Run { entity: self.entity.clone(), project: self.name.clone(), run }
     }
 }
 
@@ -463,10 +393,7 @@ impl Run {
     }
 
     async fn project(&self) -> Project {
-        Project {
-            entity: self.entity.clone(),
-            name: self.project.clone(),
-        }
+        Project { entity: self.entity.clone(), name: self.project.clone() }
     }
 
     async fn name(&self) -> &str {
@@ -527,11 +454,7 @@ impl Run {
 
     async fn user(&self) -> Option<User> {
         let user = self.run.user.as_ref()?;
-        Some(User {
-            name: user.name.clone(),
-            username: user.username.clone(),
-            entity: self.entity.clone(),
-        })
+        Some(User { name: user.name.clone(), username: user.username.clone(), entity: self.entity.clone() })
     }
 
     async fn config(&self) -> Option<JsonString> {
@@ -551,9 +474,7 @@ impl Run {
     }
 
     async fn history_keys(&self) -> Option<Json> {
-        history_keys::of(&self.run.history)
-            .and_then(|keys| Value::from_json(keys).ok())
-            .map(Json)
+        history_keys::of(&self.run.history).and_then(|keys| Value::from_json(keys).ok()).map(Json)
     }
 
     /// Rows with `minStep <= step < maxStep`; complete only when there are enough samples.
@@ -571,11 +492,7 @@ impl Run {
         // The span need not fit 64 bits.
         let span = i128::from(max.unwrap_or(i64::MAX)) - i128::from(min.unwrap_or(0));
         let sampled = (wanted as i128) < span && found.len() > wanted;
-        let rows = if sampled {
-            sample(found, wanted, shared(ctx)?.next_sampling())
-        } else {
-            found
-        };
+        let rows = if sampled { sample(found, wanted, shared(ctx)?.next_sampling()) } else { found };
         request(ctx)?.read(HistoryRead {
             run_id: self.run.id.clone(),
             min_step: min,
@@ -588,11 +505,7 @@ impl Run {
     }
 
     /// Rows that have all of a spec's keys, sampled.
-    async fn sampled_history(
-        &self,
-        ctx: &Context<'_>,
-        specs: Vec<JsonString>,
-    ) -> Result<Vec<Json>> {
+    async fn sampled_history(&self, ctx: &Context<'_>, specs: Vec<JsonString>) -> Result<Vec<Json>> {
         let mut answers = Vec::new();
         for spec in specs {
             let seed = shared(ctx)?.next_sampling();
@@ -606,13 +519,7 @@ impl Run {
     /// System metrics.
     async fn events(&self, samples: Option<i32>) -> Vec<JsonString> {
         let wanted = usize::try_from(samples.unwrap_or(DEFAULT_SAMPLES)).unwrap_or(0);
-        self.run
-            .events
-            .iter()
-            .take(wanted)
-            .cloned()
-            .map(JsonString)
-            .collect()
+        self.run.events.iter().take(wanted).cloned().map(JsonString).collect()
     }
 
     async fn log_line_count(&self) -> Option<i32> {
@@ -623,21 +530,12 @@ impl Run {
         Some(self.run.events.len() as i32)
     }
 
-    async fn parquet_history(
-        &self,
-        ctx: &Context<'_>,
-        live_keys: Vec<String>,
-    ) -> Result<ParquetHistory> {
+    async fn parquet_history(&self, ctx: &Context<'_>, live_keys: Vec<String>) -> Result<ParquetHistory> {
         let shared = shared(ctx)?;
         let base = &request(ctx)?.base_url;
-        let urls = shared
-            .storage
-            .urls(shared, base, &self.entity, &self.project, &self.run);
+        let urls = shared.storage.urls(shared, base, &self.entity, &self.project, &self.run);
         let live = shared.storage.live_rows(&shared.options.parquet, &self.run);
-        Ok(ParquetHistory {
-            parquet_urls: urls,
-            live_data: sampled::live(&self.run, live, &live_keys),
-        })
+        Ok(ParquetHistory { parquet_urls: urls, live_data: sampled::live(&self.run, live, &live_keys) })
     }
 
     async fn file_count(&self) -> Option<i32> {
@@ -655,17 +553,8 @@ impl Run {
         let names: Vec<String> = names.unwrap_or_default().into_iter().flatten().collect();
         let base = &request(ctx)?.base_url;
         let first = first.unwrap_or(DEFAULT_PAGE);
-        files_of(
-            base,
-            &self.entity,
-            &self.project,
-            &self.run,
-            &names,
-            pattern.as_deref(),
-            after.as_deref(),
-            first,
-        )
-        .map(Some)
+        files_of(base, &self.entity, &self.project, &self.run, &names, pattern.as_deref(), after.as_deref(), first)
+            .map(Some)
     }
 }
 

@@ -38,11 +38,7 @@ pub(crate) struct File {
 #[async_graphql::ComplexObject]
 impl File {
     async fn url(&self, upload: Option<bool>) -> &str {
-        if upload == Some(true) {
-            &self.upload_url
-        } else {
-            &self.direct_url
-        }
+        if upload == Some(true) { &self.upload_url } else { &self.direct_url }
     }
 
     async fn upload_url(&self) -> &str {
@@ -53,13 +49,7 @@ impl File {
 /// Where a run's file is uploaded to.
 pub(crate) fn upload_url(base: &str, entity: &str, project: &str, run: &str, file: &str) -> String {
     let path: Vec<String> = file.split('/').map(encode_part).collect();
-    format!(
-        "{base}/_upload/{}/{}/{}/{}",
-        encode_part(entity),
-        encode_part(project),
-        encode_part(run),
-        path.join("/")
-    )
+    format!("{base}/_upload/{}/{}/{}/{}", encode_part(entity), encode_part(project), encode_part(run), path.join("/"))
 }
 
 /// A run's file by its name, uploaded already or not.
@@ -90,12 +80,7 @@ pub(crate) fn files_of(
     first: i32,
 ) -> Result<FileConnection> {
     // The pattern is SQL's LIKE.
-    let pattern = pattern.map(|like| {
-        format!(
-            "^{}$",
-            regex::escape(like).replace('%', ".*").replace('_', ".")
-        )
-    });
+    let pattern = pattern.map(|like| format!("^{}$", regex::escape(like).replace('%', ".*").replace('_', ".")));
     let pattern = pattern.map(|it| regex::Regex::new(&it)).transpose()?;
     let found: Vec<&String> = run
         .files
@@ -104,12 +89,6 @@ pub(crate) fn files_of(
         .filter(|name| pattern.as_ref().is_none_or(|it| it.is_match(name)))
         .collect();
     let page = Page::of(after, first, usize::MAX, found.len())?;
-    let edges = page.range().map(|i| FileEdge {
-        node: file(base, entity, project, run, found[i]),
-        cursor: cursor(i),
-    });
-    Ok(FileConnection {
-        edges: edges.collect(),
-        page_info: page.info(),
-    })
+    let edges = page.range().map(|i| FileEdge { node: file(base, entity, project, run, found[i]), cursor: cursor(i) });
+    Ok(FileConnection { edges: edges.collect(), page_info: page.info() })
 }

@@ -28,17 +28,8 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference {
-            table,
-            key,
-            column,
-            expected,
-            found,
-        } = self;
-        write!(
-            f,
-            "{table}[{key}].{column}: expected {expected}, found {found}"
-        )
+        let Difference { table, key, column, expected, found } = self;
+        write!(f, "{table}[{key}].{column}: expected {expected}, found {found}")
     }
 }
 
@@ -84,11 +75,7 @@ impl Expected {
     }
 
     fn double(it: f64) -> Self {
-        if it.is_nan() {
-            Expected::Null
-        } else {
-            Expected::Double(it)
-        }
+        if it.is_nan() { Expected::Null } else { Expected::Double(it) }
     }
 
     fn met_by(&self, value: &Value) -> bool {
@@ -98,15 +85,10 @@ impl Expected {
             (Expected::Double(expected), Value::Real(found)) => expected == found,
             (Expected::Json(expected), Value::Text(found)) => {
                 // Bare non-finite numbers are not JSON, so a destination must not hold them.
-                Json::parse(found)
-                    .is_ok_and(|found| !has_bare(&found) && found.canonical() == *expected)
+                Json::parse(found).is_ok_and(|found| !has_bare(&found) && found.canonical() == *expected)
             }
-            (Expected::Time(from, to), Value::Text(found)) => {
-                (*from..=*to).any(|at| time(at) == *found)
-            }
-            (Expected::SyncedAt, Value::Text(found)) => {
-                found.len() == "2025-06-15T15:06:40.000000Z".len()
-            }
+            (Expected::Time(from, to), Value::Text(found)) => (*from..=*to).any(|at| time(at) == *found),
+            (Expected::SyncedAt, Value::Text(found)) => found.len() == "2025-06-15T15:06:40.000000Z".len(),
             _ => false,
         }
     }
@@ -159,11 +141,7 @@ struct Table<'a, K> {
 }
 
 impl<K: Ord + fmt::Debug> Table<'_, K> {
-    fn compare(
-        mut self,
-        expected: impl IntoIterator<Item = (K, Vec<Expected>)>,
-        found: &mut Vec<Difference>,
-    ) {
+    fn compare(mut self, expected: impl IntoIterator<Item = (K, Vec<Expected>)>, found: &mut Vec<Difference>) {
         let row = |key: &K, expected: &str, found: &str| Difference {
             table: self.name,
             key: format!("{key:?}"),
@@ -179,10 +157,7 @@ impl<K: Ord + fmt::Debug> Table<'_, K> {
             for ((column, expected), value) in self.columns.iter().zip(&expected).zip(&values) {
                 if !expected.met_by(value) {
                     let (expected, value) = (expected.to_string(), shown(value));
-                    found.push(Difference {
-                        column,
-                        ..row(&key, &expected, &value)
-                    });
+                    found.push(Difference { column, ..row(&key, &expected, &value) });
                 }
             }
         }
@@ -192,28 +167,13 @@ impl<K: Ord + fmt::Debug> Table<'_, K> {
     }
 }
 
-fn compare_runs(
-    database: &Connection,
-    truth: &Truth,
-    found: &mut Vec<Difference>,
-) -> rusqlite::Result<()> {
-    let columns = [
-        "name",
-        "state",
-        "user",
-        "created_at",
-        "updated_at",
-        "tags",
-        "config_json",
-        "summary_json",
-        "_synced_at",
-    ];
+fn compare_runs(database: &Connection, truth: &Truth, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
+    let columns =
+        ["name", "state", "user", "created_at", "updated_at", "tags", "config_json", "summary_json", "_synced_at"];
     let sql = format!("SELECT run_id, \"{}\" FROM runs", columns.join("\", \""));
     let mut statement = database.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
-        let values = (1..=columns.len())
-            .map(|i| row.get(i))
-            .collect::<rusqlite::Result<_>>()?;
+        let values = (1..=columns.len()).map(|i| row.get(i)).collect::<rusqlite::Result<_>>()?;
         Ok((row.get::<_, String>(0)?, values))
     })?;
     let rows = rows.collect::<rusqlite::Result<BTreeMap<String, Vec<Value>>>>()?;
@@ -231,23 +191,12 @@ fn compare_runs(
         ];
         (id.clone(), values)
     });
-    Table {
-        name: "runs",
-        columns: &columns,
-        rows,
-    }
-    .compare(expected, found);
+    Table { name: "runs", columns: &columns, rows }.compare(expected, found);
     Ok(())
 }
 
-fn metric_rows(
-    database: &Connection,
-    table: &str,
-    value: &str,
-) -> rusqlite::Result<BTreeMap<MetricKey, Vec<Value>>> {
-    let sql = format!(
-        "SELECT run_id, step, metric_name, \"{value}\", timestamp, _synced_at FROM {table}"
-    );
+fn metric_rows(database: &Connection, table: &str, value: &str) -> rusqlite::Result<BTreeMap<MetricKey, Vec<Value>>> {
+    let sql = format!("SELECT run_id, step, metric_name, \"{value}\", timestamp, _synced_at FROM {table}");
     let mut statement = database.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
         let key = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -256,54 +205,22 @@ fn metric_rows(
     rows.collect()
 }
 
-fn compare_metrics(
-    database: &Connection,
-    truth: &Truth,
-    found: &mut Vec<Difference>,
-) -> rusqlite::Result<()> {
+fn compare_metrics(database: &Connection, truth: &Truth, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
     let rows = metric_rows(database, "metrics", "metric_value")?;
     let expected = truth.metrics.iter().map(|(key, row)| {
-        (
-            key.clone(),
-            vec![
-                Expected::double(row.value),
-                Expected::stamp(row.timestamp),
-                Expected::SyncedAt,
-            ],
-        )
+        (key.clone(), vec![Expected::double(row.value), Expected::stamp(row.timestamp), Expected::SyncedAt])
     });
     let columns = ["metric_value", "timestamp", "_synced_at"];
-    Table {
-        name: "metrics",
-        columns: &columns,
-        rows,
-    }
-    .compare(expected, found);
+    Table { name: "metrics", columns: &columns, rows }.compare(expected, found);
     Ok(())
 }
 
-fn compare_objects(
-    database: &Connection,
-    truth: &Truth,
-    found: &mut Vec<Difference>,
-) -> rusqlite::Result<()> {
+fn compare_objects(database: &Connection, truth: &Truth, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
     let rows = metric_rows(database, "metric_objects", "value_json")?;
     let expected = truth.objects.iter().map(|(key, row)| {
-        (
-            key.clone(),
-            vec![
-                Expected::Json(row.value.clone()),
-                Expected::stamp(row.timestamp),
-                Expected::SyncedAt,
-            ],
-        )
+        (key.clone(), vec![Expected::Json(row.value.clone()), Expected::stamp(row.timestamp), Expected::SyncedAt])
     });
     let columns = ["value_json", "timestamp", "_synced_at"];
-    Table {
-        name: "metric_objects",
-        columns: &columns,
-        rows,
-    }
-    .compare(expected, found);
+    Table { name: "metric_objects", columns: &columns, rows }.compare(expected, found);
     Ok(())
 }

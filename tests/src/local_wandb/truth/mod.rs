@@ -90,25 +90,15 @@ impl Truth {
     fn add_history(&mut self, run: &Run) {
         for (position, line) in run.history.lines().enumerate() {
             let Ok(row) = Json::parse(line) else { continue };
-            let step = row
-                .get("_step")
-                .and_then(Json::as_i64)
-                .unwrap_or(position as i64);
+            let step = row.get("_step").and_then(Json::as_i64).unwrap_or(position as i64);
             let timestamp = row.get("_timestamp").and_then(values::stamp);
             for (name, value) in values::flatten(&row) {
                 let key = (run.id.clone(), step, name);
                 if let Some(value) = values::as_double(&value) {
-                    self.metrics
-                        .insert(key.clone(), MetricRow { value, timestamp });
+                    self.metrics.insert(key.clone(), MetricRow { value, timestamp });
                 }
                 if values::is_object(&value) {
-                    self.objects.insert(
-                        key,
-                        ObjectRow {
-                            value: value.canonical(),
-                            timestamp,
-                        },
-                    );
+                    self.objects.insert(key, ObjectRow { value: value.canonical(), timestamp });
                 }
             }
         }
@@ -121,11 +111,9 @@ impl Truth {
             self.runs.insert(id.to_owned(), row.clone());
         }
         let metrics = earlier.metrics.iter().filter(|(key, _)| of_run(key));
-        self.metrics
-            .extend(metrics.map(|(key, row)| (key.clone(), row.clone())));
+        self.metrics.extend(metrics.map(|(key, row)| (key.clone(), row.clone())));
         let objects = earlier.objects.iter().filter(|(key, _)| of_run(key));
-        self.objects
-            .extend(objects.map(|(key, row)| (key.clone(), row.clone())));
+        self.objects.extend(objects.map(|(key, row)| (key.clone(), row.clone())));
     }
 
     /// Leaves out a run's rows, as when it was quarantined in a first sync.
@@ -138,11 +126,7 @@ impl Truth {
 
 fn run_row(dialect: Dialect, run: &Run) -> RunRow {
     let time = |at| values::run_time(&run.timestamps.format(at));
-    let parse = |text: &str| {
-        Json::parse(text)
-            .map(|json| json.canonical())
-            .unwrap_or(Json::Null)
-    };
+    let parse = |text: &str| Json::parse(text).map(|json| json.canonical()).unwrap_or(Json::Null);
     let config = match dialect {
         Dialect::Rest => run.unwrapped_config().as_deref().map(parse),
         Dialect::Graphql => run.config.as_deref().map(|text| unwrap_config(parse(text))),
@@ -157,10 +141,7 @@ fn run_row(dialect: Dialect, run: &Run) -> RunRow {
         user: run.user.as_ref().map(|user| user.username.clone()),
         created_at: time(run.created_at),
         updated_at: updated_at.map(time),
-        tags: run
-            .tags
-            .as_ref()
-            .map(|tags| Json::Array(tags.iter().cloned().map(Json::String).collect())),
+        tags: run.tags.as_ref().map(|tags| Json::Array(tags.iter().cloned().map(Json::String).collect())),
         config,
         summary: run.summary.as_deref().map(parse),
     }
@@ -172,13 +153,10 @@ fn unwrap_config(config: Json) -> Json {
         return config;
     };
     let own = ["_wandb", "wandb_version"];
-    let members = members
-        .into_iter()
-        .filter(|(key, _)| !own.contains(&key.as_str()))
-        .map(|(key, value)| {
-            let inner = value.get("value").cloned();
-            (key, inner.unwrap_or(value))
-        });
+    let members = members.into_iter().filter(|(key, _)| !own.contains(&key.as_str())).map(|(key, value)| {
+        let inner = value.get("value").cloned();
+        (key, inner.unwrap_or(value))
+    });
     Json::Object(members.collect())
 }
 
@@ -194,17 +172,11 @@ mod tests {
     }
 
     fn metric(truth: &Truth, run: &str, step: i64, name: &str) -> Option<f64> {
-        truth
-            .metrics
-            .get(&(run.to_owned(), step, name.to_owned()))
-            .map(|row| row.value)
+        truth.metrics.get(&(run.to_owned(), step, name.to_owned())).map(|row| row.value)
     }
 
     fn object(truth: &Truth, run: &str, step: i64, name: &str) -> Option<String> {
-        truth
-            .objects
-            .get(&(run.to_owned(), step, name.to_owned()))
-            .map(|row| row.value.to_string())
+        truth.objects.get(&(run.to_owned(), step, name.to_owned())).map(|row| row.value.to_string())
     }
 
     #[test]
@@ -212,36 +184,21 @@ mod tests {
         let truth = truth(Dialect::Graphql);
         assert!(metric(&truth, "nonfinite", 0, "bare").is_some_and(f64::is_nan));
         assert!(metric(&truth, "nonfinite", 1, "bare").is_some_and(f64::is_nan));
-        assert_eq!(
-            metric(&truth, "nonfinite", 1, "down"),
-            Some(f64::NEG_INFINITY)
-        );
+        assert_eq!(metric(&truth, "nonfinite", 1, "down"), Some(f64::NEG_INFINITY));
         assert_eq!(object(&truth, "nonfinite", 1, "down"), None);
         assert_eq!(
             object(&truth, "nonfinite", 2, "list").as_deref(),
             Some(r#"[1,"NaN","Infinity","-Infinity","NaN"]"#)
         );
-        assert_eq!(
-            metric(&truth, "integers", 0, "big"),
-            Some(9_007_199_254_740_992.0)
-        );
-        assert_eq!(
-            object(&truth, "integers", 0, "big").as_deref(),
-            Some("9007199254740993")
-        );
+        assert_eq!(metric(&truth, "integers", 0, "big"), Some(9_007_199_254_740_992.0));
+        assert_eq!(object(&truth, "integers", 0, "big").as_deref(), Some("9007199254740993"));
         assert_eq!(object(&truth, "integers", 0, "exact"), None);
         assert_eq!(metric(&truth, "types", 0, "b"), Some(1.0));
         assert_eq!(metric(&truth, "types", 0, "none"), None);
-        assert_eq!(
-            object(&truth, "types", 0, "empty_text").as_deref(),
-            Some(r#""""#)
-        );
+        assert_eq!(object(&truth, "types", 0, "empty_text").as_deref(), Some(r#""""#));
         assert_eq!(metric(&truth, "nested", 0, "nested.y.z"), Some(2.0));
         assert_eq!(object(&truth, "nested", 1, "empty").as_deref(), Some("{}"));
-        assert_eq!(
-            object(&truth, "nested", 0, "nested.empty").as_deref(),
-            Some("{}")
-        );
+        assert_eq!(object(&truth, "nested", 0, "nested.empty").as_deref(), Some("{}"));
         assert_eq!(metric(&truth, "nested", 3, "_runtime"), None);
         assert_eq!(metric(&truth, "nested", 3, "system._step"), Some(7.0));
         assert_eq!(metric(&truth, "media", 0, "img.width"), None);
@@ -259,33 +216,18 @@ mod tests {
 
     #[test]
     fn only_graphql_unwraps_its_config() {
-        let config = |dialect, id: &str| {
-            truth(dialect).runs[id]
-                .config
-                .as_ref()
-                .map(ToString::to_string)
-        };
+        let config = |dialect, id: &str| truth(dialect).runs[id].config.as_ref().map(ToString::to_string);
         let graphql = config(Dialect::Graphql, "digits").expect("a config");
-        assert!(
-            graphql.contains(r#""huge":1e400"#) && !graphql.contains("wandb"),
-            "{graphql}"
-        );
+        assert!(graphql.contains(r#""huge":1e400"#) && !graphql.contains("wandb"), "{graphql}");
         let rest = config(Dialect::Rest, "digits").expect("a config");
         assert!(rest.contains(r#""_wandb":{"cli_version""#), "{rest}");
         let shapes = config(Dialect::Graphql, "config-shapes").expect("a config");
-        assert!(
-            shapes.contains(r#""grid":{"desc":"inner","value":1}"#),
-            "{shapes}"
-        );
+        assert!(shapes.contains(r#""grid":{"desc":"inner","value":1}"#), "{shapes}");
     }
 
     #[test]
     fn updated_at_falls_back_to_the_heartbeat_in_graphql_only() {
         assert_eq!(truth(Dialect::Rest).runs["never-updated"].updated_at, None);
-        assert!(
-            truth(Dialect::Graphql).runs["never-updated"]
-                .updated_at
-                .is_some()
-        );
+        assert!(truth(Dialect::Graphql).runs["never-updated"].updated_at.is_some());
     }
 }

@@ -87,10 +87,7 @@ pub(super) fn stamp(value: &Json) -> Option<Stamp> {
     let in_millis = seconds >= 1e11;
     let exact = shifted(token, if in_millis { 3 } else { 6 })?;
     let rounded = (seconds * if in_millis { 1e3 } else { 1e6 }).round() as i64;
-    Some(Stamp {
-        from: exact.min(rounded),
-        to: exact.max(rounded),
-    })
+    Some(Stamp { from: exact.min(rounded), to: exact.max(rounded) })
 }
 
 /// A decimal times a power of ten, rounded to the nearest integer, exactly.
@@ -101,9 +98,7 @@ fn shifted(token: &str, places: i32) -> Option<i64> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let shift = exponent
-        .checked_add(places)?
-        .checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let shift = exponent.checked_add(places)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let power = |n: i32| 10i128.checked_pow(n.unsigned_abs());
     let value = if shift >= 0 {
         digits.checked_mul(power(shift)?)?
@@ -137,10 +132,7 @@ mod tests {
             ("0", 0),
         ] {
             let stamp = stamp(&Json::Number(token.to_owned())).expect("a number");
-            assert!(
-                stamp.from <= micros && micros <= stamp.to && stamp.to - stamp.from <= 1,
-                "{token}: {stamp:?}"
-            );
+            assert!(stamp.from <= micros && micros <= stamp.to && stamp.to - stamp.from <= 1, "{token}: {stamp:?}");
         }
     }
 
