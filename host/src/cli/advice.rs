@@ -42,8 +42,8 @@ pub(crate) fn explain(error: Error, base_url: &str, source: &KeySource) -> Error
             Error::Configuration(problems)
         }
         Error::Authentication(message) => {
-            let message = message.trim_end_matches('.');
-            Error::Authentication(format!("{message}; the key came from {source}, a valid one is at {page}"))
+            let known = if message.contains("/authorize") { String::new() } else { format!("; get one at {page}") };
+            Error::Authentication(format!("{}{known}; the key came from {source}", message.trim_end_matches('.')))
         }
         other => other,
     }
@@ -88,7 +88,7 @@ mod tests {
         let error = Error::Authentication("W&B does not accept the key (401).".into());
         let explained = explain(error, "https://api.wandb.ai", &KeySource::Netrc("/home/me/.netrc".into()));
         insta::assert_snapshot!(explained, @"
-        W&B does not accept the key (401); the key came from /home/me/.netrc, a valid one is at https://wandb.ai/authorize
+        W&B does not accept the key (401); get one at https://wandb.ai/authorize; the key came from /home/me/.netrc
         ");
     }
 }

@@ -17,9 +17,11 @@ Start here:
   wandb-connector sync                    with WANDB_API_KEY, WANDB_ENTITY and WANDB_PROJECT set
   wandb-connector sync --config FILE      with {\"api_key\": …, \"entity\": …, \"project\": …} in FILE
 
-Every flag has an environment variable: --destination is WANDB_CONNECTOR_DESTINATION, and so on.
-Exit codes: 0 ok, 1 internal, 2 usage or configuration, 3 authentication or permission, 4 some runs left out,
-5 W&B unavailable, 6 destination, 130 interrupted.";
+Every flag has an environment variable: --destination is WANDB_CONNECTOR_DESTINATION.
+
+Exit codes:
+  0 ok    1 internal    2 usage or configuration    3 authentication or permission
+  4 some runs left out  5 W&B unavailable  6 destination  130 interrupted";
 
 /// Bring the runs and metrics of a Weights & Biases project to a database.
 #[derive(Debug, Parser)]
@@ -135,10 +137,8 @@ pub(crate) struct StateArgs {
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// A JSON file with the configuration; `-` is standard input.
-    ///
-    /// What it lacks of api_key, entity, project and base_url comes from WANDB_API_KEY, WANDB_ENTITY, WANDB_PROJECT
-    /// and WANDB_BASE_URL, and then the key from ~/.netrc.
+    /// A JSON file with the configuration (`-`: standard input); what it lacks comes from WANDB_API_KEY, WANDB_ENTITY,
+    /// WANDB_PROJECT, WANDB_BASE_URL and ~/.netrc.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -164,7 +164,7 @@ pub(crate) struct OutputArgs {
     /// Show no progress.
     #[arg(long, global = true, value_parser = FalseyValueParser::new())]
     pub(crate) no_progress: bool,
-    /// When to use color; NO_COLOR is honoured.
+    /// When to use color (auto: on a terminal, unless NO_COLOR is set).
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
 }
@@ -190,12 +190,10 @@ pub(crate) struct SandboxArgs {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// For people or for programs.
+/// `text` for people, `json` for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
@@ -211,7 +209,6 @@ pub(crate) enum LogLevel {
 /// When to use color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
     Auto,
     Always,
     Never,

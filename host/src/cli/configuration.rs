@@ -37,6 +37,18 @@ pub(crate) struct Configuration {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Configuration {
+    /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
+    /// them.
+    pub(crate) fn fill_gaps(&mut self) {
+        for key in ["api_key", "entity", "project"] {
+            if !is_given(&self.values, key) {
+                self.values.insert(key.into(), "-".into());
+            }
+        }
+    }
+}
+
 /// Where the API key was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum KeySource {

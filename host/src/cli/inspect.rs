@@ -122,9 +122,13 @@ impl Facts {
     }
 }
 
-/// Each interface with the functions that are used or offered.
+/// Each interface with the number of functions that are used or offered; the JSON names them.
 fn lines(interfaces: &[Interface]) -> Vec<String> {
-    interfaces.iter().map(|interface| format!("{}: {}", interface.name, interface.functions.join(", "))).collect()
+    let line = |interface: &Interface| match interface.functions.len() {
+        0 => interface.name.clone(),
+        functions => format!("{} ({})", interface.name, units::counted(functions as u64, "function")),
+    };
+    interfaces.iter().map(line).collect()
 }
 
 /// The facts as JSON.
@@ -208,9 +212,9 @@ mod tests {
         component     built in
         size          1.2 MiB (2.2 MiB of machine code)
         sha256        abababababababababababababababababababababababababababababababab
-        imports       wasi:random/random@0.2.12: get-random-u64
-                      elt:connector/log@0.1.0: write
-        exports       elt:connector/source@0.1.0: spec, check, schema, sync
+        imports       wasi:random/random@0.2.12 (1 function)
+                      elt:connector/log@0.1.0 (1 function)
+        exports       elt:connector/source@0.1.0 (4 functions)
         may ask       https://api.wandb.ai with the key
                       https://storage.googleapis.com without the key
         may dial      public addresses

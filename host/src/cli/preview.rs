@@ -11,6 +11,7 @@ use wandb_connector_host::state::State;
 
 use super::args::{Format, PreviewArgs, SandboxArgs};
 use super::cells::{self, Cell};
+use super::configuration::problem;
 use super::console::Console;
 use super::exit::Exit;
 use super::run::Runner;
@@ -27,6 +28,14 @@ pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc
     let signal = interrupt::watch(console, "stopping")?;
     let configuration = query::load(&args.query, console)?;
     let runner = Runner::load(sandbox, console)?;
+    let tables = runner.schema(&configuration.values).await;
+    let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
+    if let Some(only) = &args.table
+        && !tables.iter().any(|table| table.name() == only)
+    {
+        let names: Vec<_> = tables.iter().map(Table::name).collect();
+        return Err(problem(format!("there is no table `{only}`; there are {}", names.join(", "))).into());
+    }
     let enough = signal.child_token();
     let kept = Arc::new(Mutex::new(Kept::new(args.rows as usize, args.table.clone())));
     let destination = Box::new(Preview { kept: Arc::clone(&kept), enough: enough.clone() });
@@ -131,13 +140,6 @@ struct Preview {
 impl Destination for Preview {
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(only) = &kept.only
-            && !preparation.tables.iter().any(|table| table.name() == only)
-        {
-            let names: Vec<_> = preparation.tables.iter().map(Table::name).collect();
-            let message = format!("there is no table `{only}`; there are {}", names.join(", "));
-            return Err(DestinationError::Refused(message));
-        }
         kept.tables = preparation.tables.into_iter().map(|table| (table, Vec::new())).collect();
         Ok(State::new())
     }

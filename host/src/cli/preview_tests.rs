@@ -82,9 +82,3 @@ fn a_table_that_never_fills_does_not_read_the_whole_project() {
     }
     assert_eq!(groups, PATIENCE);
 }
-
-#[test]
-fn a_table_that_does_not_exist_is_refused_by_name() {
-    let error = preview(3, Some("metric")).prepare(preparation()).unwrap_err();
-    assert_eq!(error.to_string(), "there is no table `metric`; there are metrics");
-}

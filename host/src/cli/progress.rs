@@ -40,17 +40,18 @@ impl Progress {
         }
     }
 
-    /// `120 of 400 runs · 31,204 rows · 1,240 rows/s · 0:42 · waiting for the rate limit, 12 s`
+    /// `120 of 400 runs · 2 runs quarantined · 31,204 rows · 1,240 rows/s · 0:42 · waiting for the rate limit, 12 s`
     pub(crate) fn line(&self, now: Instant) -> String {
         let elapsed = now.saturating_duration_since(self.started);
-        let mut parts = Vec::new();
-        for (what, done, total) in &self.items {
-            let (done, what) = (grouped(*done), escape_control(what));
-            parts.push(match total {
-                Some(total) => format!("{done} of {} {what}", grouped(*total)),
-                None => format!("{done} {what}"),
-            });
-        }
+        let of_total = |(what, done, total): &(String, u64, Option<u64>)| {
+            Some(format!("{} of {} {}", grouped(*done), grouped((*total)?), escape_control(what)))
+        };
+        let counted = |(what, done, total): &(String, u64, Option<u64>)| {
+            (total.is_none() && *done > 0).then(|| format!("{} {}", grouped(*done), escape_control(what)))
+        };
+        // What has an end first; what has not happened is not worth a word.
+        let mut parts: Vec<_> = self.items.iter().filter_map(of_total).collect();
+        parts.extend(self.items.iter().filter_map(counted));
         if parts.is_empty() {
             parts.push("starting".into());
         }
@@ -86,11 +87,16 @@ mod tests {
 
         let runs = |done, total| Event::Progress { what: "runs".into(), done, total };
         progress.note(&runs(0, None), at(1));
-        assert_eq!(progress.line(at(1)), "0 runs · 0:01");
+        assert_eq!(progress.line(at(1)), "starting · 0:01");
+        progress.note(&Event::Progress { what: "runs quarantined".into(), done: 2, total: None }, at(1));
+        assert_eq!(progress.line(at(1)), "2 runs quarantined · 0:01");
 
         progress.note(&runs(1200, Some(4000)), at(9));
         progress.note(&Event::Committed([("runs".into(), 204), ("metrics".into(), 31_000)].into()), at(9));
-        assert_eq!(progress.line(at(10)), "1,200 of 4,000 runs · 31,204 rows · 3,120 rows/s · 0:10");
+        assert_eq!(
+            progress.line(at(10)),
+            "1,200 of 4,000 runs · 2 runs quarantined · 31,204 rows · 3,120 rows/s · 0:10"
+        );
 
         progress.note(&Event::Throttled(Duration::from_secs(30)), at(20));
         progress.note(&Event::Throttled(Duration::from_secs(2)), at(21));

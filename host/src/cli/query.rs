@@ -71,9 +71,10 @@ pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyho
     Ok(Exit::Ok)
 }
 
-/// Prints the tables.
+/// Prints the tables. They can be seen before there is a key or a project.
 pub(crate) async fn schema(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let configuration = load(args, console)?;
+    let mut configuration = load(args, console)?;
+    configuration.fill_gaps();
     let tables = Runner::load(sandbox, console)?.schema(&configuration.values).await;
     let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
     output::print(&match args.format {

@@ -8,8 +8,10 @@ use super::exit::Exit;
 
 /// One line for each thing that is wrong.
 pub(crate) fn error(console: &Console, error: &Error) {
+    // Whoever interrupts knows why.
+    let level = if matches!(error, Error::Interrupted) { Level::Warning } else { Level::Severe };
     for line in lines(error) {
-        console.log(Level::Severe, line);
+        console.log(level, line);
     }
 }
 

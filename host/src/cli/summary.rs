@@ -69,10 +69,10 @@ impl Summary<'_> {
         })
     }
 
-    /// Nothing for a sync that failed before it did anything: the error says it all.
+    /// Nothing for a sync that failed before it found anything: the error says it all.
     pub(crate) fn text(&self) -> String {
         let outcome = self.outcome;
-        let did_nothing = outcome.requests == 0 && outcome.checkpoints == 0 && outcome.items.seen == 0;
+        let did_nothing = outcome.checkpoints == 0 && outcome.items.seen == 0;
         if outcome.error.is_some() && did_nothing {
             return String::new();
         }
