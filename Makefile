@@ -1,9 +1,6 @@
 # What can be done here. `make help` lists it.
 
 CARGO ?= cargo
-# The tests against the real `wandb` package run in this environment, which tests/setup.sh makes.
-export WANDB_CONNECTOR_PYTHON ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/venv/bin/python
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test component build setup
 

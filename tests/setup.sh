@@ -80,19 +80,14 @@ wasm() {
 
 python() {
     has python3 || apt_install python3 || fail "Python 3 is missing." "Debian, Ubuntu: apt-get install python3"
-    [ "${1:-}" = environment ] || return 0
-    wanted=tests/requirements.txt
-    cmp -s "$wanted" "$target/venv/installed.txt" && return
-    say "making a Python environment in $target/venv"
-    mkdir -p "$target"
-    rm -rf "$target/venv"
-    if ! python3 -m venv "$target/venv" >/dev/null 2>&1; then
-        apt_install python3-venv && python3 -m venv "$target/venv" || fail "Python can't make a virtual environment." \
-            "Debian, Ubuntu: apt-get install python3-venv"
-    fi
-    "$target/venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" >&2 ||
-        fail "The packages of $wanted could not be installed from PyPI."
-    cp "$wanted" "$target/venv/installed.txt"
+}
+
+# The environment that the tests against the real `wandb` package run in.
+python_environment() {
+    python
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv ||
+        fail "Python can't make virtual environments." "Debian, Ubuntu: apt-get install python3-venv"
+    tests/setup-python.sh >/dev/null || fail "The packages of tests/sdk/requirements.txt could not be installed from PyPI."
 }
 
 for_what=${1:-build}
@@ -105,5 +100,5 @@ c_compiler
 wasm
 case $for_what in
 demo) python ;;
-test) python environment ;;
+test) python_environment ;;
 esac

@@ -45,3 +45,4 @@ mod wit;
 pub use connector::Connector;
 pub use engine::{Engine, EngineOptions};
 pub use http_client::HttpClient;
+pub use tokio_util::sync::CancellationToken;

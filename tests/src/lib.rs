@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod local_wandb;
+pub mod native;
+pub mod product;
 pub mod real_sdk;

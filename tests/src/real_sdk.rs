@@ -23,11 +23,7 @@ impl Sdk {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let script = tests_folder().join("setup-python.sh");
-        let output = Command::new("sh")
-            .arg(&script)
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run sh")?;
+        let output = Command::new("sh").arg(&script).stderr(Stdio::inherit()).output().context("cannot run sh")?;
         if !output.status.success() {
             bail!("{} failed: {}", script.display(), output.status);
         }
@@ -39,38 +35,18 @@ impl Sdk {
     ///
     /// # Errors
     /// The script fails; the error holds what it printed to stderr.
-    pub fn run(
-        &self,
-        server: &LocalWandb,
-        script: &str,
-        arguments: &[&str],
-    ) -> anyhow::Result<String> {
-        let scratch = std::env::temp_dir().join(format!(
-            "wandb-sdk-{}-{}",
-            std::process::id(),
-            server.address().port()
-        ));
+    pub fn run(&self, server: &LocalWandb, script: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let scratch =
+            std::env::temp_dir().join(format!("wandb-sdk-{}-{}", std::process::id(), server.address().port()));
         std::fs::create_dir_all(&scratch)?;
         let result = self.run_in(&scratch, server, script, arguments);
         std::fs::remove_dir_all(&scratch)?;
         result
     }
 
-    fn run_in(
-        &self,
-        scratch: &Path,
-        server: &LocalWandb,
-        script: &str,
-        arguments: &[&str],
-    ) -> anyhow::Result<String> {
-        let folders = [
-            "WANDB_DIR",
-            "WANDB_CACHE_DIR",
-            "WANDB_CONFIG_DIR",
-            "WANDB_DATA_DIR",
-            "WANDB_ARTIFACT_DIR",
-            "HOME",
-        ];
+    fn run_in(&self, scratch: &Path, server: &LocalWandb, script: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let folders =
+            ["WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR", "HOME"];
         let output = Command::new(&self.python)
             .arg(tests_folder().join("sdk").join(script))
             .args(arguments)

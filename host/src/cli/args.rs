@@ -103,7 +103,7 @@ pub(crate) enum StateCommands {
         #[command(flatten)]
         state: StateArgs,
         /// Where to read the object; `-` is standard input.
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
     /// Write the state as a JSON object that `state import` takes.

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 use wandb_connector_host::cache::{Cache, CacheUse};
 use wandb_connector_host::component::ComponentInfo;
 use wandb_connector_host::destination::Destination;
-use wandb_connector_host::destination::null::Null;
+use wandb_connector_host::destination::url::{self, DestinationUrl};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
 use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
-use wandb_connector_host::{Connector, Engine, EngineOptions, HttpClient};
+use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 use super::args::SandboxArgs;
 use super::console::Console;
 use super::sandbox;
+
+pub(crate) use wandb_connector_host::destination::url::Access;
 
 /// A loaded component, and what it needs to run.
 pub(crate) struct Runner {
@@ -28,19 +29,10 @@ pub(crate) struct Runner {
     console: Arc<Console>,
 }
 
-/// What a person means to do with a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    ReadOnly,
-    ReadWrite,
-}
-
-/// Opens the destination that `text` names. Only `null:` until the other destinations are there.
-pub(crate) fn open(text: &str, _: Access) -> Result<Box<dyn Destination>, Error> {
-    match text {
-        "null:" => Ok(Box::new(Null::new())),
-        _ => Err(Error::Destination(format!("destination {text:?} is not part of this build"))),
-    }
+/// Opens the destination that `text` names.
+pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, Error> {
+    let open = |url: DestinationUrl| url::open(&url, access);
+    text.parse().and_then(open).map_err(|error| Error::Destination(error.to_string()))
 }
 
 impl Runner {

@@ -7,10 +7,7 @@
 use std::sync::Arc;
 
 use arrow_array::builder::BooleanBuilder;
-use arrow_array::{
-    Array as _, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray,
-};
+use arrow_array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
@@ -28,18 +25,11 @@ const ROW_GROUP: usize = 10_000;
 const EXACT: u64 = 1 << 53;
 
 /// Rows `from..to` as a parquet file; `None` when there are none such.
-pub(crate) fn parquet(
-    history: &History,
-    from: usize,
-    to: usize,
-    codec: ParquetCodec,
-) -> Option<Vec<u8>> {
+pub(crate) fn parquet(history: &History, from: usize, to: usize, codec: ParquetCodec) -> Option<Vec<u8>> {
     if from >= to || to > history.len() {
         return None;
     }
-    let rows: Vec<Json> = (from..to)
-        .map(|row| Json::parse(history.line(row)).unwrap_or(Json::Null))
-        .collect();
+    let rows: Vec<Json> = (from..to).map(|row| Json::parse(history.line(row)).unwrap_or(Json::Null)).collect();
     let batch = batch(&rows, &history.steps()[from..to])?;
     let compression = match codec {
         ParquetCodec::None => Compression::UNCOMPRESSED,
@@ -48,11 +38,9 @@ pub(crate) fn parquet(
         ParquetCodec::Zstd => Compression::ZSTD(ZstdLevel::default()),
         ParquetCodec::Lz4 => Compression::LZ4_RAW,
     };
-    let properties = WriterProperties::builder()
-        .set_compression(compression)
-        .set_max_row_group_row_count(Some(ROW_GROUP));
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).ok()?;
+    let properties =
+        WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(ROW_GROUP));
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).ok()?;
     writer.write(&batch).ok()?;
     writer.into_inner().ok()
 }
@@ -79,12 +67,7 @@ fn keys<'a>(objects: &[Option<&'a Json>]) -> Vec<&'a str> {
     let mut keys = Vec::new();
     for object in objects.iter().flatten() {
         if let Json::Object(members) = object {
-            keys.extend(
-                members
-                    .iter()
-                    .map(|(key, _)| key.as_str())
-                    .filter(|key| seen.insert(*key)),
-            );
+            keys.extend(members.iter().map(|(key, _)| key.as_str()).filter(|key| seen.insert(*key)));
         }
     }
     keys
@@ -92,14 +75,7 @@ fn keys<'a>(objects: &[Option<&'a Json>]) -> Vec<&'a str> {
 
 /// A key's value in each object; null counts as absent.
 fn member<'a>(objects: &[Option<&'a Json>], key: &str) -> Vec<Option<&'a Json>> {
-    objects
-        .iter()
-        .map(|object| {
-            object
-                .and_then(|it| it.get(key))
-                .filter(|it| **it != Json::Null)
-        })
-        .collect()
+    objects.iter().map(|object| object.and_then(|it| it.get(key)).filter(|it| **it != Json::Null)).collect()
 }
 
 /// Values of one column, typed by what they are.
@@ -108,44 +84,20 @@ fn array(values: &[Option<&Json>]) -> ArrayRef {
     let all = |condition: fn(&Json) -> bool| present().all(condition);
     if all(|it| matches!(it, Json::Bool(_))) {
         let mut builder = BooleanBuilder::new();
-        values
-            .iter()
-            .for_each(|value| builder.append_option(value.map(|it| *it == Json::Bool(true))));
+        values.iter().for_each(|value| builder.append_option(value.map(|it| *it == Json::Bool(true))));
         Arc::new(builder.finish())
     } else if all(|it| it.as_i64().is_some()) {
-        Arc::new(
-            values
-                .iter()
-                .map(|value| value.and_then(Json::as_i64))
-                .collect::<Int64Array>(),
-        )
+        Arc::new(values.iter().map(|value| value.and_then(Json::as_i64)).collect::<Int64Array>())
     } else if all(is_double) {
-        Arc::new(
-            values
-                .iter()
-                .map(|value| value.and_then(as_f64))
-                .collect::<Float64Array>(),
-        )
+        Arc::new(values.iter().map(|value| value.and_then(as_f64)).collect::<Float64Array>())
     } else if all(|it| it.as_str().is_some()) {
-        Arc::new(
-            values
-                .iter()
-                .map(|value| value.and_then(Json::as_str))
-                .collect::<StringArray>(),
-        )
+        Arc::new(values.iter().map(|value| value.and_then(Json::as_str)).collect::<StringArray>())
     } else if all(|it| matches!(it, Json::Object(members) if !members.is_empty())) {
         structs(values)
-    } else if all(|it| matches!(it, Json::Array(_)))
-        && present().any(|it| *it != Json::Array(Vec::new()))
-    {
+    } else if all(|it| matches!(it, Json::Array(_))) && present().any(|it| *it != Json::Array(Vec::new())) {
         lists(values)
     } else {
-        Arc::new(
-            values
-                .iter()
-                .map(|value| value.map(|it| it.canonical().to_string()))
-                .collect::<StringArray>(),
-        )
+        Arc::new(values.iter().map(|value| value.map(|it| it.canonical().to_string())).collect::<StringArray>())
     }
 }
 
@@ -158,11 +110,7 @@ fn structs(values: &[Option<&Json>]) -> ArrayRef {
         })
         .collect();
     let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
-    Arc::new(StructArray::new(
-        Fields::from(fields),
-        columns,
-        Some(present(values)),
-    ))
+    Arc::new(StructArray::new(Fields::from(fields), columns, Some(present(values))))
 }
 
 fn lists(values: &[Option<&Json>]) -> ArrayRef {
@@ -173,10 +121,7 @@ fn lists(values: &[Option<&Json>]) -> ArrayRef {
     let flat: Vec<Option<&Json>> = values
         .iter()
         .flat_map(|value| match value {
-            Some(Json::Array(items)) => items
-                .iter()
-                .map(|it| Some(it).filter(|it| **it != Json::Null))
-                .collect(),
+            Some(Json::Array(items)) => items.iter().map(|it| Some(it).filter(|it| **it != Json::Null)).collect(),
             _ => Vec::new(),
         })
         .collect();
@@ -187,11 +132,7 @@ fn lists(values: &[Option<&Json>]) -> ArrayRef {
 }
 
 fn present(values: &[Option<&Json>]) -> NullBuffer {
-    values
-        .iter()
-        .map(Option::is_some)
-        .collect::<Vec<bool>>()
-        .into()
+    values.iter().map(Option::is_some).collect::<Vec<bool>>().into()
 }
 
 /// Whether a double carries the value whole; non-finite numbers may be quoted.
@@ -200,8 +141,7 @@ fn is_double(value: &Json) -> bool {
         Json::NonFinite(_) => true,
         Json::String(text) => NonFinite::from_name(text).is_some(),
         Json::Number(token) => {
-            token.contains(['.', 'e', 'E'])
-                || value.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT)
+            token.contains(['.', 'e', 'E']) || value.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT)
         }
         _ => false,
     }
@@ -225,10 +165,7 @@ mod tests {
     fn read(lines: &[&str], codec: ParquetCodec) -> RecordBatch {
         let history = History::from_lines(lines);
         let file = Bytes::from(parquet(&history, 0, history.len(), codec).expect("rows"));
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .expect("a file")
-            .build()
-            .expect("a reader");
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a file").build().expect("a reader");
         reader.next().expect("a batch").expect("readable")
     }
 
@@ -241,12 +178,7 @@ mod tests {
             ],
             ParquetCodec::Zstd,
         );
-        let kind = |name: &str| {
-            batch
-                .column_by_name(name)
-                .map(|it| it.data_type().clone())
-                .expect("a column")
-        };
+        let kind = |name: &str| batch.column_by_name(name).map(|it| it.data_type().clone()).expect("a column");
         assert_eq!(kind("_step"), DataType::Int64);
         assert_eq!(kind("i"), DataType::Int64);
         assert_eq!(kind("f"), DataType::Float64);
@@ -262,11 +194,7 @@ mod tests {
     fn every_codec_can_be_read_back() {
         use ParquetCodec::*;
         for codec in [None, Snappy, Gzip, Zstd, Lz4] {
-            assert_eq!(
-                read(&[r#"{"_step":3,"a":1.5}"#], codec).num_rows(),
-                1,
-                "{codec:?}"
-            );
+            assert_eq!(read(&[r#"{"_step":3,"a":1.5}"#], codec).num_rows(), 1, "{codec:?}");
         }
     }
 
@@ -274,12 +202,7 @@ mod tests {
     fn every_awkward_history_can_be_exported() {
         for run in &crate::local_wandb::awkward::awkward().runs {
             let rows = run.history.len();
-            assert_eq!(
-                parquet(&run.history, 0, rows, ParquetCodec::Zstd).is_some(),
-                rows > 0,
-                "{}",
-                run.id
-            );
+            assert_eq!(parquet(&run.history, 0, rows, ParquetCodec::Zstd).is_some(), rows > 0, "{}", run.id);
         }
     }
 }

@@ -178,12 +178,7 @@ impl World {
     /// The latest time of any run.
     pub fn latest(&self) -> Option<Micros> {
         let runs = self.projects.values().flat_map(|project| &project.runs);
-        runs.map(|run| {
-            run.created_at
-                .max(run.heartbeat_at)
-                .max(run.updated_at.unwrap_or(0))
-        })
-        .max()
+        runs.map(|run| run.created_at.max(run.heartbeat_at).max(run.updated_at.unwrap_or(0))).max()
     }
 
     /// A run, if it exists.

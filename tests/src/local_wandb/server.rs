@@ -104,26 +104,15 @@ impl GraphqlRequest {
         let mut body: Value = serde_json::from_slice(body).ok()?;
         let query = body.get("query")?.as_str()?.to_owned();
         // The SDK sends an empty name for none.
-        let selected = body
-            .get("operationName")
-            .and_then(Value::as_str)
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned);
+        let selected = body.get("operationName").and_then(Value::as_str).filter(|it| !it.is_empty()).map(str::to_owned);
         let operation = selected.clone().or_else(|| operation_name(&query));
-        Some(GraphqlRequest {
-            query,
-            selected,
-            operation,
-            variables: body["variables"].take(),
-        })
+        Some(GraphqlRequest { query, selected, operation, variables: body["variables"].take() })
     }
 }
 
 /// The name of a query's first operation, as `query Runs($x: Int)` says it.
 fn operation_name(query: &str) -> Option<String> {
-    let mut words = query
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty());
+    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
     words.find(|word| matches!(*word, "query" | "mutation"))?;
     let name = words.next()?.to_owned();
     query.contains(&format!(" {name}")).then_some(name)
@@ -147,9 +136,7 @@ impl Request {
     pub(crate) fn run_id(&self) -> Option<String> {
         if let Some(graphql) = &self.graphql {
             let keys = ["run", "runName", "runId", "run_id", "name"];
-            return keys
-                .iter()
-                .find_map(|key| graphql.variables.get(key)?.as_str().map(str::to_owned));
+            return keys.iter().find_map(|key| graphql.variables.get(key)?.as_str().map(str::to_owned));
         }
         let parts = path_parts(self.uri.path())?;
         let index = match self.kind {
@@ -166,11 +153,7 @@ impl Request {
             number: 0,
             connection,
             method: self.method.to_string(),
-            path: self
-                .uri
-                .path_and_query()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            path: self.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             kind: self.kind,
             operation: graphql.and_then(|it| it.operation.clone()),
             query: graphql.map(|it| it.query.clone()),
@@ -179,12 +162,7 @@ impl Request {
             headers: self
                 .headers
                 .iter()
-                .map(|(name, value)| {
-                    (
-                        name.to_string(),
-                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    )
-                })
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect(),
             reads: Vec::new(),
             status: None,
@@ -239,14 +217,9 @@ async fn exchange(
     let _in_flight = shared.log.enter();
     let (parts, body) = incoming.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let graphql = (parts.uri.path() == "/graphql")
-        .then(|| GraphqlRequest::parse(&body))
-        .flatten();
+    let graphql = (parts.uri.path() == "/graphql").then(|| GraphqlRequest::parse(&body)).flatten();
     let mut request = Request {
-        kind: RequestKind::of(
-            parts.uri.path(),
-            graphql.as_ref().map(|it| it.query.as_str()),
-        ),
+        kind: RequestKind::of(parts.uri.path(), graphql.as_ref().map(|it| it.query.as_str())),
         method: parts.method,
         uri: parts.uri,
         headers: parts.headers,
@@ -257,9 +230,7 @@ async fn exchange(
     if request.uri.path().starts_with("/_control/") {
         return Ok(control::answer(shared, &request).map(full));
     }
-    let number = shared
-        .log
-        .arrive(request.log_entry(shared, connection.number));
+    let number = shared.log.arrive(request.log_entry(shared, connection.number));
     let (hooks, fault) = shared.faults().decide(&request);
     for hook in hooks {
         hook.run(shared);
@@ -297,9 +268,7 @@ async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut Request) ->
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let options = &shared.options;
     match (request.method.as_str(), parts.as_slice()) {
-        ("GET", ["projects", entity, project, "runs"]) if options.rest => {
-            rest::runs(shared, request, entity, project)
-        }
+        ("GET", ["projects", entity, project, "runs"]) if options.rest => rest::runs(shared, request, entity, project),
         ("GET", ["runs", entity, project, id, "history"]) if options.rest => {
             rest::history(shared, request, entity, project, id)
         }
@@ -319,32 +288,20 @@ async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut Request) ->
 const GZIP_FROM: usize = 1024;
 
 fn compressed(shared: &Shared, request: &Request, answer: Answer) -> Answer {
-    let accepted = request
-        .headers
-        .get(ACCEPT_ENCODING)
-        .and_then(|it| it.to_str().ok())
-        .is_some_and(|it| it.contains("gzip"));
-    if !shared.options.gzip
-        || !accepted
-        || answer.body().len() < GZIP_FROM
-        || request.kind == RequestKind::Storage
-    {
+    let accepted =
+        request.headers.get(ACCEPT_ENCODING).and_then(|it| it.to_str().ok()).is_some_and(|it| it.contains("gzip"));
+    if !shared.options.gzip || !accepted || answer.body().len() < GZIP_FROM || request.kind == RequestKind::Storage {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    parts
-        .headers
-        .insert(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
+    parts.headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
     parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, gzip(&body))
 }
 
 /// Fast gzip.
 pub(crate) fn gzip(body: &[u8]) -> Bytes {
-    let mut encoder = flate2::write::GzEncoder::new(
-        Vec::with_capacity(body.len() / 4),
-        flate2::Compression::fast(),
-    );
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(body);
     encoder.finish().unwrap_or_default().into()

@@ -2,22 +2,26 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use wandb_connector::batch::{Batch, Values};
+use chrono::DateTime;
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
 use wandb_connector::schema::{TABLES, TableName};
 use wandb_connector::state::State;
 
-/// A row: a text for each column, as JSON would show it; none for null.
-pub type Row = Vec<Option<String>>;
+/// A row's values as SQLite would hold them, in the order of the table's columns.
+pub type Row = Vec<Value>;
 
 /// A log line as it came.
 pub type LogLine = (Level, String);
 
 /// What was stored: by table and primary key, and the state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stored {
     /// Rows by table and key. Integers in a key are ordered as integers.
     pub tables: BTreeMap<&'static str, BTreeMap<Vec<Key>, Row>>,
@@ -118,7 +122,10 @@ impl Inner {
                     let rows = self.stored.tables.entry(table).or_default();
                     let width = key_width(table);
                     for row in 0..batch.rows() {
-                        rows.insert(key(&batch, row, width), batch.columns.iter().map(|column| cell(column, row)).collect());
+                        rows.insert(
+                            key(&batch, row, width),
+                            batch.columns.iter().map(|column| cell(column, row)).collect(),
+                        );
                     }
                 }
                 Change::Delete(table, keys) => {
@@ -154,16 +161,46 @@ fn key(batch: &Batch, row: usize, width: usize) -> Vec<Key> {
     batch.columns.iter().take(width).map(|column| part(&column.values)).collect()
 }
 
-fn cell(column: &wandb_connector::batch::Column, row: usize) -> Option<String> {
+fn cell(column: &Column, row: usize) -> Value {
     if column.nulls.binary_search(&(row as u32)).is_ok() {
-        return None;
+        return Value::Null;
     }
-    Some(match &column.values {
-        Values::Integers(values) | Values::Timestamps(values) => values[row].to_string(),
-        Values::Doubles(values) => format!("{:?}", values[row]),
-        Values::Texts(values) | Values::Jsons(values) => values[row].clone(),
-        Values::Dictionary { keys, values } => values[keys[row] as usize].clone(),
-    })
+    match &column.values {
+        Values::Integers(values) => Value::Integer(values[row]),
+        Values::Timestamps(values) => Value::Text(
+            DateTime::from_timestamp_micros(values[row])
+                .map(|time| time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
+                .unwrap_or_default(),
+        ),
+        // SQLite has no NaN.
+        Values::Doubles(values) if values[row].is_nan() => Value::Null,
+        Values::Doubles(values) => Value::Real(values[row]),
+        Values::Texts(values) | Values::Jsons(values) => Value::Text(values[row].clone()),
+        Values::Dictionary { keys, values } => Value::Text(values[keys[row] as usize].clone()),
+    }
+}
+
+impl Stored {
+    /// Writes the tables into a new SQLite file, to be compared with a truth.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write_sqlite(&self, path: &Path) -> rusqlite::Result<()> {
+        let database = Connection::open(path)?;
+        database.execute_batch("BEGIN")?;
+        for table in TABLES {
+            let names: Vec<String> = table.columns().iter().map(|(name, ..)| format!("\"{name}\"")).collect();
+            let (name, columns) = (table.as_str(), names.join(", "));
+            database.execute_batch(&format!("CREATE TABLE {name} ({columns}, _synced_at)"))?;
+            let marks = vec!["?"; names.len()].join(", ");
+            let sql = format!("INSERT INTO {name} VALUES ({marks}, '2025-06-15T15:06:40.000000Z')");
+            let mut insert = database.prepare(&sql)?;
+            for row in self.tables.get(name).into_iter().flat_map(BTreeMap::values) {
+                insert.execute(rusqlite::params_from_iter(row))?;
+            }
+        }
+        database.execute_batch("COMMIT")
+    }
 }
 
 impl Destination for Memory {

@@ -5,7 +5,7 @@ mod exchange;
 mod memory;
 
 pub use exchange::NativeExchange;
-pub use memory::{LogLine, Memory, Stored};
+pub use memory::{Key, LogLine, Memory, Row, Stored};
 
 use wandb_connector::config::Config;
 use wandb_connector::error::Error;
