@@ -224,3 +224,100 @@ fn compare_objects(database: &Connection, truth: &Truth, found: &mut Vec<Differe
     Table { name: "metric_objects", columns: &columns, rows }.compare(expected, found);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_wandb::awkward::awkward;
+    use crate::local_wandb::truth::Dialect;
+    use std::sync::Arc;
+
+    /// A destination as a right sync leaves it.
+    fn written(truth: &Truth) -> Connection {
+        let database = Connection::open_in_memory().expect("memory");
+        database
+            .execute_batch(
+                "CREATE TABLE runs (run_id TEXT PRIMARY KEY, name TEXT, state TEXT, user TEXT, created_at TEXT,
+                     updated_at TEXT, tags TEXT, config_json TEXT, summary_json TEXT, _synced_at TEXT) WITHOUT ROWID;
+                 CREATE TABLE metrics (run_id TEXT, step INTEGER, metric_name TEXT, metric_value REAL, timestamp TEXT,
+                     _synced_at TEXT, PRIMARY KEY (run_id, step, metric_name)) WITHOUT ROWID;
+                 CREATE TABLE metric_objects (run_id TEXT, step INTEGER, metric_name TEXT, value_json TEXT,
+                     timestamp TEXT, _synced_at TEXT, PRIMARY KEY (run_id, step, metric_name)) WITHOUT ROWID;",
+            )
+            .expect("tables");
+        let now = time(0);
+        let json = |it: &Option<Json>| it.as_ref().map(ToString::to_string);
+        for (id, run) in &truth.runs {
+            let values = rusqlite::params![
+                id,
+                run.name,
+                run.state,
+                run.user,
+                time(run.created_at),
+                run.updated_at.map(time),
+                json(&run.tags),
+                json(&run.config),
+                json(&run.summary),
+                now
+            ];
+            database
+                .execute(
+                    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+                .expect("a run");
+        }
+        for (key, row) in &truth.metrics {
+            let stamp = row.timestamp.map(|it| time(it.from));
+            let value = Some(row.value).filter(|it| !it.is_nan());
+            let values = rusqlite::params![key.0, key.1, key.2, value, stamp, now];
+            database
+                .execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", values)
+                .expect("a metric");
+        }
+        for (key, row) in &truth.objects {
+            let stamp = row.timestamp.map(|it| time(it.to));
+            let values = rusqlite::params![key.0, key.1, key.2, row.value.to_string(), stamp, now];
+            database
+                .execute(
+                    "INSERT INTO metric_objects VALUES (?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+                .expect("an object");
+        }
+        database
+    }
+
+    fn differences(database: &Connection, truth: &Truth) -> Vec<String> {
+        let mut found = Vec::new();
+        compare_runs(database, truth, &mut found).expect("runs");
+        compare_metrics(database, truth, &mut found).expect("metrics");
+        compare_objects(database, truth, &mut found).expect("objects");
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_right_destination_has_no_differences_and_each_wrong_value_is_one() {
+        let project = awkward();
+        let truth = Truth::of(Dialect::Graphql, project.runs.iter().map(Arc::as_ref));
+        let database = written(&truth);
+        assert_eq!(differences(&database, &truth), [""; 0]);
+
+        for wrong in [
+            "UPDATE metrics SET metric_value = 0.25 WHERE run_id = 'sparse' AND step = 1000",
+            "UPDATE metrics SET metric_value = 0 WHERE run_id = 'nonfinite' AND step = 0 AND metric_name = 'bare'",
+            "UPDATE metrics SET timestamp = '2025-06-15T15:06:40Z' WHERE run_id = 'state-failed'",
+            "UPDATE runs SET config_json = replace(config_json, '1e400', '1e308') WHERE run_id = 'digits'",
+            "UPDATE runs SET updated_at = NULL WHERE run_id = 'tie-1'",
+            "UPDATE metric_objects SET value_json = 'NaN' WHERE run_id = 'types' AND metric_name = 's'",
+            "UPDATE runs SET _synced_at = NULL WHERE run_id = 'tie-1'",
+            "DELETE FROM runs WHERE run_id = 'a/b c'",
+            "INSERT INTO metrics VALUES ('sparse', 5, 'ghost', 1.0, NULL, '1970-01-01T00:00:00.000000Z')",
+        ] {
+            let changed = database.unchecked_transaction().expect("a transaction");
+            assert_eq!(changed.execute(wrong, []).expect("a change"), 1, "{wrong}");
+            assert_eq!(differences(&changed, &truth).len(), 1, "{wrong}");
+            changed.rollback().expect("a rollback");
+        }
+    }
+}
