@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
 use crate::error::{ConfigurationProblem, Error};
+use crate::mask::Mask;
 use crate::spec::Spec;
 
 /// Shorter secrets are not looked for in text: replacing every `a` would say more about the secret than it hides.
@@ -43,6 +44,9 @@ pub enum SecretError {
     /// A handle stands where no secret may go.
     #[error("it carries a secret outside of the `authorization` header")]
     Misplaced,
+    /// It brings credentials that are not the configuration's: data could be sent to somebody else's account.
+    #[error("its `authorization` header holds none of the configuration's secrets")]
+    Foreign,
     /// The secret can't be part of a header.
     #[error("the secret can't be sent in a header")]
     NotAHeader,
@@ -85,7 +89,8 @@ impl Secrets {
     }
 
     /// Prepares a request's headers. With `credentials`, handles in `authorization` become secrets; without, `authorization` and
-    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error.
+    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error, and so are credentials of the
+    /// connector's own.
     pub fn authorize(&self, uri: &http::Uri, headers: &mut HeaderMap, credentials: bool) -> Result<(), SecretError> {
         let held = headers.remove(header::AUTHORIZATION);
         headers.remove(header::PROXY_AUTHORIZATION);
@@ -116,7 +121,11 @@ impl Secrets {
         let put_back = |text: &str| {
             self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.handle, &secret.value))
         };
-        let revealed = match basic_credentials(text) {
+        let pair = basic_credentials(text);
+        if !self.has_handle(pair.as_deref().unwrap_or(text).as_bytes()) {
+            return Err(SecretError::Foreign);
+        }
+        let revealed = match pair {
             Some(pair) => format!("Basic {}", BASE64.encode(put_back(&pair))),
             None => put_back(text),
         };
@@ -125,23 +134,36 @@ impl Secrets {
         Ok(value)
     }
 
-    /// Takes these secrets out of text.
+    /// Takes these secrets and their handles out of text.
     pub fn redactor(&self) -> Redactor {
-        let mut needles = Vec::new();
-        for secret in &self.secrets {
-            needles.push(secret.handle.clone());
-            if secret.value.len() >= SHORTEST_REDACTED {
-                needles.push(percent_encode(&secret.value));
-                needles.push(secret.value.clone());
-                for pair in [format!("api:{}", secret.value), format!(":{}", secret.value), secret.value.clone()] {
-                    needles.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
-                }
-            }
-        }
+        let mut needles = self.spellings();
+        needles.extend(self.secrets.iter().map(|secret| secret.handle.clone()));
         // The longest first: one needle may be a part of another.
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         needles.dedup();
         Redactor { needles }
+    }
+
+    /// Takes these secrets out of responses.
+    pub(crate) fn mask(&self) -> Mask {
+        Mask::new(self.spellings().iter().map(String::as_str))
+    }
+
+    /// How the secrets can occur in text: as they are, percent-encoded, and in Basic credentials.
+    fn spellings(&self) -> Vec<String> {
+        let mut spellings = Vec::new();
+        for secret in self.secrets.iter().filter(|secret| secret.value.len() >= SHORTEST_REDACTED) {
+            let value = &secret.value;
+            let encoded = percent_encode(value);
+            if encoded != *value {
+                spellings.push(encoded);
+            }
+            for pair in [format!("api:{value}"), format!(":{value}"), value.clone()] {
+                spellings.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
+            }
+            spellings.push(value.clone());
+        }
+        spellings
     }
 }
 
@@ -315,6 +337,17 @@ mod tests {
         assert_eq!(authorized("Basic api:HANDLE", true).unwrap(), basic);
         assert_eq!(authorized("Bearer HANDLE", false), None);
         assert_eq!(authorized("Bearer another", false), None);
+    }
+
+    #[test]
+    fn credentials_of_the_connectors_own_are_refused() {
+        let (secrets, _, _) = secrets(&json!(KEY));
+        for own in ["Bearer mine", "Basic bWU6bWluZQ==", "Basic x"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, own.parse().unwrap());
+            let uri = "https://a.example/".parse().unwrap();
+            assert_eq!(secrets.authorize(&uri, &mut headers, true), Err(SecretError::Foreign));
+        }
     }
 
     #[test]
