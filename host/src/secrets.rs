@@ -38,6 +38,17 @@ pub struct Secrets {
     secrets: Vec<Secret>,
 }
 
+/// A configuration, taken apart.
+#[derive(Debug, Clone)]
+pub struct Extracted {
+    /// Its secrets.
+    pub secrets: Secrets,
+    /// The configuration as the guest gets it, with handles.
+    pub shown: Map<String, Value>,
+    /// What is wrong with the secrets.
+    pub problems: Vec<ConfigurationProblem>,
+}
+
 /// Why a request can't be sent with its credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -53,14 +64,11 @@ pub enum SecretError {
 }
 
 impl Secrets {
-    /// Takes the secrets out of `config`, and returns what the guest gets in its place. Handles are new for each call.
+    /// Takes the secrets out of `config`. Handles are new for each call.
     ///
     /// A secret that is no text, or an empty one, is replaced by something of the same kind, so that the connector's own
     /// complaint about it stays true.
-    pub fn extract(
-        spec: &Spec,
-        config: &Map<String, Value>,
-    ) -> Result<(Self, Map<String, Value>, Vec<ConfigurationProblem>), Error> {
+    pub fn extract(spec: &Spec, config: &Map<String, Value>) -> Result<Extracted, Error> {
         let (mut secrets, mut shown, mut problems) = (Vec::new(), config.clone(), Vec::new());
         for key in spec.secrets() {
             let Some(value) = shown.get_mut(key) else {
@@ -85,7 +93,7 @@ impl Secrets {
                 other => other,
             };
         }
-        Ok((Self { secrets }, shown, problems))
+        Ok(Extracted { secrets: Self { secrets }, shown, problems })
     }
 
     /// Prepares a request's headers. With `credentials`, handles in `authorization` become secrets; without, `authorization` and
@@ -278,7 +286,8 @@ mod tests {
     fn secrets(key: &Value) -> (Secrets, Map<String, Value>, Vec<ConfigurationProblem>) {
         let spec = Spec::parse(r#"{"properties": {"api_key": {"writeOnly": true}, "entity": {}}}"#).unwrap();
         let config = json!({"api_key": key, "entity": "e"}).as_object().unwrap().clone();
-        Secrets::extract(&spec, &config).unwrap()
+        let Extracted { secrets, shown, problems } = Secrets::extract(&spec, &config).unwrap();
+        (secrets, shown, problems)
     }
 
     fn handle(config: &Map<String, Value>) -> &str {

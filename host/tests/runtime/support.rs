@@ -210,12 +210,11 @@ impl Script {
 impl Run {
     /// The log, a line each.
     pub(crate) fn log(&self) -> Vec<&str> {
-        let line = |event: &'_ Event| matches!(event, Event::Log { .. });
-        let text = |event| match event {
-            &Event::Log { ref message, .. } => message.as_str(),
-            _ => "",
-        };
-        self.events.iter().filter(|event| line(event)).map(text).collect()
+        let lines = self.events.iter().filter_map(|event| match event {
+            Event::Log { message, .. } => Some(message.as_str()),
+            _ => None,
+        });
+        lines.collect()
     }
 
     pub(crate) fn error(&self) -> String {
