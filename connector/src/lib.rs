@@ -1,1 +1,30 @@
 //! Brings the runs and metrics of a Weights & Biases project to a destination.
+//!
+//! The logic knows neither WASI nor any host: it is written against two small traits, [`exchange::Exchange`] (HTTP, clocks, randomness) and
+//! [`destination::Destination`]. On `wasm32` the crate is a component that binds them to `wit/`; elsewhere it is a library.
+//!
+//! Data flows one way: [`config`] → [`dialect`] → [`history`] → [`batch`] → [`destination`]. [`sync`] directs it, [`run`] carries one run.
+#![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod batch;
+pub mod client;
+pub mod config;
+pub mod destination;
+pub mod dialect;
+pub mod error;
+pub mod exchange;
+pub mod history;
+pub mod json;
+pub mod limiter;
+pub mod run;
+pub mod schema;
+pub mod state;
+pub mod sync;
+pub mod time;
+pub mod url;
+pub mod watermark;
+pub mod window;
+
+#[cfg(target_arch = "wasm32")]
+mod component;

@@ -1,1 +1,6 @@
-//! A local W&B server for tests.
+//! A local W&B server for tests, demos and benchmarks.
+
+#![forbid(unsafe_code)]
+
+pub mod local_wandb;
+pub mod real_sdk;

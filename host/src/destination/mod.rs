@@ -5,7 +5,16 @@
 //! makes all of them durable. The trait is synchronous: [`writer`](crate::destination::writer) runs it on a thread of its own, beside the guest.
 
 pub mod null;
+pub mod sqlite;
+pub mod url;
 pub mod writer;
+
+mod cells;
+mod lock;
+mod order;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
 
 use arrow_array::RecordBatch;
 

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
+#
+# Two kinds of machines can do it: those where rustup has the wasm32-unknown-unknown target, and Debian machines with the packages
+# rustc-web, cargo-web and rust-web-src, whose compiler builds the standard library from source.
+set -eu
+cd "$(dirname "$0")/.."
+
+toolchain=$(rustc --print sysroot)
+host=$(rustc -vV | sed -n 's/^host: //p')
+tools=$toolchain/lib/rustlib/$host/bin
+linker=${WASM_COMPONENT_LD:-$tools/wasm-component-ld}
+if [ ! -x "$linker" ]; then
+    linker=$(command -v wasm-component-ld) || {
+        echo "connector/build.sh: no wasm-component-ld found; it comes with Rust's toolchains from rustup, or by: cargo install wasm-component-ld" >&2
+        exit 1
+    }
+fi
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
+# The linker calls wasm-ld, which comes with the toolchain too.
+PATH=$tools/gcc-ld:$PATH
+export PATH
+# Paths of this machine have no place in a file that others run.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$PWD=/wandb-connector --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+
+build() {
+    "$@" build --locked -p wandb-connector --lib --profile component --target wasm32-unknown-unknown
+}
+
+if [ -d "$toolchain/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
+    build cargo
+elif [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && [ -d /usr/src/rustc-"$(/usr/bin/rustc --version | cut -d' ' -f2)"/library ]; then
+    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_UNSTABLE_BUILD_STD=std,panic_abort build /usr/bin/cargo
+else
+    echo "connector/build.sh: this machine can't build for wasm32-unknown-unknown yet. Do one of these:" >&2
+    echo "  rustup target add wasm32-unknown-unknown" >&2
+    echo "  apt-get install rustc-web cargo-web rust-web-src        (Debian)" >&2
+    exit 1
+fi

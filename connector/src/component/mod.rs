@@ -1,0 +1,43 @@
+//! The connector as a component: `wit/`'s world bound to the sync logic. The only part of the crate that knows WASI.
+
+mod bindings;
+mod convert;
+mod destination;
+mod exchange;
+mod executor;
+
+use bindings::Guest;
+use bindings::elt::connector::types;
+
+use crate::config::{self, Config};
+use crate::schema::TABLES;
+use crate::sync;
+
+use destination::HostDestination;
+use exchange::WasiExchange;
+
+struct Connector;
+
+bindings::export!(Connector with_types_in bindings);
+
+impl Guest for Connector {
+    fn spec() -> String {
+        config::json_schema().to_string()
+    }
+
+    fn check(config: String) -> Result<String, types::Error> {
+        let config = Config::parse(&config)?;
+        Ok(executor::block_on(sync::check(&WasiExchange, &HostDestination, &config))?)
+    }
+
+    fn schema(config: String) -> Result<Vec<types::TableSchema>, types::Error> {
+        let config = Config::parse(&config)?;
+        Ok(TABLES.into_iter().filter(|table| config.writes(*table)).map(convert::table).collect())
+    }
+
+    fn sync(config: String, state: Vec<(String, String)>) -> Result<types::Summary, types::Error> {
+        let config = Config::parse(&config)?;
+        let summary = executor::block_on(sync::sync(&WasiExchange, &HostDestination, &config, sync::state_of(state)))?;
+        Ok(summary.into())
+    }
+}

@@ -1,0 +1,595 @@
+//! The `graphql` dialect, which the W&B service serves: Basic auth, a light listing of all runs, heavy fields and history of the
+//! changed ones. Histories are read by ranges of steps with as many samples as a range has steps, which is complete; never sampled.
+
+use std::cell::RefCell;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::client::{BODY_LIMIT, Client, Failure, RequestError, refusal};
+use crate::config::Config;
+use crate::destination::Destination;
+use crate::error::Error;
+use crate::exchange::{Exchange, Method, Request, Response};
+use crate::history::names::hash;
+use crate::history::page;
+use crate::history::row::{Entries, History};
+use crate::state::HistoryVersion;
+use crate::{json as lenient, time};
+
+use super::{Listed, ListingPage, RunRow};
+
+/// The fields of a listing. A change in any of them makes a run a changed one.
+macro_rules! light {
+    () => {
+        "id name displayName state createdAt updatedAt heartbeatAt historyLineCount tags notes group jobType sweepName user { username }"
+    };
+}
+
+const RUNS: &str = concat!(
+    "query Runs($entity: String!, $project: String!, $cursor: String, $perPage: Int) { project(name: $project, entityName: $entity) { ",
+    "runs(after: $cursor, first: $perPage, order: \"+created_at\") { edges { node { ",
+    light!(),
+    " } } pageInfo { endCursor hasNextPage } } } }"
+);
+
+const RUN: &str = concat!(
+    "query Run($entity: String!, $project: String!, $run: String!) { project(name: $project, entityName: $entity) { run(name: $run) { ",
+    light!(),
+    " config summaryMetrics } } }"
+);
+
+const RUN_AND_HISTORY: &str = concat!(
+    "query RunAndHistory($entity: String!, $project: String!, $run: String!, $minStep: Int64!, $maxStep: Int64!, $samples: Int!) { ",
+    "project(name: $project, entityName: $entity) { run(name: $run) { ",
+    light!(),
+    " config summaryMetrics historyKeys history(minStep: $minStep, maxStep: $maxStep, samples: $samples) } } }"
+);
+
+const HISTORY: &str = "query History($entity: String!, $project: String!, $run: String!, $minStep: Int64!, $maxStep: Int64!, $samples: Int!) { \
+    project(name: $project, entityName: $entity) { run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $samples) } } }";
+
+const VIEWER: &str = "query Viewer { viewer { username entity } }";
+
+/// A range of steps to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first step.
+    pub start: i64,
+    /// How many steps: 1 to `i32::MAX`, the most that `samples` can say.
+    pub steps: i64,
+}
+
+impl Window {
+    /// The step after the last one.
+    pub fn end(&self) -> i64 {
+        self.start.saturating_add(self.steps)
+    }
+}
+
+/// A run's heavy fields.
+#[derive(Debug)]
+pub struct HeavyRun {
+    /// The row of `runs`.
+    pub row: RunRow,
+    /// The last step of the history; none where there is no history or the server does not say.
+    pub last_step: Option<i64>,
+    /// The number of history rows, as W&B counts them.
+    pub lines: Option<u64>,
+}
+
+/// Builds and reads the requests of the dialect.
+#[derive(Debug)]
+pub struct Graphql {
+    url: String,
+    entity: String,
+    project: String,
+    page_size: u32,
+    authorization: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    errors: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct RunsData<'a> {
+    #[serde(borrow)]
+    project: Option<RunsProject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RunsProject<'a> {
+    #[serde(borrow)]
+    runs: Connection<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection<'a> {
+    #[serde(borrow)]
+    edges: Vec<Edge<'a>>,
+    page_info: PageInfo,
+}
+
+#[derive(Deserialize)]
+struct Edge<'a> {
+    #[serde(borrow)]
+    node: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageInfo {
+    end_cursor: Option<String>,
+    has_next_page: bool,
+}
+
+#[derive(Deserialize)]
+struct RunData<'a> {
+    #[serde(borrow)]
+    project: Option<RunProject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RunProject<'a> {
+    #[serde(borrow)]
+    run: Option<Node<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Node<'a> {
+    name: Option<String>,
+    display_name: Option<String>,
+    state: Option<String>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    heartbeat_at: Option<String>,
+    history_line_count: Option<f64>,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
+    user: Option<User>,
+    config: Option<String>,
+    summary_metrics: Option<String>,
+    #[serde(borrow)]
+    history_keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    history: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HistoryKeys {
+    last_step: Option<f64>,
+}
+
+impl Node<'_> {
+    /// When the run last changed, as text: `updatedAt`, else when it was last alive.
+    fn updated_at(&self) -> Option<i64> {
+        [&self.updated_at, &self.heartbeat_at].into_iter().flatten().find_map(|text| time::parse(text))
+    }
+
+    fn lines(&self) -> Option<u64> {
+        self.history_line_count.filter(|lines| *lines >= 0.0).map(|lines| lines as u64)
+    }
+
+    fn row(&self, run_id: &str) -> Result<RunRow, String> {
+        let time = |text: &Option<String>| text.as_deref().and_then(time::parse);
+        Ok(RunRow {
+            run_id: run_id.to_owned(),
+            name: self.display_name.clone().or_else(|| self.name.clone()),
+            state: self.state.clone(),
+            user: self.user.as_ref().and_then(|user| user.username.clone()),
+            created_at: time(&self.created_at),
+            updated_at: self.updated_at(),
+            tags: self.tags.map(|tags| tags.get().to_owned()),
+            config: self.config.as_deref().map(unwrap_config).transpose()?.flatten(),
+            summary: self.summary_metrics.as_deref().map(document).transpose()?.flatten(),
+        })
+    }
+}
+
+/// A document that came inside a string; none for `null` and for nothing.
+fn document(text: &str) -> Result<Option<String>, String> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let read = |text: &str| serde_json::from_str::<Box<RawValue>>(text).map(|raw| raw.get().to_owned());
+    lenient::parse(text.as_bytes(), read).map(|json| Some(json).filter(|json| json != "null"))
+}
+
+/// `{"lr":{"value":0.1,"desc":null},"_wandb":{…}}` as people wrote it: `{"lr":0.1}`.
+fn unwrap_config(text: &str) -> Result<Option<String>, String> {
+    #[derive(Deserialize)]
+    struct Wrapped<'a> {
+        #[serde(borrow)]
+        value: &'a RawValue,
+    }
+    let Some(json) = document(text)? else {
+        return Ok(None);
+    };
+    let Ok(entries) = serde_json::from_str::<Entries<'_>>(&json) else {
+        // Not an object: nothing is wrapped.
+        return Ok(Some(json));
+    };
+    let mut out = String::with_capacity(json.len());
+    for (key, value) in entries.0 {
+        if key == "_wandb" || key == "wandb_version" {
+            continue;
+        }
+        out.push_str(if out.is_empty() { "{" } else { "," });
+        out.push_str(&Value::from(key.into_owned()).to_string());
+        out.push(':');
+        // Something wrapped in `value` is unwrapped, also where that is null.
+        out.push_str(
+            serde_json::from_str::<Wrapped<'_>>(value.get()).map_or(value.get(), |wrapped| wrapped.value.get()),
+        );
+    }
+    out.push_str(if out.is_empty() { "{}" } else { "}" });
+    Ok(Some(out))
+}
+
+fn last_step(keys: Option<&RawValue>) -> Option<i64> {
+    let read = |text: &str| serde_json::from_str::<HistoryKeys>(text).ok();
+    // Some servers send the object inside a string.
+    let text = keys?.get();
+    let keys = read(text).or_else(|| read(&serde_json::from_str::<String>(text).ok()?))?;
+    keys.last_step.filter(|step| step.is_finite()).map(|step| step as i64)
+}
+
+/// Whether the error that GraphQL gave may only mean that the server speaks REST.
+pub fn may_be_rest(error: &Error) -> bool {
+    match error {
+        Error::Authentication(_) | Error::Permission(_) => true,
+        Error::Upstream { status: Some(status), .. } => (*status < 500 && *status != 429) || *status == 501,
+        _ => false,
+    }
+}
+
+impl Graphql {
+    /// For one project.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            url: format!("{}/graphql", config.base_url),
+            entity: config.entity.clone(),
+            project: config.project.clone(),
+            page_size: config.page_size,
+            authorization: format!("Basic {}", STANDARD.encode(format!("api:{}", config.api_key.expose()))),
+        }
+    }
+
+    fn request(&self, operation: &str, query: &str, mut variables: Value) -> Request {
+        if let Value::Object(variables) = &mut variables {
+            variables.insert("entity".to_owned(), self.entity.as_str().into());
+            variables.insert("project".to_owned(), self.project.as_str().into());
+        }
+        let body = json!({"query": query, "variables": variables, "operationName": operation}).to_string();
+        let headers = vec![
+            ("authorization", self.authorization.clone()),
+            ("accept", "application/json".to_owned()),
+            ("accept-encoding", "gzip".to_owned()),
+            ("content-type", "application/json".to_owned()),
+        ];
+        Request { method: Method::Post, url: self.url.clone(), headers, body: body.into_bytes() }
+    }
+
+    /// Sends a query; `read` gets the JSON text of `data`.
+    async fn query<T, X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        request: &Request,
+        what: &str,
+        limit: usize,
+        probing: bool,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, RequestError> {
+        let answer = |response: &Response, text: &str| {
+            let data = self.answer(response, text, what)?;
+            read(data).map_err(|error| Failure::malformed(response.status, error))
+        };
+        let accept = |response: &Response| {
+            let strict = match std::str::from_utf8(&response.body) {
+                Ok(text) => answer(response, text),
+                Err(error) => Err(Failure::malformed(response.status, error)),
+            };
+            let result = match strict {
+                Err(failure @ Failure::Again { .. }) => {
+                    let repaired = lenient::repair(&response.body);
+                    if repaired.as_bytes() == response.body { Err(failure) } else { answer(response, &repaired) }
+                }
+                other => other,
+            };
+            match result {
+                // While the dialect is being settled, something that is no GraphQL answer may be a sign rather than a fault.
+                Err(Failure::Again { status, reason, .. }) if probing && !looks_like_graphql(&response.body) => {
+                    Err(Failure::Final(Error::Upstream { status, message: format!("{what}: {reason}") }))
+                }
+                other => other,
+            }
+        };
+        client.send(request, what, limit, accept).await
+    }
+
+    /// The `data` of an answer, or what its status or its errors mean.
+    fn answer<'t>(&self, response: &Response, text: &'t str, what: &str) -> Result<&'t str, Failure> {
+        let hint = format!("project {}/{}", self.entity, self.project);
+        let envelope = serde_json::from_str::<Envelope<'_>>(text);
+        let errors =
+            envelope.as_ref().ok().and_then(|envelope| envelope.errors.as_ref()).filter(|errors| !errors.is_empty());
+        let said = errors.map(|errors| errors_text(errors));
+        // A body may explain a status, so both are told.
+        match (refusal(response, what, &hint), &said) {
+            (Some(Error::Upstream { status, message }), Some(said)) => {
+                return Err(Failure::Final(Error::Upstream { status, message: format!("{message}: {said}") }));
+            }
+            (Some(Error::NotFound(_)), None) => {
+                let message = format!("{what}: HTTP 404; there is no GraphQL at {}", self.url);
+                return Err(Failure::Final(Error::Upstream { status: Some(404), message }));
+            }
+            (Some(error), _) => return Err(Failure::Final(error)),
+            (None, _) => {}
+        }
+        if let Some(said) = said {
+            return Err(classify(&said, what, &hint));
+        }
+        let envelope = envelope.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
+        envelope
+            .data
+            .map(RawValue::get)
+            .ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))
+    }
+
+    /// A page of runs. `probing`: a failure that may mean another dialect is not retried.
+    pub async fn runs<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        cursor: Option<&str>,
+        probing: bool,
+    ) -> Result<ListingPage, Error> {
+        let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": self.page_size}));
+        let read = |data: &str| {
+            let data: RunsData<'_> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+            let Some(project) = data.project else {
+                return Ok(None);
+            };
+            let nodes = project.runs.edges.into_iter().map(|edge| listed(edge.node.get()));
+            let runs = nodes.collect::<Result<Vec<_>, _>>().map_err(|error| lenient::place(&error))?;
+            let info = project.runs.page_info;
+            let next = if info.has_next_page {
+                Some(info.end_cursor.ok_or("a page has a next one, but no cursor")?)
+            } else {
+                None
+            };
+            Ok(Some(ListingPage { runs, next }))
+        };
+        match self.query(client, &request, "listing runs", BODY_LIMIT, probing, read).await? {
+            Some(page) => Ok(page),
+            None => Err(self.absent(client).await),
+        }
+    }
+
+    /// Why `project` was null: a key that is not valid, or a project that it can't see.
+    async fn absent<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Error {
+        match self.viewer(client).await {
+            Err(error) => error,
+            Ok(viewer) => Error::NotFound(format!(
+                "project {}/{} was not found; check entity and project, and that the key of {viewer} may read it",
+                self.entity, self.project
+            )),
+        }
+    }
+
+    /// Who the key belongs to.
+    pub async fn viewer<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Data {
+            viewer: Option<Viewer>,
+        }
+        #[derive(Deserialize)]
+        struct Viewer {
+            username: Option<String>,
+            entity: Option<String>,
+        }
+        let request = self.request("Viewer", VIEWER, json!({}));
+        let read = |data: &str| serde_json::from_str::<Data>(data).map_err(|error| lenient::place(&error));
+        let data = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
+        match data.viewer {
+            Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
+            None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
+        }
+    }
+
+    /// A run's heavy fields, and the first part of its history where a window is given. None: the run does not exist any more. The number is the
+    /// response's size in bytes.
+    pub async fn run<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+        window: Option<Window>,
+        limit: usize,
+        history: &RefCell<&mut History>,
+        position: i64,
+    ) -> Result<Option<(HeavyRun, usize)>, RequestError> {
+        let request = match window {
+            Some(window) => self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window)),
+            None => self.request("Run", RUN, json!({"run": run_id})),
+        };
+        let what = format!("reading run {run_id}");
+        let read = |data: &str| {
+            let node = self.node(data)?;
+            let Some(node) = node else { return Ok(None) };
+            let row = node.row(run_id)?;
+            if let (Some(_), Some(rows)) = (window, node.history) {
+                page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
+            }
+            Ok(Some((HeavyRun { row, last_step: last_step(node.history_keys), lines: node.lines() }, data.len())))
+        };
+        self.query(client, &request, &what, limit, false, read).await
+    }
+
+    /// A part of a run's history, into `history`. None: the run does not exist any more. The number is the response's size in bytes.
+    pub async fn history<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+        window: Window,
+        limit: usize,
+        history: &RefCell<&mut History>,
+        position: i64,
+    ) -> Result<Option<usize>, RequestError> {
+        let request = self.request("History", HISTORY, window_variables(run_id, window));
+        let what = format!("reading the history of run {run_id}");
+        let read = |data: &str| {
+            let Some(node) = self.node(data)? else {
+                return Ok(None);
+            };
+            if let Some(rows) = node.history {
+                page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
+            }
+            Ok(Some(data.len()))
+        };
+        self.query(client, &request, &what, limit, false, read).await
+    }
+
+    fn node<'a>(&self, data: &'a str) -> Result<Option<Node<'a>>, String> {
+        let data: RunData<'a> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+        // A project that vanished takes its runs with it.
+        Ok(data.project.and_then(|project| project.run))
+    }
+}
+
+fn window_variables(run_id: &str, window: Window) -> Value {
+    json!({"run": run_id, "minStep": window.start, "maxStep": window.end(), "samples": window.steps})
+}
+
+fn listed(raw: &str) -> serde_json::Result<Listed> {
+    let node: Node<'_> = serde_json::from_str(raw)?;
+    let Some(id) = node.name.clone() else {
+        return Err(serde::de::Error::missing_field("name"));
+    };
+    let history = HistoryVersion { lines: node.lines(), heartbeat: node.heartbeat_at.clone() };
+    let version = format!("{:016x}", hash(raw.as_bytes()));
+    Ok(Listed { id, version, updated_at: node.updated_at(), history: Some(history), row: None })
+}
+
+fn looks_like_graphql(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{\"data\"") || body.trim_ascii_start().starts_with(b"{\"errors\"")
+}
+
+/// The messages of `errors`, whose elements are objects or strings. At most 300 characters.
+fn errors_text(errors: &[Value]) -> String {
+    let text = |error: &Value| match error {
+        Value::String(text) => text.clone(),
+        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
+    };
+    errors.iter().map(text).collect::<Vec<_>>().join("; ").chars().take(300).collect()
+}
+
+/// What `errors` in a 200 mean. Retried, unless they speak of authentication, permission, absence or a bad query.
+fn classify(said: &str, what: &str, hint: &str) -> Failure {
+    let lower = said.to_lowercase();
+    let speaks_of = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let message = format!("{what}: W&B says: {said}");
+    if speaks_of(&[
+        "api key",
+        "api_key",
+        "apikey",
+        "unauthorized",
+        "unauthenticated",
+        "authenticat",
+        "not logged in",
+        "invalid token",
+    ]) {
+        Failure::Final(Error::Authentication(format!(
+            "{message}; check the API key, or get a new one at https://wandb.ai/authorize"
+        )))
+    } else if speaks_of(&["permission", "forbidden", "access denied", "not authorized", "not allowed"]) {
+        Failure::Final(Error::Permission(format!("{message}; ask the owner of {hint} for access")))
+    } else if speaks_of(&[
+        "cannot query field",
+        "unknown argument",
+        "unknown type",
+        "syntax error",
+        "variable",
+        "unknown field",
+        "validation",
+    ]) {
+        Failure::Final(Error::Upstream { status: Some(200), message })
+    } else if speaks_of(&["not found", "could not find", "does not exist"]) {
+        Failure::Final(Error::NotFound(message))
+    } else {
+        Failure::Again { status: Some(200), reason: format!("W&B says: {said}"), wait: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_is_unwrapped_with_every_digit() {
+        for (given, expected) in [
+            (
+                r#"{"lr":{"value":0.10000000000000000555,"desc":null},"_wandb":{"value":{}},"wandb_version":1}"#,
+                r#"{"lr":0.10000000000000000555}"#,
+            ),
+            (
+                r#"{"a":{"value":null},"b":{"value":{"value":3}},"c":5,"d":{"x":1}}"#,
+                r#"{"a":null,"b":{"value":3},"c":5,"d":{"x":1}}"#,
+            ),
+            (r#"{"n":{"value":NaN},"é\"":{"value":1e400}}"#, r#"{"n":"NaN","é\"":1e400}"#),
+            (r#"{"_wandb":{}}"#, "{}"),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(unwrap_config(given).unwrap().as_deref(), Some(expected), "{given}");
+        }
+        assert_eq!(unwrap_config("null"), Ok(None));
+        assert_eq!(unwrap_config(""), Ok(None));
+        assert!(unwrap_config("{").is_err());
+    }
+
+    #[test]
+    fn errors_in_a_200_are_told_apart() {
+        let kind = |said: &str| match classify(said, "x", "y") {
+            Failure::Final(Error::Authentication(_)) => "authentication",
+            Failure::Final(Error::Permission(_)) => "permission",
+            Failure::Final(Error::NotFound(_)) => "not found",
+            Failure::Final(_) => "final",
+            Failure::TooLarge(_) => "too large",
+            Failure::Again { .. } => "again",
+        };
+        for (said, expected) in [
+            ("user is not logged in", "authentication"),
+            ("Invalid API key", "authentication"),
+            ("permission denied", "permission"),
+            ("Cannot query field 'x' on type 'Run'.", "final"),
+            ("run not found", "not found"),
+            ("internal server error", "again"),
+            ("context deadline exceeded", "again"),
+        ] {
+            assert_eq!(kind(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn the_last_step_is_read_from_an_object_or_a_text() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        assert_eq!(last_step(Some(&raw(r#"{"keys":{},"lastStep":2147483648}"#))), Some(1 << 31));
+        assert_eq!(last_step(Some(&raw(r#""{\"lastStep\":7}""#))), Some(7));
+        assert_eq!(last_step(Some(&raw(r#"{"lastStep":null}"#))), None);
+        assert_eq!(last_step(None), None);
+    }
+}

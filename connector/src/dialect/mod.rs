@@ -1,0 +1,180 @@
+//! The two ways to ask W&B. Both list runs and read histories; they differ in how, and in what a listing already holds.
+
+pub mod graphql;
+pub mod rest;
+
+use std::collections::BTreeSet;
+
+use crate::batch::{Batch, Column, Values};
+use crate::client::Client;
+use crate::config::{Api, Config};
+use crate::destination::{Destination, Level};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::state::HistoryVersion;
+
+use graphql::Graphql;
+use rest::Rest;
+
+/// How many pages without anything new end a listing.
+pub const MOST_EMPTY_PAGES: u32 = 10;
+
+/// A run as a listing shows it.
+#[derive(Debug)]
+pub struct Listed {
+    /// The run's id, as people see it in URLs.
+    pub id: String,
+    /// A hash of the whole entry: another one means that the run has changed.
+    pub version: String,
+    /// Microseconds since the epoch; none where the server's text is no time.
+    pub updated_at: Option<i64>,
+    /// What the entry says of the history (`graphql`).
+    pub history: Option<HistoryVersion>,
+    /// The whole row, where the listing already holds it (`rest`).
+    pub row: Option<RunRow>,
+}
+
+impl Listed {
+    /// How much there is to read, as far as is known: the largest runs go first.
+    pub fn size(&self) -> u64 {
+        self.history.as_ref().and_then(|history| history.lines).unwrap_or(0)
+    }
+}
+
+/// One page of a listing.
+#[derive(Debug)]
+pub struct ListingPage {
+    /// In the server's order.
+    pub runs: Vec<Listed>,
+    /// Where the next page is: a URL (`rest`) or a cursor (`graphql`).
+    pub next: Option<String>,
+}
+
+/// A row of `runs`. JSON columns hold valid JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunRow {
+    /// The run's id.
+    pub run_id: String,
+    /// `displayName`, else the server's `name`.
+    pub name: Option<String>,
+    /// `running`, `finished`, …
+    pub state: Option<String>,
+    /// The username.
+    pub user: Option<String>,
+    /// Microseconds since the epoch.
+    pub created_at: Option<i64>,
+    /// Microseconds since the epoch.
+    pub updated_at: Option<i64>,
+    /// A JSON list.
+    pub tags: Option<String>,
+    /// A JSON object.
+    pub config: Option<String>,
+    /// A JSON object.
+    pub summary: Option<String>,
+}
+
+impl RunRow {
+    /// The row as a batch of the table `runs`.
+    pub fn into_batch(self) -> Batch {
+        let text = |name, value| Column::optional(name, vec![value], Values::Texts);
+        let json = |name, value| Column::optional(name, vec![value], Values::Jsons);
+        let time = |name, value| Column::optional(name, vec![value], Values::Timestamps);
+        Batch {
+            columns: vec![
+                Column::new("run_id", Values::Texts(vec![self.run_id])),
+                text("name", self.name),
+                text("state", self.state),
+                text("user", self.user),
+                time("created_at", self.created_at),
+                time("updated_at", self.updated_at),
+                json("tags", self.tags),
+                json("config_json", self.config),
+                json("summary_json", self.summary),
+            ],
+        }
+    }
+}
+
+/// The dialect that a sync speaks.
+#[derive(Debug)]
+pub enum Dialect {
+    /// The connector's specification.
+    Rest(Rest),
+    /// The W&B service.
+    Graphql(Graphql),
+}
+
+impl Dialect {
+    /// Settles the dialect by asking for the first page of runs, which it returns.
+    pub async fn choose<X: Exchange, D: Destination>(
+        config: &Config,
+        client: &Client<'_, X, D>,
+    ) -> Result<(Self, ListingPage), Error> {
+        let rest = Rest::new(config);
+        let graphql = Graphql::new(config);
+        if config.api == Api::Rest {
+            let page = rest.runs(client, None).await?;
+            return Ok((Self::Rest(rest), page));
+        }
+        let probing = config.api == Api::Auto;
+        let refused = match graphql.runs(client, None, probing).await {
+            Ok(page) => return Ok((Self::Graphql(graphql), page)),
+            Err(error) if probing && graphql::may_be_rest(&error) => error,
+            Err(error) => return Err(error),
+        };
+        client.destination.log(Level::Debug, &format!("GraphQL did not answer as expected ({refused}); asking REST"));
+        match (rest.runs(client, None).await, refused) {
+            (Ok(page), _) => Ok((Self::Rest(rest), page)),
+            // GraphQL is not there at all: what REST says of the project counts.
+            (Err(error), Error::Upstream { status: Some(404 | 405 | 501), .. } | Error::NotFound(_)) => Err(error),
+            (Err(_), refused @ (Error::Authentication(_) | Error::Permission(_))) => Err(refused),
+            (Err(_), _) => {
+                let page = graphql.runs(client, None, false).await?;
+                Ok((Self::Graphql(graphql), page))
+            }
+        }
+    }
+
+    /// The page of runs at `next`, or the first.
+    pub async fn runs<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        next: Option<&str>,
+    ) -> Result<ListingPage, Error> {
+        match self {
+            Self::Rest(rest) => rest.runs(client, next).await,
+            Self::Graphql(graphql) => graphql.runs(client, next, false).await,
+        }
+    }
+}
+
+/// Notices listings that go in circles or never end.
+#[derive(Debug, Default)]
+pub struct Circle {
+    pages: BTreeSet<u64>,
+    contents: BTreeSet<u64>,
+    empty: u32,
+}
+
+impl Circle {
+    /// Takes note of what a page held, as a hash over its rows and their steps.
+    pub fn content(&mut self, hash: u64) -> Result<(), String> {
+        if self.contents.insert(hash) {
+            Ok(())
+        } else {
+            Err("the same rows came a second time under another address".to_owned())
+        }
+    }
+
+    /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the listing.
+    pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
+        if !self.pages.insert(crate::history::names::hash(page.as_bytes())) {
+            return Err("a page came a second time: the pages go in a circle".to_owned());
+        }
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        if self.empty >= MOST_EMPTY_PAGES {
+            return Err(format!("{MOST_EMPTY_PAGES} pages in a row held nothing new, and there were still more"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Metric names, interned: a point holds a 32-bit number, and a row that has the same keys as the row before it finds all
+//! of them without hashing or allocating.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::config::MetricFilter;
+
+/// A metric name's number, valid until the next [`Names::trim`].
+pub type NameId = u32;
+
+/// Beyond this many bytes of names the table is emptied between batches, so that a run with ever new names can't fill the memory.
+const MOST_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+struct Name {
+    text: Box<str>,
+    hash: u64,
+    allowed: bool,
+    /// The row that last had a value under this name.
+    row: u64,
+    /// The name that followed this one, the last time.
+    next: NameId,
+}
+
+/// The names seen so far.
+#[derive(Debug)]
+pub struct Names {
+    filter: MetricFilter,
+    names: Vec<Name>,
+    ids: BTreeMap<Box<str>, NameId>,
+    bytes: usize,
+    last: NameId,
+}
+
+impl Names {
+    /// An empty table. Names that the filter does not allow are interned, but not [`allowed`](Self::allowed).
+    pub fn new(filter: MetricFilter) -> Self {
+        Self { filter, names: Vec::new(), ids: BTreeMap::new(), bytes: 0, last: 0 }
+    }
+
+    /// The number of a name.
+    pub fn intern(&mut self, text: &str) -> NameId {
+        let guess = self.names.get(self.last as usize).map(|last| last.next);
+        if let Some(guess) = guess
+            && self.names.get(guess as usize).is_some_and(|name| *name.text == *text)
+        {
+            self.last = guess;
+            return guess;
+        }
+        let id = match self.ids.get(text) {
+            Some(&id) => id,
+            None => self.add(text),
+        };
+        if let Some(last) = self.names.get_mut(self.last as usize) {
+            last.next = id;
+        }
+        self.last = id;
+        id
+    }
+
+    fn add(&mut self, text: &str) -> NameId {
+        // 2^32 names do not fit into a 32-bit memory.
+        let id = self.names.len() as NameId;
+        let allowed = self.filter.allows(text);
+        self.names.push(Name { text: text.into(), hash: hash(text.as_bytes()), allowed, row: u64::MAX, next: id });
+        self.ids.insert(text.into(), id);
+        self.bytes += 2 * text.len() + 96;
+        id
+    }
+
+    /// The name itself.
+    pub fn text(&self, id: NameId) -> &str {
+        &self.names[id as usize].text
+    }
+
+    /// A hash of the name, the same in every sync.
+    pub fn hash(&self, id: NameId) -> u64 {
+        self.names[id as usize].hash
+    }
+
+    /// Whether the configuration wants this metric.
+    pub fn allowed(&self, id: NameId) -> bool {
+        self.names[id as usize].allowed
+    }
+
+    /// Says that `row` has a value under this name; returns whether it had one already.
+    pub fn stamp(&mut self, id: NameId, row: u64) -> bool {
+        std::mem::replace(&mut self.names[id as usize].row, row) == row
+    }
+
+    /// Forgets all names when they have grown too many. Call it only while no [`NameId`] is in use.
+    pub fn trim(&mut self) {
+        if self.bytes > MOST_BYTES {
+            *self = Self::new(std::mem::take(&mut self.filter));
+        }
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// A hash that is the same in every sync and on every machine: it is kept in the state.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    hasher.write(bytes);
+    hasher.finish()
+}

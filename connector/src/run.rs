@@ -1,0 +1,358 @@
+//! One run from W&B to the destination. What is read of a run is held back until the run is complete, or until it has grown too large to be
+//! held; then rows, deletions and the checkpoint that answers for them go out together, with nothing of another run between them.
+
+use std::cell::RefCell;
+
+use crate::batch::{Batch, Column, Values};
+use crate::client::{BODY_LIMIT, RequestError};
+use crate::destination::{Destination, Level};
+use crate::dialect::graphql::{Graphql, HeavyRun, Window};
+use crate::dialect::rest::Rest;
+use crate::dialect::{Circle, Dialect, Listed, RunRow};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::history::lineage::{Digest, Tail};
+use crate::history::row::History;
+use crate::schema::TableName;
+use crate::state::{self, HistoryVersion, RunEntry};
+use crate::sync::Sync;
+use crate::window::{Pace, Strictness};
+
+/// Columns larger than this are sent before the run is complete.
+const CHUNK_BYTES: usize = 2 << 20;
+
+/// How the reading of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Its rows are written.
+    Synced,
+    /// It was deleted meanwhile; its rows stay as they are.
+    Deleted,
+}
+
+/// How one pass over a history ended.
+enum Pass {
+    Complete,
+    Deleted,
+    /// What was read before is not in the history any more.
+    Rewound,
+    /// Fewer rows came than W&B counts.
+    Short,
+}
+
+/// Reads one run.
+pub struct RunReader<'s, 'a, X, D> {
+    sync: &'s Sync<'a, X, D>,
+    listed: Listed,
+    history: History,
+    /// The rows of `metrics` and `metric_objects` that are stored go before new ones come.
+    replace: bool,
+    entry: RunEntry,
+    told_collision: bool,
+}
+
+impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
+    /// Reads the run and sends what has changed. `known` is what the state says of it, if it was read before with the same selection.
+    pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, known: Option<RunEntry>) -> Result<RunEnd, Error> {
+        let history = History::new(sync.config.metrics.clone());
+        let reader = Self { sync, listed, history, replace: false, entry: RunEntry::default(), told_collision: false };
+        match &sync.dialect {
+            Dialect::Rest(rest) => reader.read_rest(rest, known).await,
+            Dialect::Graphql(graphql) => reader.read_graphql(graphql, known).await,
+        }
+    }
+
+    fn wants_history(&self) -> bool {
+        self.sync.config.writes(TableName::Metrics) || self.sync.config.writes(TableName::MetricObjects)
+    }
+
+    /// Begins a pass: continues after what is known, or from nothing.
+    fn begin(&mut self, known: Option<&RunEntry>) {
+        self.history = History::new(self.sync.config.metrics.clone());
+        self.replace = known.is_none();
+        self.entry = known.cloned().unwrap_or_default();
+        self.entry.version = None;
+        self.entry.seen = false;
+        self.entry.selection = self.sync.selection.clone();
+    }
+
+    fn say_rewound(&self) {
+        let message = format!("Run {} was rewound or logged anew; reading it whole", self.listed.id);
+        self.sync.client.destination.log(Level::Info, &message);
+    }
+
+    async fn read_graphql(mut self, graphql: &Graphql, known: Option<RunEntry>) -> Result<RunEnd, Error> {
+        let same_history =
+            known.as_ref().is_some_and(|known| known.version.is_some() && known.history == self.listed.history);
+        if !self.wants_history() || (same_history && self.has_history_version()) {
+            self.begin(known.as_ref());
+            self.replace = false;
+            let history = RefCell::new(&mut self.history);
+            let run = graphql.run(&self.sync.client, &self.listed.id, None, BODY_LIMIT, &history, 0).await?;
+            return match run {
+                Some((run, _)) => self.finish(run.row),
+                None => Ok(RunEnd::Deleted),
+            };
+        }
+        // Fewer rows than before: it was rewound, and what is known of it is no help.
+        let mut resume = known.filter(|known| known.last.is_some() && !self.shrank(known));
+        let mut strictness = Strictness::Adaptive;
+        loop {
+            self.begin(resume.as_ref());
+            let mut heavy = None;
+            match self.pass_graphql(graphql, resume.as_ref(), strictness, &mut heavy).await? {
+                Pass::Complete => {}
+                Pass::Deleted => return Ok(RunEnd::Deleted),
+                Pass::Rewound => {
+                    self.say_rewound();
+                    resume = None;
+                    continue;
+                }
+                Pass::Short => {
+                    let message = format!(
+                        "Run {}: fewer history rows came than W&B counts; reading it again in small steps",
+                        self.listed.id
+                    );
+                    self.sync.client.destination.log(Level::Debug, &message);
+                    (resume, strictness) = (None, Strictness::Strict);
+                    continue;
+                }
+            }
+            let Some(HeavyRun { row, .. }) = heavy else {
+                return Err(Error::Internal("a run was read without its fields".to_owned()));
+            };
+            return self.finish(row);
+        }
+    }
+
+    /// Whether the listing says enough of the history to trust that it did not change.
+    fn has_history_version(&self) -> bool {
+        self.listed
+            .history
+            .as_ref()
+            .is_some_and(|HistoryVersion { lines, heartbeat }| lines.is_some() && heartbeat.is_some())
+    }
+
+    fn shrank(&self, known: &RunEntry) -> bool {
+        let lines = |history: &Option<HistoryVersion>| history.as_ref().and_then(|history| history.lines);
+        matches!((lines(&self.listed.history), lines(&known.history)), (Some(now), Some(then)) if now < then)
+    }
+
+    async fn pass_graphql(
+        &mut self,
+        graphql: &Graphql,
+        resume: Option<&RunEntry>,
+        strictness: Strictness,
+        heavy: &mut Option<HeavyRun>,
+    ) -> Result<Pass, Error> {
+        let client = &self.sync.client;
+        let tail = resume.and_then(|known| known.last.clone());
+        let start = tail.as_ref().map_or(0, |tail| tail.step);
+        // The last known row comes again.
+        self.entry.rows = self.entry.rows.saturating_sub(u64::from(tail.is_some()));
+        let expected = self.listed.size().saturating_sub(self.entry.rows);
+        let mut pace = Pace::new(strictness, expected, self.sync.row_bytes.get());
+        let mut window = Window { start, steps: pace.steps() };
+        loop {
+            let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
+            let limit = pace.body_limit();
+            let history = RefCell::new(&mut self.history);
+            let answer = match heavy {
+                None => {
+                    graphql.run(client, &self.listed.id, Some(window), limit, &history, position).await.map(|run| {
+                        run.map(|(run, bytes)| {
+                            *heavy = Some(run);
+                            bytes
+                        })
+                    })
+                }
+                Some(_) => graphql.history(client, &self.listed.id, window, limit, &history, position).await,
+            };
+            let bytes = match answer {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Pass::Deleted),
+                Err(RequestError::TooLarge(error)) => {
+                    if !pace.shrink() {
+                        return Err(error);
+                    }
+                    window.steps = pace.steps();
+                    continue;
+                }
+                Err(RequestError::Failed(error)) => return Err(error),
+            };
+            let rows = self.history.rows().len();
+            if let Some(tail) = tail.as_ref().filter(|_| window.start == start) {
+                let first = self.history.row_with_points(0);
+                if !first.is_some_and(|first| tail.recognises(&first)) {
+                    return Ok(Pass::Rewound);
+                }
+            }
+            pace.observe(window.steps, rows, bytes);
+            self.sync.row_bytes.set(pace.row_bytes());
+            self.account_for_page(rows)?;
+            let at = window.end();
+            let read = self.entry.rows;
+            let ended = match heavy.as_ref().and_then(|heavy| heavy.last_step) {
+                Some(last) => at > last,
+                None => read >= heavy.as_ref().and_then(|heavy| heavy.lines).unwrap_or(0) || at >= 1 << 53,
+            };
+            if ended {
+                break;
+            }
+            window = Window { start: at, steps: pace.steps() };
+        }
+        let lines = heavy.as_ref().and_then(|heavy| heavy.lines);
+        let counted_before =
+            resume.and_then(|known| Some(known.rows == known.history.as_ref()?.lines?)).unwrap_or(false);
+        let still_live = heavy.as_ref().is_some_and(|heavy| heavy.row.state.as_deref() == Some("running"));
+        Ok(match lines {
+            // The rows known from before no longer add up with the new ones: some of them are gone.
+            Some(lines) if counted_before && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) => {
+                Pass::Rewound
+            }
+            Some(lines) if resume.is_none() && self.entry.rows < lines && pace.may_have_been_sampled() => Pass::Short,
+            _ => Pass::Complete,
+        })
+    }
+
+    async fn read_rest(mut self, rest: &Rest, known: Option<RunEntry>) -> Result<RunEnd, Error> {
+        let Some(row) = self.listed.row.take() else {
+            return Err(Error::Internal("a listing without rows".to_owned()));
+        };
+        if !self.wants_history() {
+            self.begin(known.as_ref());
+            self.replace = false;
+            return self.finish(row);
+        }
+        let mut resume = known.filter(|known| known.last.is_some() && known.digest.is_some() && known.rows > 0);
+        loop {
+            self.begin(resume.as_ref());
+            match self.pass_rest(rest, resume.as_ref()).await? {
+                Pass::Deleted => return Ok(RunEnd::Deleted),
+                Pass::Rewound | Pass::Short => {
+                    self.say_rewound();
+                    resume = None;
+                }
+                Pass::Complete => return self.finish(row),
+            }
+        }
+    }
+
+    async fn pass_rest(&mut self, rest: &Rest, resume: Option<&RunEntry>) -> Result<Pass, Error> {
+        // Rows before the last known one are read and recognised, but not sent again.
+        let known = resume.map_or(0, |known| known.rows - 1);
+        self.entry.rows = 0;
+        let mut digest = Digest::EMPTY;
+        let mut circle = Circle::default();
+        let mut url = rest.history_url(&self.listed.id);
+        loop {
+            let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
+            let history = RefCell::new(&mut self.history);
+            let page = rest.history(&self.sync.client, &self.listed.id, &url, &history, position).await?;
+            let Some(next) = page else {
+                return Ok(Pass::Deleted);
+            };
+            let rows = self.history.rows().len();
+            let content = self.history.rows().fold(Digest::EMPTY, |digest, row| digest.with(row.hash));
+            let going_round = circle.visit(&url, rows == 0).and_then(|()| match rows {
+                0 => Ok(()),
+                _ => circle.content(content.0),
+            });
+            going_round
+                .map_err(|why| Error::upstream(format!("reading the history of run {}: {why}", self.listed.id)))?;
+            let first = self.entry.rows;
+            for (number, row) in (first..).zip(self.history.rows()) {
+                if let Some(resume) = resume.filter(|_| number == known) {
+                    let same_past = resume.digest.as_deref() == Some(&hexadecimal(digest));
+                    let row = self.history.row_with_points((number - first) as usize);
+                    let same_row = resume.last.as_ref().zip(row).is_some_and(|(tail, row)| tail.recognises(&row));
+                    if !same_past || !same_row {
+                        return Ok(Pass::Rewound);
+                    }
+                }
+                self.entry.digest = Some(hexadecimal(digest));
+                digest = digest.with(row.hash);
+            }
+            let last = rows.checked_sub(1).and_then(|last| self.history.row_with_points(last));
+            let skipped = known.saturating_sub(first).min(rows as u64);
+            self.history.drop_first(skipped as usize);
+            let kept = rows - skipped as usize;
+            self.entry.rows += skipped;
+            if let Some(last) = last {
+                self.remember(&last);
+            }
+            if kept > 0 {
+                self.account_for_page(kept)?;
+            } else {
+                self.history.clear_rows();
+            }
+            match next {
+                Some(next) => url = next,
+                None => break,
+            }
+        }
+        Ok(if self.entry.rows < known + u64::from(resume.is_some()) { Pass::Rewound } else { Pass::Complete })
+    }
+
+    fn remember(&mut self, last: &crate::history::lineage::Row) {
+        self.entry.next_step = Some(last.step.saturating_add(1));
+        self.entry.last = Some(Tail::of(last));
+    }
+
+    /// Counts the rows of a page that was read, and sends what has gathered if that is a lot.
+    fn account_for_page(&mut self, rows: usize) -> Result<(), Error> {
+        if let Some(last) = rows.checked_sub(1).and_then(|last| self.history.row_with_points(last)) {
+            self.remember(&last);
+        }
+        self.entry.rows += rows as u64;
+        self.history.clear_rows();
+        if let Some(name) = self.history.take_collision().filter(|_| !self.told_collision) {
+            self.told_collision = true;
+            let message = format!(
+                "Run {}: two keys of a history row flatten to the same name (such as {name:?}); the last one in each row is kept",
+                self.listed.id
+            );
+            self.sync.client.destination.log(Level::Warning, &message);
+        }
+        if self.history.bytes() >= CHUNK_BYTES {
+            self.send_history()?;
+            self.sync.checkpoint(vec![(state::key(&self.listed.id), Some(self.entry.to_text()))])?;
+        }
+        Ok(())
+    }
+
+    fn send_history(&mut self) -> Result<(), Error> {
+        let destination = self.sync.client.destination;
+        let (metrics, objects) = self.history.take(&self.listed.id);
+        for (table, batch) in [(TableName::Metrics, metrics), (TableName::MetricObjects, objects)] {
+            if !self.sync.config.writes(table) {
+                continue;
+            }
+            if self.replace {
+                let id = Values::Texts(vec![self.listed.id.clone()]);
+                destination.delete(table.as_str(), Batch { columns: vec![Column::new("run_id", id)] })?;
+            }
+            if let Some(batch) = batch {
+                destination.upsert(table.as_str(), batch)?;
+            }
+        }
+        self.replace = false;
+        Ok(())
+    }
+
+    /// Sends what is left and the run's own row, and says that the run is done.
+    fn finish(mut self, row: RunRow) -> Result<RunEnd, Error> {
+        self.send_history()?;
+        if self.sync.config.writes(TableName::Runs) {
+            self.sync.client.destination.upsert(TableName::Runs.as_str(), row.into_batch())?;
+        }
+        self.entry.version = Some(self.listed.version.clone());
+        self.entry.history = self.listed.history.clone();
+        self.sync.run_done(&self.listed, Some(self.entry.to_text()))?;
+        Ok(RunEnd::Synced)
+    }
+}
+
+fn hexadecimal(digest: Digest) -> String {
+    format!("{:016x}", digest.0)
+}

@@ -1,0 +1,89 @@
+//! What the connector remembers between syncs: a flat map of strings.
+//!
+//! | key | value |
+//! |---|---|
+//! | `runs_hwm_utc` | the watermark: the highest `updated_at` up to which everything is done (RFC 3339) |
+//! | `source` | which project the destination holds |
+//! | `import_hwm_utc` | while the first sync after the import of a bare watermark is under way: that watermark |
+//! | `runs/<id>` | one run: a [`RunEntry`] as JSON |
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::lineage::Tail;
+
+/// The watermark's key; Fivetran's connector has the same.
+pub const WATERMARK: &str = "runs_hwm_utc";
+/// The project's key.
+pub const SOURCE: &str = "source";
+/// The key of a watermark that was imported without runs.
+pub const IMPORT: &str = "import_hwm_utc";
+/// What a run's key begins with.
+pub const RUNS: &str = "runs/";
+
+/// The state as it is handed to a sync.
+pub type State = BTreeMap<String, String>;
+
+/// What is remembered of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunEntry {
+    /// A hash of the run's entry in the listing that the destination is up to date with; none while its history is partly read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the listing says of the run's history; where it is unchanged, so is the history (`graphql`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryVersion>,
+    /// A hash of what the configuration selects, where that is less than all. An entry with another selection counts as none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
+    /// The run lay below a watermark that was imported, and was never read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
+    /// The step after the last row.
+    #[serde(rename = "next_step", skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<i64>,
+    /// Rows read.
+    pub rows: u64,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Tail>,
+    /// A hash over all rows before the last one, in hexadecimal (`rest`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What a listing says of a run's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryVersion {
+    /// The number of rows, as W&B counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// When the run was last alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<String>,
+}
+
+impl RunEntry {
+    /// The entry of a run. One that can't be read counts as none: the run is read whole.
+    pub fn find(state: &State, run_id: &str) -> Option<Self> {
+        serde_json::from_str(state.get(&key(run_id))?).ok()
+    }
+
+    /// The entry as it is stored.
+    pub fn to_text(&self) -> String {
+        // A struct of texts and numbers always serializes.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The key of a run.
+pub fn key(run_id: &str) -> String {
+    format!("{RUNS}{run_id}")
+}
+
+/// Whether the state knows any run.
+pub fn knows_runs(state: &State) -> bool {
+    state.range(RUNS.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(RUNS))
+}

@@ -1,0 +1,99 @@
+//! URLs: parts of paths encoded, and links followed only within the origin that the configuration names.
+
+use fluent_uri::{Uri, UriRef};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// RFC 3986's unreserved characters stay as they are.
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One part of a path, percent-encoded. `.` and `..`, which would climb, are encoded too.
+pub fn encode(part: &str) -> String {
+    match part {
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        _ => utf8_percent_encode(part, UNSAFE).to_string(),
+    }
+}
+
+/// Scheme, host and port, in a form that can be compared.
+fn origin(url: &Uri<&str>) -> Option<(String, String, u16)> {
+    let scheme = url.scheme().as_str().to_ascii_lowercase();
+    let authority = url.authority()?;
+    let default = match scheme.as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let port = authority.port_to_u16().ok()?.unwrap_or(default);
+    Some((scheme, authority.host().to_ascii_lowercase(), port))
+}
+
+/// The address that `link`, found on the page at `page`, leads to. Refused unless it is of `page`'s own origin: requests carry the key.
+pub fn follow(page: &str, link: &str) -> Result<String, String> {
+    let page = Uri::parse(page).map_err(|_| "the page has no valid address".to_owned())?;
+    let link = UriRef::parse(link).map_err(|_| "the link to the next page is not a URL".to_owned())?;
+    let target = link
+        .resolve_against(&page.strip_fragment())
+        .map_err(|_| "the link to the next page can't be resolved".to_owned())?;
+    let target = target.strip_fragment().to_owned();
+    match (origin(&page), origin(&target.borrow())) {
+        (Some(own), Some(other))
+            if own == other && !target.authority().is_some_and(|authority| authority.has_userinfo()) =>
+        {
+            Ok(target.into_string())
+        }
+        _ => Err("the link to the next page leads to another host, and was not followed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_part_stays_one_part() {
+        for (part, expected) in [
+            ("a b/c", "a%20b%2Fc"),
+            ("ünï", "%C3%BCn%C3%AF"),
+            ("..", "%2E%2E"),
+            ("a-b_c.d~e", "a-b_c.d~e"),
+            ("?#%", "%3F%23%25"),
+        ] {
+            assert_eq!(encode(part), expected);
+        }
+    }
+
+    #[test]
+    fn links_within_the_origin_are_followed() {
+        let page = "https://api.wandb.ai/projects/a/b/runs?perPage=2";
+        for (link, expected) in [
+            ("https://api.wandb.ai:443/x?page=2", "https://api.wandb.ai:443/x?page=2"),
+            ("HTTPS://API.wandb.ai/x", "https://API.wandb.ai/x"),
+            ("/x?page=2", "https://api.wandb.ai/x?page=2"),
+            ("?page=2", "https://api.wandb.ai/projects/a/b/runs?page=2"),
+            ("runs?page=3#top", "https://api.wandb.ai/projects/a/b/runs?page=3"),
+        ] {
+            assert_eq!(follow(page, link).map(|url| url.to_lowercase()), Ok(expected.to_lowercase()), "{link}");
+        }
+    }
+
+    #[test]
+    fn links_that_lead_elsewhere_are_refused() {
+        let page = "https://api.wandb.ai/runs";
+        for link in [
+            "https://evil.example/runs",
+            "http://api.wandb.ai/runs",
+            "https://api.wandb.ai:8443/",
+            "//evil.example/",
+            "https://api.wandb.ai@evil.example/",
+            "https://user@api.wandb.ai/",
+            "file:///etc/passwd",
+            "javascript:1",
+            "https://api.wandb.ai.evil.example/",
+            "http://[::1]/",
+            "not a url\u{0}",
+        ] {
+            assert!(follow(page, link).is_err(), "{link}");
+        }
+    }
+}
