@@ -263,3 +263,7 @@ pub(crate) fn shorten(name: &str) -> String {
         None => name.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

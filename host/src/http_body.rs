@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as WasiError;
 
 use crate::http_error;
+use crate::mask::{BodyMask, Mask};
 
 /// How long data that the client has already received may take to reach the guest.
 const SECOND_CHANCE: Duration = Duration::from_secs(1);
@@ -26,20 +27,35 @@ pub(crate) struct LimitedBody {
     stall: Pin<Box<Sleep>>,
     stalled: bool,
     on_limit: Box<dyn Fn() + Send>,
+    mask: Option<BodyMask>,
+    /// The frame that ended the body, kept until what the mask held back is out.
+    last: Option<Frame<Bytes>>,
     _open: OwnedSemaphorePermit,
 }
 
 impl LimitedBody {
-    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came.
+    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came; what `mask` looks for is hidden.
     pub(crate) fn new(
         incoming: Incoming,
         most: u64,
         between_bytes: Duration,
         open: OwnedSemaphorePermit,
         on_limit: Box<dyn Fn() + Send>,
+        mask: Option<&Mask>,
     ) -> Self {
         let stall = Box::pin(tokio::time::sleep(between_bytes));
-        Self { incoming, left: most, most, between_bytes, stall, stalled: false, on_limit, _open: open }
+        Self {
+            incoming,
+            left: most,
+            most,
+            between_bytes,
+            stall,
+            stalled: false,
+            on_limit,
+            mask: mask.map(Mask::body),
+            last: None,
+            _open: open,
+        }
     }
 
     fn too_large(&mut self) -> WasiError {
@@ -49,44 +65,73 @@ impl LimitedBody {
     }
 }
 
+impl LimitedBody {
+    /// The next frame as it came, within the limits of time and size.
+    fn poll_limited(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(why))) => return Poll::Ready(Some(Err(http_error::body_code(&why)))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                ready!(self.stall.as_mut().poll(cx));
+                if self.stalled {
+                    return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+                }
+                // It may have been the guest that was away. What came in the meantime gets a moment to come through.
+                self.stalled = true;
+                self.stall.as_mut().reset(Instant::now() + SECOND_CHANCE);
+                ready!(self.stall.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+            }
+        };
+        self.stalled = false;
+        self.stall.as_mut().reset(Instant::now() + self.between_bytes);
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => Poll::Ready(Some(Err(self.too_large()))),
+        }
+    }
+}
+
 impl Body for LimitedBody {
     type Data = Bytes;
     type Error = WasiError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
         let this = &mut *self;
-        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(why))) => {
-                return Poll::Ready(Some(Err(http_error::body_code(&why))));
+        loop {
+            if let Some(last) = this.last.take() {
+                return Poll::Ready(Some(Ok(last)));
             }
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {
-                ready!(this.stall.as_mut().poll(cx));
-                if this.stalled {
-                    return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
-                }
-                // It may have been the guest that was away. What came in the meantime gets a moment to come through.
-                this.stalled = true;
-                this.stall.as_mut().reset(Instant::now() + SECOND_CHANCE);
-                ready!(this.stall.as_mut().poll(cx));
-                return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+            let frame = ready!(this.poll_limited(cx));
+            let Some(mask) = &mut this.mask else { return Poll::Ready(frame) };
+            let end = match frame {
+                Some(Err(why)) => return Poll::Ready(Some(Err(why))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => match mask.push(data) {
+                        part if part.is_empty() => continue,
+                        part => return Poll::Ready(Some(Ok(Frame::data(part)))),
+                    },
+                    Err(trailers) => Some(trailers),
+                },
+                None => None,
+            };
+            this.last = end;
+            match mask.finish() {
+                Some(rest) => return Poll::Ready(Some(Ok(Frame::data(rest)))),
+                None if this.last.is_none() => return Poll::Ready(None),
+                None => {}
             }
-        };
-        this.stalled = false;
-        this.stall.as_mut().reset(Instant::now() + this.between_bytes);
-        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-        match this.left.checked_sub(bytes) {
-            Some(left) => {
-                this.left = left;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            None => Poll::Ready(Some(Err(this.too_large()))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        let waiting = self.last.is_some() || self.mask.as_ref().is_some_and(|mask| !mask.is_empty());
+        !waiting && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

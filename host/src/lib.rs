@@ -37,6 +37,7 @@ mod guest;
 mod http_body;
 mod http_error;
 mod limits;
+mod mask;
 mod report;
 mod runner;
 mod session;

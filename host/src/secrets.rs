@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
 use crate::error::{ConfigurationProblem, Error};
+use crate::mask::Mask;
 use crate::spec::Spec;
 
 /// Shorter secrets are not looked for in text: replacing every `a` would say more about the secret than it hides.
@@ -37,26 +38,37 @@ pub struct Secrets {
     secrets: Vec<Secret>,
 }
 
+/// A configuration, taken apart.
+#[derive(Debug, Clone)]
+pub struct Extracted {
+    /// Its secrets.
+    pub secrets: Secrets,
+    /// The configuration as the guest gets it, with handles.
+    pub shown: Map<String, Value>,
+    /// What is wrong with the secrets.
+    pub problems: Vec<ConfigurationProblem>,
+}
+
 /// Why a request can't be sent with its credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// A handle stands where no secret may go.
     #[error("it carries a secret outside of the `authorization` header")]
     Misplaced,
+    /// It brings credentials that are not the configuration's: data could be sent to somebody else's account.
+    #[error("its `authorization` header holds none of the configuration's secrets")]
+    Foreign,
     /// The secret can't be part of a header.
     #[error("the secret can't be sent in a header")]
     NotAHeader,
 }
 
 impl Secrets {
-    /// Takes the secrets out of `config`, and returns what the guest gets in its place. Handles are new for each call.
+    /// Takes the secrets out of `config`. Handles are new for each call.
     ///
     /// A secret that is no text, or an empty one, is replaced by something of the same kind, so that the connector's own
     /// complaint about it stays true.
-    pub fn extract(
-        spec: &Spec,
-        config: &Map<String, Value>,
-    ) -> Result<(Self, Map<String, Value>, Vec<ConfigurationProblem>), Error> {
+    pub fn extract(spec: &Spec, config: &Map<String, Value>) -> Result<Extracted, Error> {
         let (mut secrets, mut shown, mut problems) = (Vec::new(), config.clone(), Vec::new());
         for key in spec.secrets() {
             let Some(value) = shown.get_mut(key) else {
@@ -81,11 +93,12 @@ impl Secrets {
                 other => other,
             };
         }
-        Ok((Self { secrets }, shown, problems))
+        Ok(Extracted { secrets: Self { secrets }, shown, problems })
     }
 
     /// Prepares a request's headers. With `credentials`, handles in `authorization` become secrets; without, `authorization` and
-    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error.
+    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error, and so are credentials of the
+    /// connector's own.
     pub fn authorize(&self, uri: &http::Uri, headers: &mut HeaderMap, credentials: bool) -> Result<(), SecretError> {
         let held = headers.remove(header::AUTHORIZATION);
         headers.remove(header::PROXY_AUTHORIZATION);
@@ -116,7 +129,11 @@ impl Secrets {
         let put_back = |text: &str| {
             self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.handle, &secret.value))
         };
-        let revealed = match basic_credentials(text) {
+        let pair = basic_credentials(text);
+        if !self.has_handle(pair.as_deref().unwrap_or(text).as_bytes()) {
+            return Err(SecretError::Foreign);
+        }
+        let revealed = match pair {
             Some(pair) => format!("Basic {}", BASE64.encode(put_back(&pair))),
             None => put_back(text),
         };
@@ -125,23 +142,36 @@ impl Secrets {
         Ok(value)
     }
 
-    /// Takes these secrets out of text.
+    /// Takes these secrets and their handles out of text.
     pub fn redactor(&self) -> Redactor {
-        let mut needles = Vec::new();
-        for secret in &self.secrets {
-            needles.push(secret.handle.clone());
-            if secret.value.len() >= SHORTEST_REDACTED {
-                needles.push(percent_encode(&secret.value));
-                needles.push(secret.value.clone());
-                for pair in [format!("api:{}", secret.value), format!(":{}", secret.value), secret.value.clone()] {
-                    needles.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
-                }
-            }
-        }
+        let mut needles = self.spellings();
+        needles.extend(self.secrets.iter().map(|secret| secret.handle.clone()));
         // The longest first: one needle may be a part of another.
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         needles.dedup();
         Redactor { needles }
+    }
+
+    /// Takes these secrets out of responses.
+    pub(crate) fn mask(&self) -> Mask {
+        Mask::new(self.spellings().iter().map(String::as_str))
+    }
+
+    /// How the secrets can occur in text: as they are, percent-encoded, and in Basic credentials.
+    fn spellings(&self) -> Vec<String> {
+        let mut spellings = Vec::new();
+        for secret in self.secrets.iter().filter(|secret| secret.value.len() >= SHORTEST_REDACTED) {
+            let value = &secret.value;
+            let encoded = percent_encode(value);
+            if encoded != *value {
+                spellings.push(encoded);
+            }
+            for pair in [format!("api:{value}"), format!(":{value}"), value.clone()] {
+                spellings.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
+            }
+            spellings.push(value.clone());
+        }
+        spellings
     }
 }
 
@@ -256,7 +286,8 @@ mod tests {
     fn secrets(key: &Value) -> (Secrets, Map<String, Value>, Vec<ConfigurationProblem>) {
         let spec = Spec::parse(r#"{"properties": {"api_key": {"writeOnly": true}, "entity": {}}}"#).unwrap();
         let config = json!({"api_key": key, "entity": "e"}).as_object().unwrap().clone();
-        Secrets::extract(&spec, &config).unwrap()
+        let Extracted { secrets, shown, problems } = Secrets::extract(&spec, &config).unwrap();
+        (secrets, shown, problems)
     }
 
     fn handle(config: &Map<String, Value>) -> &str {
@@ -315,6 +346,17 @@ mod tests {
         assert_eq!(authorized("Basic api:HANDLE", true).unwrap(), basic);
         assert_eq!(authorized("Bearer HANDLE", false), None);
         assert_eq!(authorized("Bearer another", false), None);
+    }
+
+    #[test]
+    fn credentials_of_the_connectors_own_are_refused() {
+        let (secrets, _, _) = secrets(&json!(KEY));
+        for own in ["Bearer mine", "Basic bWU6bWluZQ==", "Basic x"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, own.parse().unwrap());
+            let uri = "https://a.example/".parse().unwrap();
+            assert_eq!(secrets.authorize(&uri, &mut headers, true), Err(SecretError::Foreign));
+        }
     }
 
     #[test]

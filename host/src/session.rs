@@ -20,7 +20,7 @@ use crate::http_client::HttpClient;
 use crate::limits::{Verdict, breach};
 use crate::policy::Policy;
 use crate::report::Reporter;
-use crate::secrets::Secrets;
+use crate::secrets::{Extracted, Secrets};
 use crate::spec::Spec;
 use crate::sync::Observer;
 
@@ -55,7 +55,7 @@ impl Session {
         client: &HttpClient,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
-        let (secrets, shown, mut problems) = Secrets::extract(spec, config)?;
+        let Extracted { secrets, shown, mut problems } = Secrets::extract(spec, config)?;
         let mut origins = Vec::new();
         for (key, url) in spec.origins(config) {
             match Origin::parse(url) {

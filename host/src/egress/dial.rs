@@ -344,3 +344,7 @@ impl hyper::rt::Write for Stream {
         Pin::new(&mut self.tcp).poll_write_vectored(cx, slices)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -191,7 +191,7 @@ mod tests {
             ("", "is no URL"),
             ("api.wandb.ai", "has no scheme"),
             ("ftp://api.wandb.ai", "has a scheme other than"),
-            ("file:///etc/passwd", "is no URL"),
+            ("file:///etc/hosts", "is no URL"),
             ("https://", "is no URL"),
             ("https://user:pass@api.wandb.ai", "has a user name"),
             ("https://a..b", "has no valid host"),

@@ -13,6 +13,7 @@ use crate::egress::{Egress, Permit};
 use crate::http_body::LimitedBody;
 use crate::http_client::{HttpClient, Timeouts};
 use crate::limits::{Verdict, breach};
+use crate::mask::Mask;
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
 use crate::secrets::Secrets;
@@ -27,6 +28,7 @@ const MOST_COMPLAINTS: usize = 100;
 pub(crate) struct Gate {
     client: HttpClient,
     egress: Egress,
+    mask: Mask,
     secrets: Secrets,
     networks: Vec<ipnet::IpNet>,
     limits: Limits,
@@ -57,6 +59,7 @@ impl Gate {
         Self {
             client,
             egress,
+            mask: secrets.mask(),
             secrets,
             networks: policy.networks.clone(),
             limits: policy.limits.clone(),
@@ -87,26 +90,31 @@ impl Gate {
             self.verdict.give(breach("open_requests", format!("{} allowed at once", self.limits.open_requests)));
             return Err(WasiError::ConnectionLimitReached);
         };
-        let request = self.admit(request)?;
+        let (request, permit) = self.admit(request)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let timeouts = Timeouts::for_guest(options);
-        let answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
+        let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
             if let Some(advice) = failure.advice {
                 self.complain(advice);
             }
             failure.code
         })?;
         self.forget_complaint();
+        // Only who was sent the key can echo it.
+        let mask = (permit == Permit::WithCredentials).then_some(&self.mask);
+        if let Some(mask) = mask {
+            mask.headers(answer.headers_mut());
+        }
         let most = self.limits.response_bytes;
         let gate = self.clone();
         let on_limit = move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})"));
         let limited =
-            |body| LimitedBody::new(body, most, timeouts.between_bytes, open, Box::new(on_limit)).boxed_unsync();
+            |body| LimitedBody::new(body, most, timeouts.between_bytes, open, Box::new(on_limit), mask).boxed_unsync();
         Ok((answer.map(limited), Box::new(std::future::ready(Ok(())))))
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.
-    fn admit(&self, request: http::Request<WasiBody>) -> Result<http::Request<WasiBody>, WasiError> {
+    fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, Permit), WasiError> {
         let (mut parts, body) = request.into_parts();
         let refuse = |why: &dyn std::fmt::Display| {
             let host = parts.uri.host().unwrap_or_default();
@@ -119,7 +127,7 @@ impl Gate {
         let permit = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
         let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, permit == Permit::WithCredentials);
         authorized.map_err(|why| refuse(&why))?;
-        Ok(http::Request::from_parts(parts, body))
+        Ok((http::Request::from_parts(parts, body), permit))
     }
 
     /// Tells people what the guest can't: each thing once.

@@ -2,6 +2,8 @@
 
 pub(crate) mod destination;
 pub(crate) mod http;
+mod http_codes;
+mod http_texts;
 mod log;
 mod progress;
 
@@ -94,6 +96,8 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, Guest::clocks)?;
     random::random::add_to_linker::<_, WasiRandom>(linker, Guest::random)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    http_texts::link(linker)?;
+    http_codes::link(linker)?;
     bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     bindings::destination::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
