@@ -65,8 +65,6 @@ url=$(cut -d' ' -f1 server.txt)
 }
 END
 )
-# Addresses of this machine are closed to the component unless they are named.
-export WANDB_CONNECTOR_ALLOW_NETWORK=127.0.0.0/8
 sync() {
     echo '$ wandb-connector sync --config configuration.json'
     "$target/debug/wandb-connector" sync --config configuration.json
@@ -91,7 +89,7 @@ title "Now with your own runs"
 cat <<END
   1. Get your key at https://wandb.ai/authorize
   2. make build
-  3. WANDB_API_KEY=… WANDB_ENTITY=… WANDB_PROJECT=… $(basename "$target")/release/wandb-connector sync
+  3. WANDB_API_KEY=… WANDB_ENTITY=… WANDB_PROJECT=… ${CARGO_TARGET_DIR:-target}/release/wandb-connector sync
 
 The entity and the project are in the project's address: wandb.ai/ENTITY/PROJECT. If you have used \`wandb login\` on
 this machine, the key is found without WANDB_API_KEY. The tables are in warehouse.db; the demo's are in

@@ -65,7 +65,7 @@ pub(crate) fn clock(time: Duration) -> String {
 pub(crate) fn bytes(amount: u64) -> String {
     let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.into_iter().find(|(_, factor)| amount >= *factor) {
-        Some((unit, factor)) if amount % factor == 0 => format!("{} {unit}", amount / factor),
+        Some((unit, factor)) if amount.is_multiple_of(factor) => format!("{} {unit}", amount / factor),
         Some((unit, factor)) => format!("{:.1} {unit}", amount as f64 / factor as f64),
         None => format!("{amount} bytes"),
     }
