@@ -50,7 +50,13 @@ async fn statuses_come_with_their_headers() {
 
 #[tokio::test]
 async fn connections_break_where_they_are_told_to() {
-    assert!(try_get(&server(Fault::ResetBefore)).await.is_err());
+    let cut = server(Fault::ResetBefore);
+    assert!(try_get(&cut).await.is_err());
+    let logged = cut.log().all();
+    assert_eq!(
+        (logged[0].status, logged[0].fault.as_deref()),
+        (None, Some("ResetBefore"))
+    );
     for fault in [
         Fault::ResetAfter(20),
         Fault::Truncate(20),

@@ -139,6 +139,7 @@ async fn a_query_that_wandb_would_refuse_is_refused() {
     let server = server_of(runs(1), |_| {});
     for text in [
         "{ viewer { nope } }",
+        "query Q($min: Int!) { project(name: \"demo\") { run(name: \"r0\") { history(minStep: $min) } } }",
         "query Q($n: Int) { project(name: $n) { id } }",
         "{ project(name: \"demo\" ",
     ] {
@@ -456,6 +457,14 @@ async fn changes_move_the_times_that_the_service_would_move() {
     server.mutate(&rewind).expect("r0 exists");
     assert_eq!(light("r0").await["historyLineCount"], 3);
     assert_eq!(history(&server, "r0", 0, 10, 10).await, [0, 1, 2]);
+    let add = Mutation::Add {
+        entity: "acme".into(),
+        project: "demo".into(),
+        run: "new".into(),
+        rows: rows(0, 2),
+    };
+    server.mutate(&add).expect("a new run");
+    assert_eq!(light("new").await["historyLineCount"], 2);
     assert!(server.mutate(&delete("nope")).is_err());
 }
 
