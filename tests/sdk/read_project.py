@@ -25,7 +25,7 @@ def main() -> None:
                     "summary": run.summary_metrics,
                     "last_step": run.lastHistoryStep,
                     "scanned": list(run.scan_history(page_size=1000)),
-                    "scanned_loss": list(run.scan_history(keys=["loss"])),
+                    "scanned_losses": list(run.scan_history(keys=["val/loss"])),
                     "sampled": run.history(samples=10, pandas=False),
                 }
             )

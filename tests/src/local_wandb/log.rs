@@ -266,10 +266,17 @@ impl RequestLog {
     /// Notes how a request was answered.
     pub(crate) fn answer(&self, number: usize, note: impl FnOnce(&mut LoggedRequest)) {
         let answered = self.elapsed();
+        self.note(number, |entry| {
+            entry.answered = Some(answered);
+            note(entry);
+        });
+    }
+
+    /// Notes something about a request, unless the log was cleared since.
+    pub(crate) fn note(&self, number: usize, note: impl FnOnce(&mut LoggedRequest)) {
         let mut entries = self.lock();
         let index = number.checked_sub(self.cleared.load(Ordering::SeqCst));
         if let Some(entry) = index.and_then(|index| entries.get_mut(index)) {
-            entry.answered = Some(answered);
             note(entry);
         }
     }

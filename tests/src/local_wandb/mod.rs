@@ -51,7 +51,7 @@ pub use mutate::{Mutation, NotFound};
 pub use options::{BadKey, Options, ParquetCodec, ParquetOptions, TEST_KEY};
 pub use project::{Project, RestHistory, Run, STATES, User, World};
 pub use random::Random;
-pub use truth::{Dialect, Truth};
+pub use truth::{Dialect, Difference, Truth, compare_sqlite};
 
 use faults::Hook;
 use server::Shared;

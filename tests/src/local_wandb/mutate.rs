@@ -70,6 +70,18 @@ pub enum Mutation {
         /// Its id.
         run: String,
     },
+    /// Starts a run with these rows.
+    Add {
+        /// Its entity.
+        entity: String,
+        /// Its project.
+        project: String,
+        /// Its id, which must be new.
+        run: String,
+        /// Its rows.
+        #[serde(default)]
+        rows: Vec<String>,
+    },
     /// Drops every row above a step, and then appends rows.
     Rewind {
         /// Its entity.
@@ -168,6 +180,15 @@ impl Mutation {
                     return Err(NotFound(format!("run {entity}/{project}/{run}")));
                 }
                 shared.clock.tick();
+                Ok(vec![run.clone()])
+            }
+            Mutation::Add { entity, project, run, rows } => {
+                let mut new = Run::new(run.clone());
+                new.state = "running".to_owned();
+                append(&mut new, rows, shared);
+                new.created_at = new.heartbeat_at;
+                new.updated_at = Some(new.heartbeat_at);
+                shared.world().project_mut(entity, project).runs.push(Arc::new(new));
                 Ok(vec![run.clone()])
             }
             Mutation::Rewind { entity, project, run, step, rows } => edit(shared, entity, project, run, |run| {

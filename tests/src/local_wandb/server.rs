@@ -232,6 +232,9 @@ async fn exchange(
     }
     let number = shared.log.arrive(request.log_entry(shared, connection.number));
     let (hooks, fault) = shared.faults().decide(&request);
+    if let Some(fault) = &fault {
+        shared.log.note(number, |entry| entry.fault = Some(fault.to_string()));
+    }
     for hook in hooks {
         hook.run(shared);
     }
@@ -250,7 +253,6 @@ async fn exchange(
         entry.status = Some(answer.status().as_u16());
         entry.body_bytes = answer.body().len();
         entry.reads = std::mem::take(&mut request.reads);
-        entry.fault = fault.as_ref().map(ToString::to_string);
     });
     match fault {
         Some(fault) => {

@@ -29,93 +29,51 @@ impl Reply {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text())
-            .unwrap_or_else(|problem| panic!("{problem}: {}", self.text()))
+        serde_json::from_str(&self.text()).unwrap_or_else(|problem| panic!("{problem}: {}", self.text()))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map(|it| it.to_str().expect("text"))
-            .unwrap_or_default()
+        self.headers.get(name).map(|it| it.to_str().expect("text")).unwrap_or_default()
     }
 }
 
 /// Sends a request on a connection of its own.
-pub(crate) async fn send(
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Result<Reply, String> {
+pub(crate) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Result<Reply, String> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut request = http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Full::from(body.to_owned()))
-        .map_err(|it| it.to_string())?;
+    let request = request.body(Full::from(body.to_owned())).map_err(|it| it.to_string())?;
     let exchange = async {
         let response = client.request(request).await.map_err(|it| it.to_string())?;
         let (parts, body) = response.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map(|it| it.to_bytes())
-            .map_err(|it| it.to_string());
-        Ok(Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        })
+        let body = body.collect().await.map(|it| it.to_bytes()).map_err(|it| it.to_string());
+        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
     };
-    tokio::time::timeout(Duration::from_secs(10), exchange)
-        .await
-        .map_err(|_| "timeout".to_owned())?
+    tokio::time::timeout(Duration::from_secs(10), exchange).await.map_err(|_| "timeout".to_owned())?
 }
 
 /// `GET` of a path or URL with the Bearer key.
 pub(crate) async fn get(server: &LocalWandb, path: &str) -> Reply {
-    let url = if path.starts_with("http") {
-        path.to_owned()
-    } else {
-        format!("{}{path}", server.base_url())
-    };
-    send("GET", &url, &[(AUTHORIZATION.as_str(), BEARER)], "")
-        .await
-        .expect("an answer")
+    let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", server.base_url()) };
+    send("GET", &url, &[(AUTHORIZATION.as_str(), BEARER)], "").await.expect("an answer")
 }
 
 /// A GraphQL query with the Basic key.
 pub(crate) async fn query(server: &LocalWandb, query: &str, variables: Value) -> Reply {
     let body = serde_json::json!({ "query": query, "variables": variables }).to_string();
-    let headers = [
-        (AUTHORIZATION.as_str(), BASIC),
-        ("content-type", "application/json"),
-    ];
-    send(
-        "POST",
-        &format!("{}/graphql", server.base_url()),
-        &headers,
-        &body,
-    )
-    .await
-    .expect("an answer")
+    let headers = [(AUTHORIZATION.as_str(), BASIC), ("content-type", "application/json")];
+    send("POST", &format!("{}/graphql", server.base_url()), &headers, &body).await.expect("an answer")
 }
 
 /// Rows `{"_step":i,"a":i}`.
 pub(crate) fn rows(from: i64, to: i64) -> Vec<String> {
-    (from..to)
-        .map(|step| format!(r#"{{"_step":{step},"a":{step}}}"#))
-        .collect()
+    (from..to).map(|step| format!(r#"{{"_step":{step},"a":{step}}}"#)).collect()
 }
 
 /// A server whose `acme/demo` holds these runs.
-pub(crate) fn server_of(
-    runs: impl IntoIterator<Item = Run>,
-    change: impl FnOnce(&mut Options),
-) -> LocalWandb {
+pub(crate) fn server_of(runs: impl IntoIterator<Item = Run>, change: impl FnOnce(&mut Options)) -> LocalWandb {
     let mut world = World::default();
     *world.project_mut("acme", "demo") = Project::new(runs);
     let mut options = Options::with_world(world);

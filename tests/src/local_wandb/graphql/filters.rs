@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use crate::local_wandb::clock::Micros;
 use crate::local_wandb::json::Json;
 use crate::local_wandb::project::Run;
 
@@ -35,25 +36,32 @@ pub(crate) fn select<'a, T: AsRef<Run>>(
     if descending {
         selected.reverse();
     }
-    let known = [
-        "created_at",
-        "createdAt",
-        "heartbeat_at",
-        "heartbeatAt",
-        "updated_at",
-        "updatedAt",
-        "name",
-        "displayName",
-        "state",
-    ];
-    if !known.contains(&key) {
-        return Err(format!("invalid order: {order}"));
+    let mut keyed = Vec::with_capacity(selected.len());
+    for run in selected {
+        let key = sort_key(run.as_ref(), key).ok_or_else(|| format!("invalid order: {order}"))?;
+        keyed.push((key, run));
     }
-    selected.sort_by(|a, b| {
-        let by_key = compare(&field(a.as_ref(), key), &field(b.as_ref(), key)).unwrap_or(Ordering::Equal);
-        if descending { by_key.reverse() } else { by_key }
-    });
-    Ok(selected)
+    keyed.sort_by(|(a, _), (b, _)| if descending { b.cmp(a) } else { a.cmp(b) });
+    Ok(keyed.into_iter().map(|(_, run)| run).collect())
+}
+
+/// What runs are sorted by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum SortKey {
+    Time(Option<Micros>),
+    Text(Option<String>),
+}
+
+fn sort_key(run: &Run, key: &str) -> Option<SortKey> {
+    Some(match key {
+        "created_at" | "createdAt" => SortKey::Time(Some(run.created_at)),
+        "heartbeat_at" | "heartbeatAt" => SortKey::Time(Some(run.heartbeat_at)),
+        "updated_at" | "updatedAt" => SortKey::Time(run.updated_at),
+        "name" => SortKey::Text(Some(run.id.clone())),
+        "display_name" | "displayName" => SortKey::Text(run.display_name.clone()),
+        "state" => SortKey::Text(Some(run.state.clone())),
+        _ => return None,
+    })
 }
 
 fn matches(filter: &Value, run: &Run) -> Result<bool, String> {

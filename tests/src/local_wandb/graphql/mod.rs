@@ -4,11 +4,13 @@
 //! History rows do not go through the GraphQL engine: a resolver answers a list of one placeholder, and the rows, already
 //! escaped, replace it in the finished body.
 
+mod accounts;
 mod filters;
 mod mutations;
 pub(crate) mod scalars;
 mod types;
 mod uploads;
+mod variables;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,13 +21,23 @@ use super::http::{Answer, basic_key, graphql_error, json};
 use super::log::HistoryRead;
 use super::options::BadKey;
 use super::server::{Request, Shared};
+use variables::VariableTypes;
 
-/// The schema, with the server behind it.
-pub(crate) type Schema = async_graphql::Schema<types::Query, mutations::Mutation, EmptySubscription>;
+/// What executes queries.
+type Engine = async_graphql::Schema<types::Query, mutations::Mutation, EmptySubscription>;
+
+/// What executes queries, and the check that it lacks.
+#[derive(Clone)]
+pub(crate) struct Schema {
+    engine: Engine,
+    variables: Arc<VariableTypes>,
+}
 
 /// Makes the schema.
 pub(crate) fn schema(shared: Arc<Shared>) -> Schema {
-    async_graphql::Schema::build(types::Query, mutations::Mutation, EmptySubscription).data(shared).finish()
+    let engine = Engine::build(types::Query, mutations::Mutation, EmptySubscription).data(shared).finish();
+    let variables = Arc::new(VariableTypes::of(&engine.sdl()));
+    Schema { engine, variables }
 }
 
 /// What the resolvers of one request share.
@@ -66,6 +78,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut 
     let Some(graphql) = &request.graphql else {
         return graphql_error(StatusCode::BAD_REQUEST, "the body is not a GraphQL request");
     };
+    if let Some(problem) = schema.variables.problem(&graphql.query) {
+        return graphql_error(StatusCode::BAD_REQUEST, &problem);
+    }
     let context = Arc::new(RequestContext {
         base_url: request.base_url(shared),
         valid,
@@ -78,7 +93,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, schema: &Schema, request: &mut 
     if let Some(operation) = &graphql.selected {
         query = query.operation_name(operation);
     }
-    let response = schema.execute(query).await;
+    let response = schema.engine.execute(query).await;
     request.reads = std::mem::take(&mut context.reads.lock().unwrap_or_else(PoisonError::into_inner));
     // Errors of validation have no path: nothing was executed.
     if !response.errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty()) {

@@ -260,30 +260,18 @@ mod tests {
                 json(&run.summary),
                 now
             ];
-            database
-                .execute(
-                    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-                .expect("a run");
+            database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values).expect("a run");
         }
         for (key, row) in &truth.metrics {
             let stamp = row.timestamp.map(|it| time(it.from));
             let value = Some(row.value).filter(|it| !it.is_nan());
             let values = rusqlite::params![key.0, key.1, key.2, value, stamp, now];
-            database
-                .execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", values)
-                .expect("a metric");
+            database.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", values).expect("a metric");
         }
         for (key, row) in &truth.objects {
             let stamp = row.timestamp.map(|it| time(it.to));
             let values = rusqlite::params![key.0, key.1, key.2, row.value.to_string(), stamp, now];
-            database
-                .execute(
-                    "INSERT INTO metric_objects VALUES (?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-                .expect("an object");
+            database.execute("INSERT INTO metric_objects VALUES (?, ?, ?, ?, ?, ?)", values).expect("an object");
         }
         database
     }
