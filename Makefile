@@ -11,8 +11,9 @@ demo: component ## Sync a made-up W&B project into SQLite, and look at it
 	@tests/setup.sh demo
 	@tests/demo/demo.sh
 
-test: component ## Check format, lints and docs, and run all tests
+test: ## Check format, lints and docs, and run all tests
 	@tests/setup.sh test
+	@connector/build.sh wandb-connector scripted-guest
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Builds the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
+# Called with names of packages, it builds those components instead.
 #
 # Two kinds of machines can do it: those where rustup has the wasm32-unknown-unknown target, and Debian machines with the packages
 # rustc-web, cargo-web and rust-web-src, whose compiler builds the standard library from source.
@@ -23,8 +24,11 @@ export PATH
 # Paths of this machine have no place in a file that others run.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$PWD=/wandb-connector --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 
+packages=${*:-wandb-connector}
+
 build() {
-    "$@" build --locked -p wandb-connector --lib --profile component --target wasm32-unknown-unknown
+    # shellcheck disable=SC2086 # names of packages hold no spaces
+    "$@" build --locked $(printf -- '-p %s ' $packages) --lib --profile component --target wasm32-unknown-unknown
 }
 
 if [ -d "$toolchain/lib/rustlib/wasm32-unknown-unknown/lib" ]; then

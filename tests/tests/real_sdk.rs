@@ -7,6 +7,7 @@ use wandb_connector_tests::local_wandb::json::Json;
 use wandb_connector_tests::local_wandb::{
     Dialect, LocalWandb, Options, ParquetOptions, Project, Run, Truth, User, World, awkward, generate,
 };
+use wandb_connector_tests::product::Workspace;
 use wandb_connector_tests::real_sdk::Sdk;
 
 const ENTITY: &str = "acme";
@@ -212,4 +213,21 @@ fn what_the_sdk_logs_is_what_the_server_holds() {
     let summary = Json::parse(run.summary.as_deref().unwrap_or_default()).expect("a summary");
     assert_eq!(summary.get("last").map(ToString::to_string).as_deref(), Some("0.5"));
     assert!(run.files.keys().any(|path| path.starts_with("media/images/")), "{:?}", run.files.keys());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sdk_logs_is_what_our_sync_stores() {
+    let mut world = World::default();
+    *world.project_mut(ENTITY, "logged") = Project::default();
+    let server = LocalWandb::start(Options::with_world(world)).await.expect("the server starts");
+    tokio::task::block_in_place(|| log_run(&server, "sdk2sync"));
+    for dialect in [Dialect::Graphql, Dialect::Rest] {
+        let truth = server.truth(dialect, ENTITY, "logged");
+        assert_eq!(truth.metrics.len(), LOGGED_NUMBERS.len());
+        let mut workspace = Workspace::new(&server, dialect, ENTITY, "logged");
+        let outcome = workspace.sync().await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        let differences = workspace.differences_from(&truth);
+        assert!(differences.is_empty(), "{dialect:?}: {differences:#?}");
+    }
 }
