@@ -176,3 +176,27 @@ fn system_tls() -> rustls::ClientConfig {
         Err(never) => unreachable!("ring speaks the default versions of TLS: {never}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_may_ask_for_shorter_waits_and_not_for_endless_ones() {
+        let seconds = Duration::from_secs;
+        let asked = |connect, first_byte, between_bytes| {
+            let timeouts = Timeouts::for_guest(Some(RequestOptions {
+                connect_timeout: connect,
+                first_byte_timeout: first_byte,
+                between_bytes_timeout: between_bytes,
+            }));
+            (timeouts.connect, timeouts.first_byte, timeouts.between_bytes)
+        };
+        assert_eq!(asked(None, None, None), (seconds(10), seconds(60), seconds(30)));
+        assert_eq!(asked(Some(seconds(1)), Some(seconds(2)), Some(seconds(3))), (seconds(1), seconds(2), seconds(3)));
+        let (forever, never) = (Some(Duration::MAX), Some(Duration::ZERO));
+        assert_eq!(asked(forever, forever, forever), (seconds(60), seconds(600), seconds(300)));
+        assert!(asked(never, never, never).0 > Duration::ZERO);
+        assert_eq!(Timeouts::for_guest(None).connect, seconds(10));
+    }
+}

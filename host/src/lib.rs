@@ -14,6 +14,46 @@
 //! | [`spec`] | what a connector's specification tells a host |
 //! | [`destination`] | where rows and state go; one file for each kind |
 //! | [`error`] | why a sync failed, as something to act on |
+//!
+//! A sync, for a program that embeds this crate:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use tokio_util::sync::CancellationToken;
+//! use wandb_connector_host::cache::Cache;
+//! use wandb_connector_host::destination::null::Null;
+//! use wandb_connector_host::policy::Policy;
+//! use wandb_connector_host::sync::{Event, Observer, SyncRequest};
+//! use wandb_connector_host::{Connector, Engine, EngineOptions, HttpClient};
+//!
+//! struct Print;
+//!
+//! impl Observer for Print {
+//!     fn event(&self, event: Event) {
+//!         if let Event::Log { message, .. } = event {
+//!             eprintln!("{message}");
+//!         }
+//!     }
+//! }
+//!
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! // One engine for the process, a connector for each component, a client for each tenant.
+//! let engine = Engine::new(&EngineOptions::default())?;
+//! let connector = Connector::load(&engine, &std::fs::read("wandb_connector.wasm")?, &Cache::for_user())?;
+//! let client = HttpClient::default();
+//!
+//! let request = SyncRequest {
+//!     config: serde_json::from_str(r#"{"api_key": "…", "entity": "acme", "project": "demo"}"#)?,
+//!     destination: Box::new(Null::new()),
+//!     full_refresh: false,
+//!     policy: Policy::default(),
+//! };
+//! let outcome = connector.sync(request, &client, Arc::new(Print), &CancellationToken::new()).await;
+//! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
+//! # Ok(())
+//! # }
+//! ```
 #![deny(unsafe_code)]
 
 pub mod cache;

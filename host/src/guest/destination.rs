@@ -21,6 +21,9 @@ use crate::state::{State, StatePatch};
 /// What one change costs beside its arrays, so that a flood of tiny batches meets a limit too.
 const CHANGE_BYTES: usize = 1 << 10;
 
+/// Calls that a guest may make after one failed: those that were under way already. Then it is stopped.
+const MOST_IGNORED: u32 = 64;
+
 /// Where the rows of one sync go.
 pub(crate) struct Sink {
     tables: Arc<[Table]>,
@@ -30,13 +33,14 @@ pub(crate) struct Sink {
     group_bytes: usize,
     rows: u64,
     state: StateSize,
+    ignored: u32,
 }
 
 impl Sink {
     /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`.
     pub(crate) fn new(tables: Arc<[Table]>, writer: Arc<Writer>, limits: Limits, state: &State) -> Self {
         let state = StateSize::of(state);
-        Self { tables, writer, limits, group: Group::default(), group_bytes: 0, rows: 0, state }
+        Self { tables, writer, limits, group: Group::default(), group_bytes: 0, rows: 0, state, ignored: 0 }
     }
 
     fn upsert(&mut self, table: &str, rows: Batch) -> Result<(), Error> {
@@ -130,12 +134,17 @@ impl StateSize {
 }
 
 impl Guest {
-    /// Where rows go; an error after one was given (the connector has to return then), and outside of `sync`.
-    fn sink(&mut self) -> Result<&mut Sink, GuestError> {
+    /// Where rows go. Outside of `sync`, and after a call that failed (the connector has to return then), the answer is an
+    /// error; when the connector goes on and on, it ends here.
+    fn sink(&mut self) -> wasmtime::Result<Result<&mut Sink, GuestError>> {
         match &mut self.sink {
-            Some(_) if self.verdict.reason().is_some() => Err(GuestError::Interrupted),
-            Some(sink) => Ok(sink),
-            None => Err(GuestError::Invalid("rows can be sent in `sync` only".into())),
+            Some(sink) if self.verdict.reason().is_some() => {
+                sink.ignored += 1;
+                wasmtime::ensure!(sink.ignored <= MOST_IGNORED, "it goes on although its sync has failed");
+                Ok(Err(GuestError::Interrupted))
+            }
+            Some(sink) => Ok(Ok(sink)),
+            None => Ok(Err(GuestError::Invalid("rows can be sent in `sync` only".into()))),
         }
     }
 
@@ -155,7 +164,7 @@ impl Guest {
 
 impl Host for Guest {
     async fn upsert(&mut self, table: String, rows: Batch) -> wasmtime::Result<Result<(), GuestError>> {
-        let done = match self.sink() {
+        let done = match self.sink()? {
             Ok(sink) => sink.upsert(&table, rows),
             Err(why) => return Ok(Err(why)),
         };
@@ -163,7 +172,7 @@ impl Host for Guest {
     }
 
     async fn delete(&mut self, table: String, keys: Batch) -> wasmtime::Result<Result<(), GuestError>> {
-        let done = match self.sink() {
+        let done = match self.sink()? {
             Ok(sink) => sink.delete(&table, keys),
             Err(why) => return Ok(Err(why)),
         };
@@ -171,7 +180,7 @@ impl Host for Guest {
     }
 
     async fn checkpoint(&mut self, patch: StatePatch) -> wasmtime::Result<Result<(), GuestError>> {
-        let done = match self.sink() {
+        let done = match self.sink()? {
             Ok(sink) => sink.checkpoint(patch).await,
             Err(why) => return Ok(Err(why)),
         };

@@ -161,6 +161,11 @@ impl WasiHttpHooks for Hooks {
         Box::new(self.gate.clone().send(request, options))
     }
 
+    /// The client sets it where it belongs: in HTTP/2 the authority takes its place.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }

@@ -7,3 +7,4 @@ mod network;
 mod server;
 mod support;
 mod syncs;
+mod tls;

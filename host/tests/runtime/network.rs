@@ -7,7 +7,7 @@ use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
 use crate::server::{Part, Server, answer};
-use crate::support::{KEY, Run, Script, client_that_resolves_to};
+use crate::support::{KEY, Run, Script, client_that_resolves_to, client_with_proxy};
 
 async fn ask(server: &Server, steps: Value) -> Run {
     Script::new(steps).with("base_url", json!(server.url())).run().await
@@ -45,6 +45,18 @@ async fn the_guest_never_sees_the_key_and_the_server_does() {
     assert!(requests[1].starts_with("POST") && !requests[1].contains(KEY));
     assert_eq!((run.outcome.requests, server.connections()), (2, 1));
     run.assert_discreet();
+}
+
+#[tokio::test]
+async fn the_key_is_nowhere_in_the_guests_memory() {
+    let server = Server::start(|_| answer("200 OK", &format!("an echo of {KEY}"))).await;
+    let reversed: String = KEY.chars().rev().collect();
+    let ask_and_look = json!([["get", server.url(), {"authorization": "Bearer KEY"}], ["find", reversed]]);
+    let run = ask(&server, ask_and_look.clone()).await;
+    assert_eq!(run.log()[1], "found 0");
+    // The same question finds a value that is no secret.
+    let run = Script::new(ask_and_look).with("base_url", json!(server.url())).with("entity", json!(KEY)).run().await;
+    assert_ne!(run.log()[1], "found 0");
 }
 
 #[tokio::test]
@@ -246,4 +258,29 @@ async fn a_name_that_leads_inside_is_refused_with_advice() {
     let run = script.run().await;
     assert!(run.log().iter().any(|line| line.contains("DestinationIpProhibited")), "{:?}", run.log());
     assert!(run.error().contains("no answer") && run.error().contains("--allow-network 10.0.0.7"), "{}", run.error());
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_whole_urls_and_for_tunnels() {
+    let proxy = Server::start(|_| answer("200 OK", "from the proxy")).await;
+    let through = |url: &str| {
+        let mut script =
+            Script::new(json!([["get", url, {"authorization": "Bearer KEY"}, 500]])).with("base_url", json!(url));
+        script.client = client_with_proxy(&format!("http://user:pass@{}", proxy.address));
+        script.run()
+    };
+    let run = through("http://api.example/x").await;
+    assert_eq!(run.log(), ["200 from the proxy"]);
+    let request = &proxy.requests()[0];
+    assert!(request.starts_with("GET http://api.example/x HTTP/1.1"), "{request}");
+    assert_eq!(header(request, "host"), Some("api.example"));
+    assert_eq!(header(request, "proxy-authorization"), Some("Basic dXNlcjpwYXNz"));
+    assert_eq!(header(request, "authorization"), Some(format!("Bearer {KEY}").as_str()));
+    // The tunnel itself carries no credentials of the connector; TLS fails behind it, as there is no server.
+    let run = through("https://api.example/x").await;
+    assert!(run.log().iter().any(|line| line.contains("error")), "{:?}", run.log());
+    let request = &proxy.requests()[1];
+    assert!(request.starts_with("CONNECT api.example:443 HTTP/1.1"), "{request}");
+    assert_eq!(header(request, "proxy-authorization"), Some("Basic dXNlcjpwYXNz"));
+    assert_eq!(header(request, "authorization"), None);
 }

@@ -193,6 +193,10 @@ impl Script {
     }
 
     pub(crate) async fn run(self) -> Run {
+        self.run_in(&connector()).await
+    }
+
+    pub(crate) async fn run_in(self, connector: &Connector) -> Run {
         let (observer, contents) = (Arc::new(Recorder::default()), self.destination.contents.clone());
         let request = SyncRequest {
             config: self.config,
@@ -200,7 +204,7 @@ impl Script {
             full_refresh: self.full_refresh,
             policy: self.policy,
         };
-        let outcome = connector().sync(request, &self.client, observer.clone(), &self.cancel).await;
+        let outcome = connector.sync(request, &self.client, observer.clone(), &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());
         let events = std::mem::take(&mut *observer.events.lock().unwrap());
         Run { outcome, events, contents }
@@ -246,4 +250,9 @@ pub(crate) fn client_that_resolves_to(address: Option<&str>) -> HttpClient {
     let fake = || Fake(address.map(|address| address.parse().unwrap()));
     let proxy = Arc::new(Matcher::builder().build());
     HttpClient::new(HttpOptions { resolve: Arc::new(fake()), dial: Arc::new(fake()), proxy, tls: None })
+}
+
+/// A client that asks a proxy for everything that is not on this machine.
+pub(crate) fn client_with_proxy(proxy: &str) -> HttpClient {
+    HttpClient::new(HttpOptions { proxy: Arc::new(Matcher::builder().all(proxy).build()), ..HttpOptions::default() })
 }

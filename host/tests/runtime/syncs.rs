@@ -208,3 +208,24 @@ fn what_is_no_connector_is_not_loaded() {
         assert!(load(bytes).contains("the component can't be used"), "{}", load(bytes));
     }
 }
+
+#[tokio::test]
+async fn instances_from_a_pool_are_as_fresh_as_others() {
+    use wandb_connector_host::cache::Cache;
+    use wandb_connector_host::engine::{Allocator, Engine, EngineOptions};
+    let options = EngineOptions { allocator: Allocator::Pooling { instances: 2, memory: 64 << 20 } };
+    let connector =
+        wandb_connector_host::Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap();
+    let script = |steps| Script::new(steps).with("marker", json!("left-by-the-first-instance"));
+    let reversed: String = "left-by-the-first-instance".chars().rev().collect();
+    let limits = wandb_connector_host::policy::Limits { memory: 32 << 20, ..Default::default() };
+    for _ in 0..8 {
+        let run =
+            script(json!([["rows", 0, 1000], ["checkpoint", {}]])).limits(limits.clone()).run_in(&connector).await;
+        assert_eq!((run.error().as_str(), run.contents.rows()), ("", 1000));
+        let run = Script::new(json!([["find", reversed]])).limits(limits.clone()).run_in(&connector).await;
+        assert_eq!(run.log(), ["found 0"]);
+    }
+    let run = script(json!([["memory"]])).limits(limits).run_in(&connector).await;
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "memory", .. })), "{}", run.error());
+}

@@ -7,6 +7,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "connector", generate_all });
 }
 mod hostile;
+mod memory;
 mod requests;
 
 use bindings::elt::connector::types::{
@@ -113,6 +114,7 @@ fn step(step: &Value, config: &Value, state: &[(String, String)]) -> Result<(), 
         "sleep" => bindings::wasi::clocks::monotonic_clock::subscribe_duration(number(1) * 1_000_000).block(),
         "get" | "post" | "get-raw" => requests::exchange(verb, &text(1), step, config),
         "open" => requests::open(&text(1), number(2)),
+        "find" => log::write(log::Level::Info, &format!("found {}", memory::count_reversed(&text(1)))),
         other => hostile::act(other, step),
     }
     Ok(())

@@ -1,0 +1,136 @@
+//! TLS, and HTTP/2 where the server offers it. The certificates were made for these tests and are worth nothing elsewhere.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use wandb_connector_host::HttpClient;
+use wandb_connector_host::egress::dial::{Boxed, Dial, Resolve};
+use wandb_connector_host::http_client::HttpOptions;
+
+use crate::support::{KEY, Run, Script};
+
+const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
+const CERTIFICATE: &[u8] = include_bytes!("tls/leaf.pem");
+const PRIVATE_KEY: &[u8] = include_bytes!("tls/key.pem");
+
+/// Resolves every name to a public address, and answers for that address on this machine.
+struct Elsewhere(SocketAddr);
+
+impl Resolve for Elsewhere {
+    fn resolve<'a>(&'a self, _: &'a str) -> Boxed<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(vec!["93.184.216.34".parse().unwrap()]) })
+    }
+}
+
+impl Dial for Elsewhere {
+    fn dial(&self, address: SocketAddr) -> Boxed<'_, io::Result<TcpStream>> {
+        assert_eq!(address.to_string(), "93.184.216.34:443");
+        Box::pin(TcpStream::connect(self.0))
+    }
+}
+
+/// A TLS server that speaks `protocols`; returns its address, its connections, and what it was asked (version, authority, key).
+async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Arc<Mutex<usize>>, Arc<Mutex<Vec<String>>>) {
+    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(PRIVATE_KEY).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let http2 = protocols.contains(&&b"h2"[..]);
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (connections, asked) = (Arc::<Mutex<usize>>::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (counted, heard) = (connections.clone(), asked.clone());
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            *counted.lock().unwrap() += 1;
+            let (acceptor, heard) = (acceptor.clone(), heard.clone());
+            tokio::spawn(async move {
+                let Ok(tls) = acceptor.accept(tcp).await else { return };
+                let answer = service_fn(move |request: Request<Incoming>| {
+                    let host = request.headers().get("host").map(|host| host.to_str().unwrap().to_owned());
+                    let authority = request.uri().authority().map(ToString::to_string).or(host).unwrap_or_default();
+                    let key =
+                        request.headers().get("authorization").is_some_and(|key| key.to_str().unwrap().contains(KEY));
+                    heard.lock().unwrap().push(format!("{:?} {authority} {key}", request.version()));
+                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"over TLS")))) }
+                });
+                let io = TokioIo::new(tls);
+                if http2 {
+                    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, answer)
+                        .await
+                        .ok();
+                } else {
+                    hyper::server::conn::http1::Builder::new().serve_connection(io, answer).await.ok();
+                }
+            });
+        }
+    });
+    (address, connections, asked)
+}
+
+async fn ask(server: SocketAddr, trusted: bool, host: &str, times: usize) -> Run {
+    let mut roots = RootCertStore::empty();
+    if trusted {
+        roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let url = format!("https://{host}");
+    let steps: Vec<Value> = vec![json!(["get", format!("{url}/x"), {"authorization": "Bearer KEY"}]); times];
+    let mut script = Script::new(json!(steps)).with("base_url", json!(url));
+    script.client = HttpClient::new(HttpOptions {
+        resolve: Arc::new(Elsewhere(server)),
+        dial: Arc::new(Elsewhere(server)),
+        proxy: Arc::new(Matcher::builder().build()),
+        tls: Some(tls.with_root_certificates(roots).with_no_client_auth()),
+    });
+    script.run().await
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_offered_over_one_connection() {
+    let (server, connections, asked) = serve(&[b"h2", b"http/1.1"]).await;
+    let run = ask(server, true, "api.example", 3).await;
+    assert_eq!(run.log(), ["200 over TLS"; 3]);
+    assert_eq!(*asked.lock().unwrap(), ["HTTP/2.0 api.example true"; 3]);
+    assert_eq!(*connections.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn http1_is_spoken_elsewhere_over_one_connection() {
+    let (server, connections, asked) = serve(&[b"http/1.1"]).await;
+    let run = ask(server, true, "api.example", 3).await;
+    assert_eq!(run.log(), ["200 over TLS"; 3]);
+    assert_eq!(*asked.lock().unwrap(), ["HTTP/1.1 api.example true"; 3]);
+    assert_eq!(*connections.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_or_another_name_is_refused() {
+    for (trusted, host) in [(false, "api.example"), (true, "other.example")] {
+        let (server, _, asked) = serve(&[b"h2"]).await;
+        let run = ask(server, trusted, host, 1).await;
+        assert!(run.log().iter().any(|line| line.contains("TlsCertificateError")), "{:?}", run.log());
+        assert!(run.log().iter().any(|line| line.contains("invalid peer certificate")), "{:?}", run.log());
+        assert_eq!(asked.lock().unwrap().len(), 0);
+    }
+}
