@@ -20,7 +20,7 @@
 //! catalog. A crash between the last two steps is undone when the folder is next opened, so state never claims more than the data
 //! sets hold. Commits are as durable against loss of power as against the end of the process.
 //!
-//! **Memory.** Rows wait in memory until a commit, or until there are [`STAGED_ROWS`] or [`STAGED_BYTES`] of them; then they go to
+//! **Memory.** Rows wait in memory until a commit, or until there are too many of them ([`Sizes`]); then they go to
 //! files that nobody sees yet.
 
 mod catalog;
@@ -51,10 +51,24 @@ use super::url::Access;
 use super::{Change, Destination, DestinationError, Group, Preparation};
 use crate::state::{State, StatePatch};
 
-/// Rows that wait in memory at most, but for one group.
-const STAGED_ROWS: usize = 1 << 20;
-/// Their bytes at most.
-const STAGED_BYTES: usize = 48 << 20;
+/// Where things are cut.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    /// Rows that wait in memory at most, but for one group.
+    staged_rows: usize,
+    /// Their bytes at most.
+    staged_bytes: usize,
+    /// Rows after which a file is closed and the next one begun. It bounds what the growth of one run rewrites.
+    file_rows: u64,
+    /// The same for wide rows, in bytes on disk.
+    file_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { staged_rows: 1 << 20, staged_bytes: 48 << 20, file_rows: 256 << 10, file_bytes: 32 << 20 }
+    }
+}
 
 /// A folder of Parquet data sets as a destination.
 pub struct Parquet {
@@ -62,6 +76,7 @@ pub struct Parquet {
     /// As the user wrote it.
     name: String,
     access: Access,
+    sizes: Sizes,
     /// We made the folder, and remove it again if nothing comes into it.
     created: bool,
     /// None while there is none.
@@ -100,6 +115,7 @@ impl Parquet {
             root: path.to_owned(),
             name,
             access,
+            sizes: Sizes::default(),
             created: false,
             catalog: None,
             generations: Generations::new(path, 0),
@@ -116,6 +132,13 @@ impl Parquet {
         }
         .map_err(|trouble| this.refusal(trouble))?;
         Ok(this)
+    }
+
+    /// Cuts everything small, so that a test's few rows meet every cut.
+    #[cfg(test)]
+    pub(crate) fn with_small_sizes(mut self) -> Self {
+        self.sizes = Sizes { staged_rows: 50, staged_bytes: 48 << 20, file_rows: 24, file_bytes: 32 << 20 };
+        self
     }
 
     fn home(&self) -> PathBuf {
@@ -186,7 +209,7 @@ impl Parquet {
         self.generations.begin(&tables)?;
         catalog.begin()?;
         session.in_transaction = true;
-        let mut store = Store { catalog, generations: &mut self.generations };
+        let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
         if std::mem::take(&mut session.clear) {
             for target in &session.targets {
                 store.clear(target)?;
@@ -216,7 +239,7 @@ impl Parquet {
         catalog.patch_state(&group.patch)?;
         let (rows, bytes) =
             session.staged.iter().fold((0, 0), |sum, staged| (sum.0 + staged.rows, sum.1 + staged.bytes));
-        if rows >= STAGED_ROWS || bytes >= STAGED_BYTES {
+        if rows >= self.sizes.staged_rows || bytes >= self.sizes.staged_bytes {
             self.flush()?;
         }
         Ok(())
@@ -224,7 +247,7 @@ impl Parquet {
 
     fn flush(&mut self) -> Result<(), Trouble> {
         let (Some(catalog), Some(session)) = (&self.catalog, &mut self.session) else { return Ok(()) };
-        let mut store = Store { catalog, generations: &mut self.generations };
+        let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
         for (target, staged) in session.targets.iter().zip(&mut session.staged) {
             store.flush(target, &std::mem::take(staged))?;
         }
@@ -237,7 +260,7 @@ impl Parquet {
         }
         self.flush()?;
         let (Some(catalog), Some(session)) = (&self.catalog, &mut self.session) else { return Ok(()) };
-        let mut store = Store { catalog, generations: &mut self.generations };
+        let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
         for target in &session.targets {
             store.settle(target)?;
         }

@@ -8,15 +8,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use rusqlite::types::Value;
 
-use super::Trouble;
 use super::catalog::{Catalog, LiveFile, Slice};
 use super::generations::Generations;
 use super::layout::Layout;
+use super::{Sizes, Trouble};
 
-/// Rows after which a file is closed and the next one begun. It bounds what the growth of one run rewrites.
-pub(super) const FILE_ROWS: u64 = 256 << 10;
-/// The same for wide rows, in bytes on disk.
-pub(super) const FILE_BYTES: u64 = 32 << 20;
 /// Bytes of rows that are held as one batch.
 const BATCH_BYTES: u64 = 4 << 20;
 
@@ -41,6 +37,7 @@ pub(super) struct Stretch {
 pub(super) struct PartWriter<'a> {
     layout: &'a Layout,
     catalog: &'a Catalog,
+    sizes: Sizes,
     open: Option<Open>,
 }
 
@@ -52,8 +49,8 @@ struct Open {
 }
 
 impl<'a> PartWriter<'a> {
-    pub(super) fn new(layout: &'a Layout, catalog: &'a Catalog) -> Self {
-        Self { layout, catalog, open: None }
+    pub(super) fn new(layout: &'a Layout, catalog: &'a Catalog, sizes: Sizes) -> Self {
+        Self { layout, catalog, sizes, open: None }
     }
 
     /// Writes a batch whose rows are described by `stretches`, in order.
@@ -66,9 +63,10 @@ impl<'a> PartWriter<'a> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        let sizes = self.sizes;
         let full = |open: &Open| {
-            open.rows >= FILE_ROWS
-                || (open.writer.bytes_written() + open.writer.in_progress_size()) as u64 >= FILE_BYTES
+            let bytes = open.writer.bytes_written() + open.writer.in_progress_size();
+            open.rows >= sizes.file_rows || bytes as u64 >= sizes.file_bytes
         };
         if self.open.as_ref().is_some_and(full) {
             self.close(generations)?;

@@ -13,12 +13,12 @@ use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
 
-use super::Trouble;
 use super::catalog::{Catalog, LiveFile, Slice};
 use super::generations::Generations;
 use super::layout::Layout;
 use super::part::{PartReader, PartWriter, Stretch, batch_rows};
 use super::staged::{PartKey, Partition, Resolved, Staged, is_deleted};
+use super::{Sizes, Trouble};
 use crate::destination::cells::{Cell, Cells};
 use crate::schema::{Column, Table};
 
@@ -40,6 +40,7 @@ pub(super) struct Target {
 pub(super) struct Store<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) generations: &'a mut Generations,
+    pub(super) sizes: Sizes,
 }
 
 /// A file to be written again, and what stays of each of its slices.
@@ -67,8 +68,8 @@ impl Store<'_> {
         let resolved = Resolved::new(staged, &target.table)?;
         let mut unchanged = vec![false; resolved.order.len()];
         let rewrites = self.compare(target, &resolved, &mut unchanged)?;
-        let mut changed = PartWriter::new(&target.layout, self.catalog);
-        let mut kept = PartWriter::new(&target.layout, self.catalog);
+        let mut changed = PartWriter::new(&target.layout, self.catalog, self.sizes);
+        let mut kept = PartWriter::new(&target.layout, self.catalog, self.sizes);
         for rewrite in rewrites {
             self.rewrite(target, rewrite, &mut changed, &mut kept)?;
         }
@@ -188,7 +189,7 @@ impl Store<'_> {
         loop {
             let mut sizes: HashMap<u32, Vec<LiveFile>> = HashMap::new();
             for file in self.catalog.files(&target.layout.table)? {
-                if file.rows > 0 && file.rows < super::part::FILE_ROWS / 2 && file.bytes < super::part::FILE_BYTES / 2 {
+                if file.rows > 0 && file.rows < self.sizes.file_rows / 2 && file.bytes < self.sizes.file_bytes / 2 {
                     let size = (file.bytes / LEAST_BYTES).max(1).ilog(MERGE as u64);
                     sizes.entry(size).or_default().push(file);
                 }
@@ -201,7 +202,7 @@ impl Store<'_> {
         let files = self.catalog.files(&target.layout.table)?;
         let (empty, full): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.rows == 0);
         if files.is_empty() {
-            PartWriter::new(&target.layout, self.catalog).write_empty(self.generations)?;
+            PartWriter::new(&target.layout, self.catalog, self.sizes).write_empty(self.generations)?;
         }
         if !full.is_empty() {
             for file in empty {
@@ -213,7 +214,7 @@ impl Store<'_> {
 
     /// Writes all rows of `files` to new ones.
     fn merge(&mut self, target: &Target, files: Vec<LiveFile>) -> Result<(), Trouble> {
-        let mut writer = PartWriter::new(&target.layout, self.catalog);
+        let mut writer = PartWriter::new(&target.layout, self.catalog, self.sizes);
         for file in files {
             let slices = self.catalog.slices(file.id)?;
             let mut walk = Walk::new(slices.iter().map(|slice| slice.rows));

@@ -124,7 +124,7 @@ fn many_small_commits_dont_become_many_small_files() {
 fn a_run_longer_than_a_file_is_cut_and_its_growth_leaves_the_first_files_alone() {
     let folder = folder();
     let path = folder.path().join("w");
-    let steps = part::FILE_ROWS as i64 * 2 + 1000;
+    let steps = Sizes::default().file_rows as i64 * 2 + 1000;
     sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &rows("r", 0..steps), true)])]);
     let before = files(&path, "metrics");
     assert!(before.len() >= 3);
