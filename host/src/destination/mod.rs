@@ -22,6 +22,9 @@ mod order;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod writer_tests;
 
 use arrow_array::RecordBatch;
 
