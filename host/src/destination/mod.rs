@@ -5,16 +5,26 @@
 //! makes all of them durable. The trait is synchronous: [`writer`](crate::destination::writer) runs it on a thread of its own, beside the guest.
 
 pub mod null;
+pub mod parquet;
 pub mod sqlite;
 pub mod url;
 pub mod writer;
 
 mod cells;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod kill_tests;
 mod lock;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model_tests;
 mod order;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod writer_tests;
 
 use arrow_array::RecordBatch;
 

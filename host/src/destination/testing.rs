@@ -1,6 +1,7 @@
 //! What the destinations' tests share: tables, batches and a model to compare with.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::types::UInt32Type;
@@ -10,6 +11,7 @@ use arrow_array::{
 };
 use arrow_schema::{Field, Schema};
 
+use super::cells::{Cell, Cells};
 use super::{Change, Preparation};
 use crate::schema::{Column, DataType, Table};
 
@@ -141,20 +143,80 @@ pub(crate) fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value>
     vec![run.into(), step.into(), name.into(), value.into(), Value::Time(1_600_000_000_000_000 + step)]
 }
 
-/// Cells in a form that can be compared, NaN and -0.0 included; what is stored as something else looks the same here.
-pub(crate) type Row = Vec<String>;
-
-/// What a table should hold: rows by key.
-pub(crate) type Model = BTreeMap<Row, Row>;
-
+/// A cell in a form that can be compared and that every destination's reader can bring its own cells into.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => i64::from(*value).to_string(),
         Value::Int(value) => value.to_string(),
+        // SQLite has no NaN and no negative zero.
         Value::Double(value) if value.is_nan() => "null".to_owned(),
         Value::Double(value) => format!("{:?}", value + 0.0),
         Value::Text(value) => format!("{value:?}"),
         Value::Time(value) => format!("{:?}", super::sqlite::TimestampText::new().of(*value)),
     }
+}
+
+/// What a table holds: for each row its cells, the key first; sorted. Without `_synced_at`.
+pub(crate) type Contents = BTreeSet<Vec<String>>;
+
+/// Reads a table of a SQLite destination as anybody would.
+pub(crate) fn read_sqlite(path: &Path, table: &Table) -> Contents {
+    use rusqlite::types::Value as Stored;
+    let connection = rusqlite::Connection::open(path).unwrap();
+    if !connection.table_exists(None, table.name()).unwrap() {
+        return Contents::new();
+    }
+    let columns: Vec<_> = table.columns().iter().map(|column| format!("\"{}\"", column.name)).collect();
+    let sql = format!("SELECT {} FROM \"{}\"", columns.join(","), table.name());
+    let mut statement = connection.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        (0..columns.len())
+            .map(|column| {
+                Ok(shown(&match row.get(column)? {
+                    Stored::Null => Value::Null,
+                    Stored::Integer(value) => Value::Int(value),
+                    Stored::Real(value) => Value::Double(value),
+                    Stored::Text(value) => Value::Text(value),
+                    Stored::Blob(_) => panic!("a blob"),
+                }))
+            })
+            .collect()
+    });
+    let rows: Vec<Vec<String>> = rows.unwrap().map(Result::unwrap).collect();
+    let contents: Contents = rows.iter().cloned().collect();
+    assert_eq!(contents.len(), rows.len(), "rows twice");
+    contents
+}
+
+/// Reads a data set of a Parquet destination as anybody would: every file that the pattern `DIR/<table>/*.parquet` finds.
+pub(crate) fn read_parquet(folder: &Path, table: &Table) -> Contents {
+    let mut rows = Vec::new();
+    let Ok(files) = std::fs::read_dir(folder.join(table.name())) else { return Contents::new() };
+    for file in files {
+        let file = std::fs::File::open(file.unwrap().path()).unwrap();
+        let reader = ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let cells = table
+                .columns()
+                .iter()
+                .map(|column| Cells::new(column, batch.column_by_name(&column.name).unwrap().as_ref()).unwrap());
+            let cells: Vec<_> = cells.collect();
+            rows.extend((0..batch.num_rows()).map(|row| {
+                let value = |cells: &Cells<'_>| match cells.get(row) {
+                    Cell::Null => Value::Null,
+                    Cell::Boolean(value) => Value::Bool(value),
+                    Cell::Integer(value) => Value::Int(value),
+                    Cell::Double(value) => Value::Double(value),
+                    Cell::Text(value) => Value::Text(value.to_owned()),
+                    Cell::Timestamp(value) => Value::Time(value),
+                };
+                cells.iter().map(|cells| shown(&value(cells))).collect::<Vec<_>>()
+            }));
+        }
+    }
+    let contents: Contents = rows.iter().cloned().collect();
+    assert_eq!(contents.len(), rows.len(), "rows twice");
+    contents
 }

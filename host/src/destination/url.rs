@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::null::Null;
+use super::parquet::Parquet;
 use super::sqlite::Sqlite;
 use super::{Destination, DestinationError};
 
@@ -32,9 +33,7 @@ pub enum Access {
 pub fn open(url: &DestinationUrl, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
     Ok(match url {
         DestinationUrl::Sqlite(path) => Box::new(Sqlite::open(path, access)?),
-        DestinationUrl::Parquet(_) => {
-            return Err(DestinationError::Refused("`parquet:` is not built yet".to_owned()));
-        }
+        DestinationUrl::Parquet(path) => Box::new(Parquet::open(path, access)?),
         DestinationUrl::Null => Box::new(Null::new()),
     })
 }

@@ -1,0 +1,207 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::destination::testing::*;
+use crate::schema::{DataType, Table};
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn open(path: &Path) -> Parquet {
+    Parquet::open(path, Access::ReadWrite).unwrap()
+}
+
+fn group(changes: Vec<Change>) -> Group {
+    Group { changes, patch: Vec::new() }
+}
+
+fn sync(path: &Path, preparation: Preparation, groups: Vec<Group>) {
+    let mut destination = open(path);
+    destination.prepare(preparation).unwrap();
+    for group in groups {
+        destination.apply(group).unwrap();
+    }
+    destination.commit().unwrap();
+    destination.finish().unwrap();
+}
+
+fn files(path: &Path, table: &str) -> BTreeSet<String> {
+    let files = std::fs::read_dir(path.join(table)).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn rows(run: &str, steps: std::ops::Range<i64>) -> Vec<Vec<Value>> {
+    steps.map(|step| metric(run, step, "loss", step as f64)).collect()
+}
+
+fn refusal<T>(result: Result<T, DestinationError>) -> String {
+    match result {
+        Err(DestinationError::Refused(message)) => message,
+        Err(other) => panic!("failed in the place of refusing: {other:?}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_sync_that_wrote_nothing() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let mut destination = open(&path);
+    destination.prepare(preparation(&[runs()])).unwrap();
+    destination.commit().unwrap();
+    destination.finish().unwrap();
+    drop(destination);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_table_without_rows_is_a_data_set_with_one_empty_file_until_rows_come() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    sync(&path, preparation(&[runs(), metrics()]), vec![group(vec![])]);
+    assert_eq!(files(&path, "metrics").len(), 1);
+    let empty = files(&path, "metrics");
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &rows("r", 0..3), true)])]);
+    assert_eq!(files(&path, "metrics").len(), 1);
+    assert!(files(&path, "metrics").is_disjoint(&empty));
+    sync(&path, preparation(&[metrics()]), vec![group(vec![delete(0, &metrics(), &[vec!["r".into()]])])]);
+    assert_eq!(files(&path, "metrics").len(), 1);
+    assert!(read_parquet(&path, &metrics()).is_empty());
+}
+
+#[test]
+fn rows_that_are_stored_already_change_no_file() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let mut all = rows("r", 0..100);
+    all.push(metric("r", 7, "nan", f64::NAN));
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &all, true)])]);
+    let before = files(&path, "metrics");
+    let later = Preparation { synced_at: 5, ..preparation(&[metrics()]) };
+    sync(&path, later, vec![group(vec![upsert(0, &metrics(), &all, false)])]);
+    assert_eq!(files(&path, "metrics"), before);
+}
+
+#[test]
+fn the_growth_of_one_run_moves_its_bystanders_once_and_then_rewrites_only_the_end_of_that_run() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let first = ["a", "b", "c"].iter().flat_map(|run| rows(run, 0..50)).collect::<Vec<_>>();
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &first, true)])]);
+    let mut seen = Vec::new();
+    for growth in 1..4 {
+        let mut grown = rows("b", 49 * growth..50 + 49 * growth);
+        grown[0][3] = 0.5.into();
+        sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &grown, true)])]);
+        seen.push(files(&path, "metrics"));
+    }
+    assert_eq!(seen[1].intersection(&seen[0]).count(), 1, "{seen:?}");
+    assert_eq!(seen[2].intersection(&seen[0]).count(), 1, "{seen:?}");
+    assert_eq!(read_parquet(&path, &metrics()).len(), 150 + 3 * 49);
+}
+
+#[test]
+fn many_small_commits_dont_become_many_small_files() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let mut destination = open(&path);
+    destination.prepare(preparation(&[runs(), metrics()])).unwrap();
+    for number in 0..100 {
+        destination.apply(group(vec![upsert(1, &metrics(), &rows(&format!("r{number}"), 0..5), true)])).unwrap();
+        destination.commit().unwrap();
+    }
+    destination.finish().unwrap();
+    assert!(files(&path, "metrics").len() < 12, "{:?}", files(&path, "metrics"));
+    assert_eq!(read_parquet(&path, &metrics()).len(), 500);
+}
+
+#[test]
+fn a_run_longer_than_a_file_is_cut_and_its_growth_leaves_the_first_files_alone() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let steps = Sizes::default().file_rows as i64 * 2 + 1000;
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &rows("r", 0..steps), true)])]);
+    let before = files(&path, "metrics");
+    assert!(before.len() >= 3);
+    let mut grown = rows("r", steps - 1..steps + 10);
+    grown[0][3] = 0.5.into();
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &grown, true)])]);
+    assert!(files(&path, "metrics").intersection(&before).count() >= 2);
+    assert_eq!(read_parquet(&path, &metrics()).len() as i64, steps + 10);
+}
+
+#[test]
+fn a_new_nullable_column_comes_into_every_file() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
+    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)])]);
+    let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
+    sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)])]);
+    assert_eq!(read_parquet(&path, &runs()).len(), 2);
+    // And a program that knows fewer columns goes on working.
+    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["c".into()]], false)])]);
+    assert_eq!(read_parquet(&path, &runs()).len(), 3);
+}
+
+#[test]
+fn a_second_sync_is_refused_and_a_look_at_the_state_is_not() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    sync(&path, preparation(&[runs()]), vec![group(vec![])]);
+    let _first = open(&path);
+    let message = refusal(Parquet::open(&path, Access::ReadWrite));
+    assert!(message.contains("another sync is writing to parquet:"), "{message}");
+    Parquet::open(&path, Access::ReadOnly).unwrap().state().unwrap();
+}
+
+#[test]
+fn places_that_cant_be_data_sets_are_refused_with_nothing_written() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("file"), "x").unwrap();
+    std::fs::create_dir_all(at("taken/metrics")).unwrap();
+    std::fs::create_dir_all(at("foreign/_elt")).unwrap();
+    Connection::open(at("foreign/_elt/catalog.db")).unwrap().execute_batch("CREATE TABLE x(x)").unwrap();
+    for (name, hint) in [
+        ("file", "it is a file. Name a folder."),
+        ("no/such", "does not exist. Create it first."),
+        ("taken", "metrics is there already and is not ours"),
+        ("foreign", "is not one that this program knows"),
+    ] {
+        let opened = Parquet::open(&at(name), Access::ReadWrite);
+        let message = refusal(opened.and_then(|mut destination| destination.prepare(preparation(&[metrics()]))));
+        assert!(message.contains(hint), "{name}: {message}");
+    }
+    assert!(!at("taken/_elt").exists());
+    let message = refusal(Parquet::open(&at("none"), Access::ReadOnly));
+    assert!(message.contains("Run a sync first."), "{message}");
+}
+
+#[test]
+fn a_column_of_another_type_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let old = [column("run_id", DataType::Text, false), column("name", DataType::Integer, true)];
+    let old = Table::new("runs".into(), old.to_vec(), &["run_id".into()]).unwrap();
+    sync(&path, preparation(&[old]), vec![group(vec![])]);
+    let message = refusal(open(&path).prepare(preparation(&[runs()])));
+    assert!(message.contains("column `name` is integer, expected text"), "{message}");
+}
+
+#[test]
+fn a_missing_file_is_noticed() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &rows("r", 0..3), true)])]);
+    for file in files(&path, "metrics") {
+        std::fs::remove_file(path.join("metrics").join(file)).unwrap();
+    }
+    let message = refusal(Parquet::open(&path, Access::ReadWrite));
+    assert!(message.contains("is missing"), "{message}");
+}

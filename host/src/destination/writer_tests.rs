@@ -1,0 +1,242 @@
+//! The writer with a destination that says what it was asked to do.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::testing::*;
+use super::writer::{Writer, WriterOptions, WriterReport};
+use super::{Change, Destination, DestinationError, Group, Preparation};
+use crate::state::State;
+
+/// What a test destination does, and what it has done.
+#[derive(Clone)]
+struct Script {
+    log: Arc<Mutex<Vec<String>>>,
+    /// The call with this number fails, counted from 0 over `apply` and `commit`.
+    fail_at: Option<usize>,
+    panic_at: Option<usize>,
+    /// Each `apply` waits for a message.
+    gate: Option<Arc<Mutex<Receiver<()>>>>,
+    refuse: bool,
+    calls: Arc<Mutex<usize>>,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { log: Arc::default(), fail_at: None, panic_at: None, gate: None, refuse: false, calls: Arc::default() }
+    }
+
+    fn gated() -> (Self, Sender<()>) {
+        let (open, gate) = channel();
+        (Self { gate: Some(Arc::new(Mutex::new(gate))), ..Self::new() }, open)
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    fn call(&self, what: String) -> Result<(), DestinationError> {
+        let mut calls = self.calls.lock().unwrap();
+        let number = *calls;
+        *calls += 1;
+        drop(calls);
+        assert!(self.panic_at != Some(number), "as scripted");
+        if self.fail_at == Some(number) {
+            return Err(DestinationError::Failed("the disk is full".to_owned()));
+        }
+        self.log.lock().unwrap().push(what);
+        Ok(())
+    }
+}
+
+impl Destination for Script {
+    fn prepare(&mut self, _: Preparation) -> Result<State, DestinationError> {
+        if self.refuse {
+            return Err(DestinationError::Refused("not ours".to_owned()));
+        }
+        Ok(State::from([("old".to_owned(), "1".to_owned())]))
+    }
+
+    fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
+        if let Some(gate) = &self.gate {
+            let _ = gate.lock().unwrap().recv();
+        }
+        self.call(group.patch[0].0.clone())
+    }
+
+    fn commit(&mut self) -> Result<(), DestinationError> {
+        self.call("commit".to_owned())
+    }
+
+    fn finish(&mut self) -> Result<(), DestinationError> {
+        self.log.lock().unwrap().push("finish".to_owned());
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State, DestinationError> {
+        Ok(State::new())
+    }
+
+    fn replace_state(&mut self, _: &State) -> Result<(), DestinationError> {
+        Ok(())
+    }
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        queue_bytes: 1 << 20,
+        commit_rows: 1_000_000,
+        commit_after: Duration::from_secs(3600),
+        on_commit: Box::new(|_| {}),
+    }
+}
+
+/// A group of `rows` rows whose patch sets `name`.
+fn group(name: &str, rows: i64) -> Group {
+    let rows: Vec<_> = (0..rows).map(|step| metric("r", step, "loss", 0.0)).collect();
+    let keys = [vec!["r".into()], vec!["s".into()]];
+    Group {
+        changes: vec![delete(1, &metrics(), &keys), upsert(1, &metrics(), &rows, true)],
+        patch: vec![(name.to_owned(), Some("1".to_owned())), ("old".to_owned(), None)],
+    }
+}
+
+fn start(script: &Script, options: WriterOptions) -> Writer {
+    Writer::start(Box::new(script.clone()), preparation(&[runs(), metrics()]), options).0
+}
+
+/// Waits until something holds, since the writer works on its own thread.
+fn eventually(what: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        if what() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
+
+#[tokio::test]
+async fn groups_are_written_in_order_and_committed_and_finished_at_the_end() {
+    let script = Script::new();
+    let (writer, prepared) = Writer::start(Box::new(script.clone()), preparation(&[runs(), metrics()]), options());
+    assert_eq!(prepared.await.unwrap().unwrap(), State::from([("old".to_owned(), "1".to_owned())]));
+    for name in ["a", "b", "c"] {
+        writer.send(group(name, 3)).await.unwrap();
+    }
+    let (report, result) = writer.close().await;
+    result.unwrap();
+    assert_eq!(script.log(), ["a", "b", "c", "commit", "finish"]);
+    assert_eq!((report.rows["metrics"], report.deletes["metrics"], report.checkpoints), (9, 6, 3));
+    assert_eq!(report.state.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_when_it_has_rows_enough() {
+    let script = Script::new();
+    let reports: Arc<Mutex<Vec<WriterReport>>> = Arc::default();
+    let seen = reports.clone();
+    let on_commit = Box::new(move |report: &WriterReport| seen.lock().unwrap().push(report.clone()));
+    let writer = start(&script, WriterOptions { commit_rows: 10, on_commit, ..options() });
+    for name in ["a", "b", "c"] {
+        writer.send(group(name, 5)).await.unwrap();
+    }
+    writer.close().await.1.unwrap();
+    assert_eq!(script.log(), ["a", "b", "commit", "c", "commit", "finish"]);
+    let rows: Vec<u64> = reports.lock().unwrap().iter().map(|report| report.rows["metrics"]).collect();
+    assert_eq!(rows, [10, 15]);
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_when_it_is_old_enough_although_nothing_more_comes() {
+    let script = Script::new();
+    let writer = start(&script, WriterOptions { commit_after: Duration::from_millis(20), ..options() });
+    writer.send(group("a", 1)).await.unwrap();
+    assert!(eventually(|| script.log() == ["a", "commit"]), "{:?}", script.log());
+    writer.send(group("b", 1)).await.unwrap();
+    writer.close().await.1.unwrap();
+    assert_eq!(script.log(), ["a", "commit", "b", "commit", "finish"]);
+}
+
+#[tokio::test]
+async fn a_sender_waits_while_the_queue_is_full_and_a_group_larger_than_the_queue_passes_alone() {
+    let (script, open) = Script::gated();
+    let bytes = group("a", 100).bytes();
+    let writer = start(&script, WriterOptions { queue_bytes: bytes * 2 + bytes / 2, ..options() });
+    writer.send(group("a", 100)).await.unwrap();
+    writer.send(group("b", 100)).await.unwrap();
+    let third = tokio::time::timeout(Duration::from_millis(50), writer.send(group("c", 100))).await;
+    assert!(third.is_err(), "there was no room");
+    open.send(()).unwrap();
+    writer.send(group("c", 100)).await.unwrap();
+    drop(open);
+    writer.send(group("large", 10_000)).await.unwrap();
+    writer.close().await.1.unwrap();
+    assert_eq!(script.log(), ["a", "b", "c", "large", "commit", "finish"]);
+}
+
+#[tokio::test]
+async fn after_a_failure_every_sender_gets_it_also_those_that_wait_and_only_commits_count() {
+    for (fail_at, failed_in) in [(2, "apply"), (3, "commit")] {
+        let (script, open) = Script::gated();
+        let script = Script { fail_at: Some(fail_at), ..script };
+        let bytes = group("a", 100).bytes();
+        let writer = start(&script, WriterOptions { queue_bytes: bytes + 1, commit_rows: 1, ..options() });
+        open.send(()).unwrap();
+        open.send(()).unwrap();
+        let mut failure = None;
+        for name in ["a", "b", "c", "d", "e"] {
+            if let Err(error) = writer.send(group(name, 100)).await {
+                failure = Some(error);
+                break;
+            }
+        }
+        assert!(matches!(&failure, Some(DestinationError::Failed(why)) if why == "the disk is full"), "{failure:?}");
+        let (report, result) = writer.close().await;
+        assert!(matches!(result, Err(DestinationError::Failed(why)) if why == "the disk is full"));
+        assert_eq!(script.log()[..2], ["a", "commit"], "failed in {failed_in}");
+        assert_eq!((report.rows["metrics"], report.checkpoints), (100, 1));
+        assert_eq!(report.state.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(!script.log().contains(&"finish".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_refuses_says_so_at_the_start_and_at_the_end() {
+    let script = Script { refuse: true, ..Script::new() };
+    let (writer, prepared) = Writer::start(Box::new(script), preparation(&[metrics()]), options());
+    assert!(matches!(prepared.await.unwrap(), Err(DestinationError::Refused(why)) if why == "not ours"));
+    let (report, result) = writer.close().await;
+    assert!(matches!(result, Err(DestinationError::Refused(why)) if why == "not ours"));
+    assert_eq!(report.checkpoints, 0);
+}
+
+#[tokio::test]
+async fn a_destination_that_panics_ends_the_sync_with_an_error_and_nobody_hangs() {
+    let script = Script { panic_at: Some(0), ..Script::new() };
+    let writer = start(&script, WriterOptions { queue_bytes: 1, ..options() });
+    let mut failed = false;
+    for _ in 0..3 {
+        failed |= writer.send(group("a", 100)).await.is_err();
+    }
+    assert!(failed);
+    assert!(matches!(writer.close().await.1, Err(DestinationError::Failed(_))));
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_still_stores_the_groups_it_was_given() {
+    let script = Script::new();
+    let writer = start(&script, options());
+    writer.send(group("a", 1)).await.unwrap();
+    drop(writer);
+    assert!(eventually(|| script.log() == ["a", "commit", "finish"]), "{:?}", script.log());
+}
+
+#[test]
+fn changes_name_their_table_and_rows() {
+    let group = group("a", 2);
+    assert!(group.changes.iter().all(|change| Change::table(change) == 1 && change.batch().num_rows() == 2));
+    assert!(group.bytes() > 0);
+}
