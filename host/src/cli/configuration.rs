@@ -159,8 +159,9 @@ fn fill_from_netrc(configuration: &mut Configuration, surroundings: &Surrounding
             return;
         }
     };
-    let Some(machine) = machine(&configuration.base_url) else { return };
-    let mut machines = vec![machine.as_str()];
+    let Some((machine, host)) = machine(&configuration.base_url) else { return };
+    // Older tools wrote a machine without its port.
+    let mut machines = vec![machine.as_str(), host.as_str()];
     if SAME_SERVICE.contains(&machine.as_str()) {
         machines.extend(SAME_SERVICE);
     }
@@ -190,11 +191,12 @@ fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
     [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
 }
 
-/// Host and, if there is one, port of a URL, which is how the `wandb` tools name a server in `~/.netrc`.
-fn machine(base_url: &str) -> Option<String> {
+/// How `~/.netrc` may name the server of a URL: host and, if there is one, port, as the `wandb` tools do; and the host alone.
+fn machine(base_url: &str) -> Option<(String, String)> {
     let uri = base_url.parse::<http::Uri>().ok()?;
-    let authority = uri.authority()?.as_str();
-    Some(authority.rsplit('@').next()?.to_ascii_lowercase())
+    let authority = uri.authority()?;
+    let machine = authority.as_str().rsplit('@').next()?.to_ascii_lowercase();
+    Some((machine, authority.host().to_ascii_lowercase()))
 }
 
 #[cfg(test)]

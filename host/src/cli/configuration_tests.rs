@@ -63,13 +63,14 @@ fn each_of_the_four_keys_has_a_variable_and_no_other_has() {
 }
 
 #[test]
-fn the_machine_in_netrc_is_host_and_port_of_the_base_url() {
+fn the_machine_in_netrc_is_host_and_port_of_the_base_url_or_the_host_alone() {
     let cases = [
         (None, "api.wandb.ai", true),
         (None, "api.forge.coreweave.com", true),
         (Some("https://api.forge.coreweave.com"), "api.wandb.ai", true),
         (Some("http://localhost:8080/"), "localhost:8080", true),
-        (Some("http://localhost:8080/"), "localhost", false),
+        (Some("http://localhost:8080/"), "localhost", true),
+        (Some("http://localhost:8080/"), "localhost:9090", false),
         (Some("https://wandb.example.com"), "api.wandb.ai", false),
         (Some("not a url"), "api.wandb.ai", false),
     ];
