@@ -34,6 +34,8 @@ pub enum Failure {
     },
     /// The response was larger than the caller's limit.
     TooLarge(Error),
+    /// The host does not allow the request.
+    Denied(Error),
     /// Another attempt would end the same way.
     Final(Error),
 }
@@ -54,6 +56,8 @@ impl Failure {
 pub enum RequestError {
     /// The response was larger than the caller's limit; a smaller question may help.
     TooLarge(Error),
+    /// The host's policy does not allow the request.
+    Denied(Error),
     /// All else.
     Failed(Error),
 }
@@ -61,7 +65,9 @@ pub enum RequestError {
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::TooLarge(error) | RequestError::Failed(error) => error,
+            RequestError::TooLarge(error)
+            | RequestError::Denied(error)
+            | RequestError::Failed(error) => error,
         }
     }
 }
@@ -110,12 +116,25 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
+        self.take(request, what, limit, |response| accept(response))
+            .await
+    }
+
+    /// Like [`send`](Self::send), for callers that keep the body.
+    pub async fn take<T>(
+        &self,
+        request: &Request,
+        what: &str,
+        limit: usize,
+        mut accept: impl FnMut(&mut Response) -> Result<T, Failure>,
+    ) -> Result<T, RequestError> {
         let mut attempt = 0;
         loop {
             let (status, reason, wait) = match self.attempt(request, limit, &mut accept).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(RequestError::Failed(error)),
                 Err(Failure::TooLarge(error)) => return Err(RequestError::TooLarge(error)),
+                Err(Failure::Denied(error)) => return Err(RequestError::Denied(error)),
                 Err(Failure::Again {
                     status,
                     reason,
@@ -142,7 +161,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         &self,
         request: &Request,
         limit: usize,
-        accept: &mut impl FnMut(&Response) -> Result<T, Failure>,
+        accept: &mut impl FnMut(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let permit = self.limiter.acquire().await;
         while let Some(pause) = self.limiter.pause(self.exchange.now()) {
@@ -154,7 +173,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         drop(permit);
         let response = response.map_err(|error| match error {
             TransportError::Denied(why) => {
-                Failure::Final(Error::upstream(format!("{why} ({})", shown(&request.url))))
+                Failure::Denied(Error::upstream(format!("{why} ({})", shown(&request.url))))
             }
             TransportError::TooLarge(_) => Failure::TooLarge(Error::upstream(format!(
                 "{error} ({})",
@@ -166,7 +185,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 wait: None,
             },
         })?;
-        let response = decompressed(response, limit, &request.url)?;
+        let mut response = decompressed(response, limit, &request.url)?;
         if response.status == 429 {
             let wait = retry_after(&response, self.exchange);
             self.limiter.refused(
@@ -184,7 +203,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 wait,
             });
         }
-        accept(&response)
+        accept(&mut response)
     }
 
     /// Exponential, with up to a quarter of jitter either way, so that clients that failed together do not come back together.
@@ -294,16 +313,28 @@ fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Duration
 fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Response, Failure> {
     match response.header("content-encoding").map(str::trim) {
         None | Some("" | "identity") => return Ok(response),
-        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {}
-        Some(encoding) => return Err(Failure::malformed(response.status, format!("content-encoding {encoding:?} was not asked for"))),
+        Some(encoding)
+            if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {
+        }
+        Some(encoding) => {
+            return Err(Failure::malformed(
+                response.status,
+                format!("content-encoding {encoding:?} was not asked for"),
+            ));
+        }
     }
     let mut body = Vec::with_capacity((response.body.len() * 6).min(limit));
     let decoder = flate2::bufread::MultiGzDecoder::new(response.body.as_slice());
     let result = decoder.take(limit as u64 + 1).read_to_end(&mut body);
     if body.len() > limit {
-        return Err(Failure::TooLarge(Error::upstream(format!("{} ({})", TransportError::TooLarge(limit), shown(url)))));
+        return Err(Failure::TooLarge(Error::upstream(format!(
+            "{} ({})",
+            TransportError::TooLarge(limit),
+            shown(url)
+        ))));
     }
-    result.map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
+    result
+        .map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
     response.body = body;
     Ok(response)
 }
