@@ -53,30 +53,14 @@ pub struct Column {
 impl Column {
     /// A column without nulls.
     pub fn new(name: &'static str, values: Values) -> Self {
-        Self {
-            name,
-            values,
-            nulls: Vec::new(),
-        }
+        Self { name, values, nulls: Vec::new() }
     }
 
     /// A column of texts or JSON documents some of which are null; `wrap` is [`Values::Texts`] or [`Values::Jsons`].
-    pub fn optional<T: Default>(
-        name: &'static str,
-        values: Vec<Option<T>>,
-        wrap: fn(Vec<T>) -> Values,
-    ) -> Self {
-        let nulls = (0u32..)
-            .zip(&values)
-            .filter(|(_, value)| value.is_none())
-            .map(|(row, _)| row)
-            .collect();
+    pub fn optional<T: Default>(name: &'static str, values: Vec<Option<T>>, wrap: fn(Vec<T>) -> Values) -> Self {
+        let nulls = (0u32..).zip(&values).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
         let values = values.into_iter().map(Option::unwrap_or_default).collect();
-        Self {
-            name,
-            values: wrap(values),
-            nulls,
-        }
+        Self { name, values: wrap(values), nulls }
     }
 }
 

@@ -43,11 +43,7 @@ pub enum Failure {
 impl Failure {
     /// A body that is not what it should be. Another attempt may bring it whole.
     pub fn malformed(status: u16, reason: impl std::fmt::Display) -> Self {
-        Self::Again {
-            status: Some(status),
-            reason: format!("malformed response: {reason}"),
-            wait: None,
-        }
+        Self::Again { status: Some(status), reason: format!("malformed response: {reason}"), wait: None }
     }
 }
 
@@ -65,9 +61,7 @@ pub enum RequestError {
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::TooLarge(error)
-            | RequestError::Denied(error)
-            | RequestError::Failed(error) => error,
+            RequestError::TooLarge(error) | RequestError::Denied(error) | RequestError::Failed(error) => error,
         }
     }
 }
@@ -88,13 +82,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
     /// A client with at most `concurrency` requests in flight.
     pub fn new(exchange: &'a X, destination: &'a D, concurrency: u32) -> Self {
         let limiter = Limiter::new(concurrency);
-        Self {
-            exchange,
-            destination,
-            limiter,
-            requests: Cell::new(0),
-            retries: Cell::new(0),
-        }
+        Self { exchange, destination, limiter, requests: Cell::new(0), retries: Cell::new(0) }
     }
 
     /// Requests made, retries included.
@@ -116,8 +104,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
-        self.take(request, what, limit, |response| accept(response))
-            .await
+        self.take(request, what, limit, |response| accept(response)).await
     }
 
     /// Like [`send`](Self::send), for callers that keep the body.
@@ -135,11 +122,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 Err(Failure::Final(error)) => return Err(RequestError::Failed(error)),
                 Err(Failure::TooLarge(error)) => return Err(RequestError::TooLarge(error)),
                 Err(Failure::Denied(error)) => return Err(RequestError::Denied(error)),
-                Err(Failure::Again {
-                    status,
-                    reason,
-                    wait,
-                }) => (status, reason, wait),
+                Err(Failure::Again { status, reason, wait }) => (status, reason, wait),
             };
             if attempt == RETRIES {
                 return Err(RequestError::Failed(give_up(what, status, &reason, wait)));
@@ -152,8 +135,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             self.exchange.sleep(delay).await;
             attempt += 1;
             self.retries.set(self.retries.get() + 1);
-            self.destination
-                .progress("retries", self.retries.get(), None);
+            self.destination.progress("retries", self.retries.get(), None);
         }
     }
 
@@ -172,27 +154,16 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         let response = self.exchange.send(request, limit).await;
         drop(permit);
         let response = response.map_err(|error| match error {
-            TransportError::Denied(why) => {
-                Failure::Denied(Error::upstream(format!("{why} ({})", shown(&request.url))))
+            TransportError::Denied(why) => Failure::Denied(Error::upstream(format!("{why} ({})", shown(&request.url)))),
+            TransportError::TooLarge(_) => {
+                Failure::TooLarge(Error::upstream(format!("{error} ({})", shown(&request.url))))
             }
-            TransportError::TooLarge(_) => Failure::TooLarge(Error::upstream(format!(
-                "{error} ({})",
-                shown(&request.url)
-            ))),
-            TransportError::Failed(reason) => Failure::Again {
-                status: None,
-                reason,
-                wait: None,
-            },
+            TransportError::Failed(reason) => Failure::Again { status: None, reason, wait: None },
         })?;
         let mut response = decompressed(response, limit, &request.url)?;
         if response.status == 429 {
             let wait = retry_after(&response, self.exchange);
-            self.limiter.refused(
-                began,
-                self.exchange.now(),
-                wait.map(|wait| wait.min(LONGEST_WAIT)),
-            );
+            self.limiter.refused(began, self.exchange.now(), wait.map(|wait| wait.min(LONGEST_WAIT)));
         } else {
             self.limiter.succeeded(began);
         }
@@ -217,23 +188,13 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         }
     }
 
-    fn say_retry(
-        &self,
-        request: &Request,
-        status: Option<u16>,
-        reason: &str,
-        wait: Option<Duration>,
-        delay: Duration,
-    ) {
+    fn say_retry(&self, request: &Request, status: Option<u16>, reason: &str, wait: Option<Duration>, delay: Duration) {
         let url = shown(&request.url);
         let what = match status {
             Some(status) if again(status) => format!("Rate-limit/server error {status} for {url}."),
             _ => format!("Request to {url} failed: {reason}."),
         };
-        let message = format!(
-            "{what} Retrying in {}s...",
-            delay.as_secs_f64().round().max(1.0)
-        );
+        let message = format!("{what} Retrying in {}s...", delay.as_secs_f64().round().max(1.0));
         self.destination.log(Level::Warning, &message);
         if let Some(wait) = wait.filter(|wait| *wait > LONGEST_WAIT) {
             let asked = wait.as_secs();
@@ -248,17 +209,15 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
     }
 }
 
+/// Whether a status may be another one next time. 501 (the method is not implemented) and 505 will not.
 fn again(status: u16) -> bool {
-    status == 429 || status == 408 || status >= 500
+    matches!(status, 408 | 429 | 500 | 502..=504 | 506..)
 }
 
 fn give_up(what: &str, status: Option<u16>, reason: &str, wait: Option<Duration>) -> Error {
     let message = format!("{what}: {reason}, also after {RETRIES} retries");
     match status {
-        Some(429) => Error::RateLimited {
-            message,
-            retry_after: wait,
-        },
+        Some(429) => Error::RateLimited { message, retry_after: wait },
         status => Error::Upstream { status, message },
     }
 }
@@ -278,14 +237,9 @@ pub fn refusal(response: &Response, what: &str, hint: &str) -> Option<Error> {
         ))),
         status @ 300..=399 => Some(Error::Upstream {
             status: Some(status),
-            message: format!(
-                "{what}: HTTP {status}, a redirect, which is not followed; check `base_url`"
-            ),
+            message: format!("{what}: HTTP {status}, a redirect, which is not followed; check `base_url`"),
         }),
-        status => Some(Error::Upstream {
-            status: Some(status),
-            message: format!("{what}: HTTP {status}"),
-        }),
+        status => Some(Error::Upstream { status: Some(status), message: format!("{what}: HTTP {status}") }),
     }
 }
 
@@ -302,20 +256,14 @@ fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Duration
         return Some(Duration::from_secs_f64(seconds));
     }
     let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(
-        (date.to_utc() - exchange.wall_clock())
-            .to_std()
-            .unwrap_or(Duration::ZERO),
-    )
+    Some((date.to_utc() - exchange.wall_clock()).to_std().unwrap_or(Duration::ZERO))
 }
 
 /// The response with its body as it was before `content-encoding: gzip`. The limit holds for what comes out: a small body can hold a large one.
 fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Response, Failure> {
     match response.header("content-encoding").map(str::trim) {
         None | Some("" | "identity") => return Ok(response),
-        Some(encoding)
-            if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {
-        }
+        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip") => {}
         Some(encoding) => {
             return Err(Failure::malformed(
                 response.status,
@@ -333,8 +281,7 @@ fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Respo
             shown(url)
         ))));
     }
-    result
-        .map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
+    result.map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
     response.body = body;
     Ok(response)
 }

@@ -1,8 +1,10 @@
 //! The configuration: what keys there are, their JSON Schema, and the reading of one that names every problem it has.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::Deserializer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
@@ -86,18 +88,8 @@ impl MetricFilter {
     }
 }
 
-const KEYS: [&str; 10] = [
-    "api_key",
-    "entity",
-    "project",
-    "page_size",
-    "base_url",
-    "api",
-    "concurrency",
-    "tables",
-    "metrics",
-    "start_time",
-];
+const KEYS: [&str; 10] =
+    ["api_key", "entity", "project", "page_size", "base_url", "api", "concurrency", "tables", "metrics", "start_time"];
 
 /// The configuration's JSON Schema.
 pub fn json_schema() -> Value {
@@ -144,10 +136,7 @@ impl<'de> Deserialize<'de> for Entries {
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str("a JSON object")
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Entries, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
@@ -161,16 +150,13 @@ impl<'de> Deserialize<'de> for Entries {
 
 /// Collects problems while values are read.
 struct Reader {
-    entries: Map<String, Value>,
+    entries: BTreeMap<String, Value>,
     problems: Vec<Problem>,
 }
 
 impl Reader {
     fn problem(&mut self, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem {
-            key: Some(key.to_owned()),
-            message: message.into(),
-        });
+        self.problems.push(Problem { key: Some(key.to_owned()), message: message.into() });
     }
 
     /// The value of a key that is given and not null.
@@ -192,13 +178,9 @@ impl Reader {
         let mistyped = self.problems.len();
         match self.text(key) {
             Some(text) if text.is_empty() => self.problem(key, format!("is empty; {hint}")),
-            Some(text) if text.chars().any(char::is_control) => {
-                self.problem(key, "holds a control character")
-            }
+            Some(text) if text.chars().any(char::is_control) => self.problem(key, "holds a control character"),
             Some(text) => return text,
-            None if self.problems.len() == mistyped => {
-                self.problem(key, format!("is missing; {hint}"))
-            }
+            None if self.problems.len() == mistyped => self.problem(key, format!("is missing; {hint}")),
             None => {}
         }
         String::new()
@@ -213,26 +195,14 @@ impl Reader {
             Value::Number(number) => number.as_u64(),
             Value::String(text) => text.trim().parse().ok(),
             other => {
-                self.problem(
-                    key,
-                    format!(
-                        "must be a whole number from 1 to {most}, not {}",
-                        kind(other)
-                    ),
-                );
+                self.problem(key, format!("must be a whole number from 1 to {most}, not {}", kind(other)));
                 return default;
             }
         };
-        match number
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|number| (1..=most).contains(number))
-        {
+        match number.and_then(|number| u32::try_from(number).ok()).filter(|number| (1..=most).contains(number)) {
             Some(number) => number,
             None => {
-                self.problem(
-                    key,
-                    format!("must be a whole number from 1 to {most}, not {value}"),
-                );
+                self.problem(key, format!("must be a whole number from 1 to {most}, not {value}"));
                 default
             }
         }
@@ -254,17 +224,10 @@ impl Reader {
         match texts {
             Ok(texts) => {
                 let texts: Vec<String> = texts;
-                texts
-                    .iter()
-                    .map(|text| text.trim().to_owned())
-                    .filter(|text| !text.is_empty())
-                    .collect()
+                texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
             }
             Err(other) => {
-                self.problem(
-                    key,
-                    format!("must be a list of texts, not {}", kind(&other)),
-                );
+                self.problem(key, format!("must be a list of texts, not {}", kind(&other)));
                 Vec::new()
             }
         }
@@ -277,10 +240,7 @@ impl Reader {
         let text = text.trim_end_matches('/').to_owned();
         let problem = match fluent_uri::Uri::parse(text.as_str()) {
             Err(_) => Some("is not a URL"),
-            Ok(url)
-                if !["http", "https"]
-                    .contains(&url.scheme().as_str().to_ascii_lowercase().as_str()) =>
-            {
+            Ok(url) if !["http", "https"].contains(&url.scheme().as_str().to_ascii_lowercase().as_str()) => {
                 Some("must begin with https:// (or http:// for a server of your own)")
             }
             Ok(url) => match url.authority() {
@@ -289,20 +249,13 @@ impl Reader {
                 Some(authority) if authority.has_userinfo() => {
                     Some("must not hold a user or password; the key goes into `api_key`")
                 }
-                Some(authority) if authority.port_to_u16().is_err() => {
-                    Some("has a port above 65535")
-                }
-                Some(_) if url.has_query() || url.has_fragment() => {
-                    Some("must end after the path, without ? or #")
-                }
+                Some(authority) if authority.port_to_u16().is_err() => Some("has a port above 65535"),
+                Some(_) if url.has_query() || url.has_fragment() => Some("must end after the path, without ? or #"),
                 Some(_) => None,
             },
         };
         if let Some(problem) = problem {
-            self.problem(
-                "base_url",
-                format!("{problem}: an example is {DEFAULT_BASE_URL}"),
-            );
+            self.problem("base_url", format!("{problem}: an example is {DEFAULT_BASE_URL}"));
         }
         text
     }
@@ -316,21 +269,14 @@ impl Reader {
         let names = self.list("tables", value);
         for name in &names {
             if !schema::TABLES.iter().any(|table| table.as_str() == name) {
-                let known = schema::TABLES
-                    .map(|table| format!("`{}`", table.as_str()))
-                    .join(", ");
-                self.problem(
-                    "tables",
-                    format!("`{name}` is no table; the tables are {known}"),
-                );
+                let known = schema::TABLES.map(|table| format!("`{}`", table.as_str())).join(", ");
+                self.problem("tables", format!("`{name}` is no table; the tables are {known}"));
             }
         }
         if names.is_empty() && self.problems.len() == before {
             self.problem("tables", "names no table; leave it out to get all");
         }
-        all.into_iter()
-            .filter(|table| names.iter().any(|name| name == table.as_str()))
-            .collect()
+        all.into_iter().filter(|table| names.iter().any(|name| name == table.as_str())).collect()
     }
 
     fn metrics(&mut self) -> MetricFilter {
@@ -338,27 +284,15 @@ impl Reader {
         match self.take("metrics") {
             None => MetricFilter::default(),
             Some(Value::Object(mut object)) => {
-                let mut side = |key: &str| {
-                    object
-                        .remove(key)
-                        .map_or_else(Vec::new, |value| self.list("metrics", value))
-                };
-                let filter = MetricFilter {
-                    include: patterns(side("include")),
-                    exclude: patterns(side("exclude")),
-                };
+                let mut side =
+                    |key: &str| object.remove(key).map_or_else(Vec::new, |value| self.list("metrics", value));
+                let filter = MetricFilter { include: patterns(side("include")), exclude: patterns(side("exclude")) };
                 for key in object.keys() {
-                    self.problem(
-                        "metrics",
-                        format!("has the unknown key `{key}`; it takes `include` and `exclude`"),
-                    );
+                    self.problem("metrics", format!("has the unknown key `{key}`; it takes `include` and `exclude`"));
                 }
                 filter
             }
-            Some(value) => MetricFilter {
-                include: patterns(self.list("metrics", value)),
-                exclude: Vec::new(),
-            },
+            Some(value) => MetricFilter { include: patterns(self.list("metrics", value)), exclude: Vec::new() },
         }
     }
 
@@ -366,10 +300,7 @@ impl Reader {
         let text = self.text("start_time").filter(|text| !text.is_empty())?;
         let time = time::parse(&text).or_else(|| time::parse(&format!("{text}T00:00:00")));
         if time.is_none() {
-            self.problem(
-                "start_time",
-                format!("`{text}` is no time; an example is 2025-01-31T00:00:00Z"),
-            );
+            self.problem("start_time", format!("`{text}` is no time; an example is 2025-01-31T00:00:00Z"));
         }
         time
     }
@@ -378,24 +309,16 @@ impl Reader {
 impl Config {
     /// Reads a configuration: a JSON object. The error lists every problem.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let fail =
-            |message: String| Err(Error::Configuration(vec![Problem { key: None, message }]));
+        let fail = |message: String| Err(Error::Configuration(vec![Problem { key: None, message }]));
         let Entries(entries) = match serde_json::from_str(text) {
             Ok(entries) => entries,
             // serde_json's message can quote a value, which may be the key: only the place is told.
             Err(error) if error.is_data() => return fail("must be a JSON object".to_owned()),
             Err(error) => {
-                return fail(format!(
-                    "is not valid JSON (line {}, column {})",
-                    error.line(),
-                    error.column()
-                ));
+                return fail(format!("is not valid JSON (line {}, column {})", error.line(), error.column()));
             }
         };
-        let mut reader = Reader {
-            entries: Map::new(),
-            problems: Vec::new(),
-        };
+        let mut reader = Reader { entries: BTreeMap::new(), problems: Vec::new() };
         for (key, value) in entries {
             if reader.entries.insert(key.clone(), value).is_some() {
                 reader.problem(&key, "is given twice");
@@ -403,14 +326,9 @@ impl Config {
         }
         let config = Self {
             api_key: Secret(reader.required("api_key", "get one at https://wandb.ai/authorize")),
-            entity: reader.required(
-                "entity",
-                "it is the first part of the project's URL, wandb.ai/<entity>/<project>",
-            ),
-            project: reader.required(
-                "project",
-                "it is the second part of the project's URL, wandb.ai/<entity>/<project>",
-            ),
+            entity: reader.required("entity", "it is the first part of the project's URL, wandb.ai/<entity>/<project>"),
+            project: reader
+                .required("project", "it is the second part of the project's URL, wandb.ai/<entity>/<project>"),
             page_size: reader.number("page_size", DEFAULT_PAGE_SIZE, 1000),
             base_url: reader.base_url(),
             api: match reader.text("api").as_deref() {
@@ -428,41 +346,22 @@ impl Config {
             metrics: reader.metrics(),
             start_time: reader.start_time(),
         };
-        let unknown: Vec<String> = reader
-            .entries
-            .keys()
-            .filter(|key| !KEYS.contains(&key.as_str()))
-            .cloned()
-            .collect();
+        let unknown: Vec<String> = reader.entries.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
         for key in unknown {
-            let nearest = KEYS
-                .iter()
-                .map(|known| {
-                    (
-                        strsim::damerau_levenshtein(known, &key.to_lowercase()),
-                        known,
-                    )
-                })
-                .min();
+            let nearest =
+                KEYS.iter().map(|known| (strsim::damerau_levenshtein(known, &key.to_lowercase()), known)).min();
             let message = match nearest {
                 Some((distance, known)) if distance <= 1 + known.len() / 3 => {
                     format!("is not a known key; did you mean `{known}`?")
                 }
                 _ => {
                     let (_, known) = nearest.unwrap_or((0, &KEYS[0]));
-                    format!(
-                        "is not a known key; the nearest is `{known}`, and the keys are {}",
-                        KEYS.join(", ")
-                    )
+                    format!("is not a known key; the nearest is `{known}`, and the keys are {}", KEYS.join(", "))
                 }
             };
             reader.problem(&key, message);
         }
-        if reader.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(Error::Configuration(reader.problems))
-        }
+        if reader.problems.is_empty() { Ok(config) } else { Err(Error::Configuration(reader.problems)) }
     }
 
     /// Whether a table is to be written.
@@ -472,21 +371,12 @@ impl Config {
 
     /// A hash of what is written of a run; none when it is everything. When it changes, runs that were done are read anew.
     pub fn selection(&self) -> Option<String> {
-        if self.tables == schema::TABLES
-            && self.metrics.include.is_empty()
-            && self.metrics.exclude.is_empty()
-        {
+        if self.tables == schema::TABLES && self.metrics.include.is_empty() && self.metrics.exclude.is_empty() {
             return None;
         }
-        let list =
-            |patterns: &[WildMatch]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let list = |patterns: &[WildMatch]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
         let tables: Vec<&str> = self.tables.iter().map(|table| table.as_str()).collect();
-        let text = json!([
-            tables,
-            list(&self.metrics.include),
-            list(&self.metrics.exclude)
-        ])
-        .to_string();
+        let text = json!([tables, list(&self.metrics.include), list(&self.metrics.exclude)]).to_string();
         Some(format!("{:016x}", hash(text.as_bytes())))
     }
 }
@@ -510,13 +400,7 @@ mod tests {
         match Config::parse(text) {
             Err(Error::Configuration(problems)) => problems
                 .iter()
-                .map(|problem| {
-                    format!(
-                        "{}: {}",
-                        problem.key.as_deref().unwrap_or("-"),
-                        problem.message
-                    )
-                })
+                .map(|problem| format!("{}: {}", problem.key.as_deref().unwrap_or("-"), problem.message))
                 .collect::<Vec<_>>()
                 .join("\n"),
             other => panic!("{other:?}"),
@@ -526,28 +410,17 @@ mod tests {
     #[test]
     fn the_least_configuration_gets_the_defaults() {
         let config = Config::parse(r#"{"api_key":"k","entity":"acme","project":"demo"}"#).unwrap();
-        assert_eq!(
-            (
-                config.page_size,
-                config.concurrency,
-                config.base_url.as_str()
-            ),
-            (100, 16, DEFAULT_BASE_URL)
-        );
+        assert_eq!((config.page_size, config.concurrency, config.base_url.as_str()), (100, 16, DEFAULT_BASE_URL));
         assert_eq!(config.tables, schema::TABLES);
         assert!(config.metrics.allows("anything/at.all"));
-        assert!(
-            !format!("{config:?}").contains("\"k\""),
-            "Debug shows the key"
-        );
+        assert!(!format!("{config:?}").contains("\"k\""), "Debug shows the key");
     }
 
     #[test]
     fn numbers_may_be_texts() {
-        let config = Config::parse(
-            r#"{"api_key":"k","entity":"e","project":"p","page_size":" 250 ","concurrency":"4"}"#,
-        )
-        .unwrap();
+        let config =
+            Config::parse(r#"{"api_key":"k","entity":"e","project":"p","page_size":" 250 ","concurrency":"4"}"#)
+                .unwrap();
         assert_eq!((config.page_size, config.concurrency), (250, 4));
     }
 
@@ -576,10 +449,7 @@ mod tests {
     fn what_is_no_object_is_refused_without_quoting_it() {
         for text in ["", "[]", "\"hunter2\"", "{", "{\"api_key\": hunter2}"] {
             let said = problems(text);
-            assert!(
-                said.starts_with("-: ") && !said.contains("hunter2"),
-                "{text}: {said}"
-            );
+            assert!(said.starts_with("-: ") && !said.contains("hunter2"), "{text}: {said}");
         }
         assert!(problems(r#"{"entity":"a","entity":"b"}"#).contains("entity: is given twice"));
     }
@@ -597,17 +467,9 @@ mod tests {
             let text = json!({"api_key":"k","entity":"e","project":"p","base_url":url}).to_string();
             assert!(problems(&text).starts_with("base_url: "), "{url}");
         }
-        for url in [
-            "http://127.0.0.1:8080/",
-            "https://wandb.example.com/api",
-            "https://[::1]:9",
-        ] {
+        for url in ["http://127.0.0.1:8080/", "https://wandb.example.com/api", "https://[::1]:9"] {
             let text = json!({"api_key":"k","entity":"e","project":"p","base_url":url}).to_string();
-            assert_eq!(
-                Config::parse(&text).unwrap().base_url,
-                url.trim_end_matches('/'),
-                "{url}"
-            );
+            assert_eq!(Config::parse(&text).unwrap().base_url, url.trim_end_matches('/'), "{url}");
         }
     }
 
@@ -615,13 +477,9 @@ mod tests {
     fn metric_patterns_include_then_exclude() {
         let text = r#"{"api_key":"k","entity":"e","project":"p","metrics":{"include":["val/*","loss"],"exclude":["*/grad?"]}}"#;
         let filter = Config::parse(text).unwrap().metrics;
-        for (name, expected) in [
-            ("val/acc", true),
-            ("loss", true),
-            ("val/a/b", true),
-            ("val/grad1", false),
-            ("train/loss", false),
-        ] {
+        for (name, expected) in
+            [("val/acc", true), ("loss", true), ("val/a/b", true), ("val/grad1", false), ("train/loss", false)]
+        {
             assert_eq!(filter.allows(name), expected, "{name}");
         }
     }

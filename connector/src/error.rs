@@ -56,9 +56,6 @@ pub enum Error {
 impl Error {
     /// An upstream failure without a response.
     pub(crate) fn upstream(message: impl Into<String>) -> Self {
-        Self::Upstream {
-            status: None,
-            message: message.into(),
-        }
+        Self::Upstream { status: None, message: message.into() }
     }
 }

@@ -61,10 +61,7 @@ pub enum TransportError {
 }
 
 /// What the sync logic needs of its surroundings. One thread; futures need not be `Send`.
-#[allow(
-    async_fn_in_trait,
-    reason = "single-threaded by design, used with static dispatch"
-)]
+#[allow(async_fn_in_trait, reason = "single-threaded by design, used with static dispatch")]
 pub trait Exchange {
     /// Sends a request and reads the whole response, following no redirect. `limit` bounds the body in bytes.
     async fn send(&self, request: &Request, limit: usize) -> Result<Response, TransportError>;

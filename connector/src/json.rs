@@ -114,19 +114,10 @@ mod tests {
     #[test]
     fn what_python_writes_becomes_json() {
         for (given, expected) in [
-            (
-                r#"{"a":NaN,"b":[Infinity,-Infinity],"c":-1}"#,
-                r#"{"a":"NaN","b":["Infinity","-Infinity"],"c":-1}"#,
-            ),
-            (
-                r#"{"NaN":"Infinity -Infinity \" NaN"}"#,
-                r#"{"NaN":"Infinity -Infinity \" NaN"}"#,
-            ),
+            (r#"{"a":NaN,"b":[Infinity,-Infinity],"c":-1}"#, r#"{"a":"NaN","b":["Infinity","-Infinity"],"c":-1}"#),
+            (r#"{"NaN":"Infinity -Infinity \" NaN"}"#, r#"{"NaN":"Infinity -Infinity \" NaN"}"#),
             ("\"a\tb\nc\"", r#""a\u0009b\u000ac""#),
-            (
-                r#""\ud83e\udd8a \ud83e \udd8a \\ud83e""#,
-                r#""\ud83e\udd8a \ufffd \ufffd \\ud83e""#,
-            ),
+            (r#""\ud83e\udd8a \ud83e \udd8a \\ud83e""#, r#""\ud83e\udd8a \ufffd \ufffd \\ud83e""#),
             (r#""\ud83e\n""#, r#""\ufffd\n""#),
             (r#""\ud83e"#, r#""\ufffd"#),
             ("\"\\", "\"\\"),

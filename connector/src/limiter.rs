@@ -59,10 +59,7 @@ impl Limiter {
 
     /// How long requests still have to wait, at `now`.
     pub fn pause(&self, now: Duration) -> Option<Duration> {
-        self.resume_at
-            .get()
-            .checked_sub(now)
-            .filter(|wait| !wait.is_zero())
+        self.resume_at.get().checked_sub(now).filter(|wait| !wait.is_zero())
     }
 
     /// A request that began at `began` was answered.

@@ -69,11 +69,7 @@ pub struct RunReader<'s, 'a, X, D> {
 
 impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     /// Reads the run and sends what has changed. `known` is what the state says of it, if it was read before with the same selection.
-    pub async fn read(
-        sync: &'s Sync<'a, X, D>,
-        listed: Listed,
-        known: Option<RunEntry>,
-    ) -> Result<RunEnd, Error> {
+    pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, known: Option<RunEntry>) -> Result<RunEnd, Error> {
         let history = History::new(sync.config.metrics.clone());
         let reader = Self {
             sync,
@@ -91,8 +87,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     }
 
     fn wants_history(&self) -> bool {
-        self.sync.config.writes(TableName::Metrics)
-            || self.sync.config.writes(TableName::MetricObjects)
+        self.sync.config.writes(TableName::Metrics) || self.sync.config.writes(TableName::MetricObjects)
     }
 
     /// Begins a pass: continues after what is known, or from nothing.
@@ -106,35 +101,18 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     }
 
     fn say_rewound(&self) {
-        let message = format!(
-            "Run {} was rewound or logged anew; reading it whole",
-            self.listed.id
-        );
+        let message = format!("Run {} was rewound or logged anew; reading it whole", self.listed.id);
         self.sync.client.destination.log(Level::Info, &message);
     }
 
-    async fn read_graphql(
-        mut self,
-        graphql: &Graphql,
-        known: Option<RunEntry>,
-    ) -> Result<RunEnd, Error> {
-        let same_history = known
-            .as_ref()
-            .is_some_and(|known| known.version.is_some() && known.history == self.listed.history);
+    async fn read_graphql(mut self, graphql: &Graphql, known: Option<RunEntry>) -> Result<RunEnd, Error> {
+        let same_history =
+            known.as_ref().is_some_and(|known| known.version.is_some() && known.history == self.listed.history);
         if !self.wants_history() || (same_history && self.has_history_version()) {
             self.begin(known.as_ref());
             self.replace = false;
             let history = RefCell::new(&mut self.history);
-            let run = graphql
-                .run(
-                    &self.sync.client,
-                    &self.listed.id,
-                    Beside::Nothing,
-                    BODY_LIMIT,
-                    &history,
-                    0,
-                )
-                .await?;
+            let run = graphql.run(&self.sync.client, &self.listed.id, Beside::Nothing, BODY_LIMIT, &history, 0).await?;
             return match run {
                 Some((run, _)) => self.finish(run.row),
                 None => Ok(RunEnd::Deleted),
@@ -146,10 +124,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         loop {
             self.begin(resume.as_ref());
             let mut heavy = None;
-            match self
-                .pass_graphql(graphql, resume.as_ref(), strictness, &mut heavy)
-                .await?
-            {
+            match self.pass_graphql(graphql, resume.as_ref(), strictness, &mut heavy).await? {
                 Pass::Complete => {}
                 Pass::Deleted => return Ok(RunEnd::Deleted),
                 Pass::Rewound => {
@@ -177,9 +152,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 }
             }
             let Some(HeavyRun { row, .. }) = heavy else {
-                return Err(Error::Internal(
-                    "a run was read without its fields".to_owned(),
-                ));
+                return Err(Error::Internal("a run was read without its fields".to_owned()));
             };
             return self.finish(row);
         }
@@ -190,14 +163,11 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         self.listed
             .history
             .as_ref()
-            .is_some_and(|HistoryVersion { lines, heartbeat }| {
-                lines.is_some() && heartbeat.is_some()
-            })
+            .is_some_and(|HistoryVersion { lines, heartbeat }| lines.is_some() && heartbeat.is_some())
     }
 
     fn shrank(&self, known: &RunEntry) -> bool {
-        let lines =
-            |history: &Option<HistoryVersion>| history.as_ref().and_then(|history| history.lines);
+        let lines = |history: &Option<HistoryVersion>| history.as_ref().and_then(|history| history.lines);
         matches!((lines(&self.listed.history), lines(&known.history)), (Some(now), Some(then)) if now < then)
     }
 
@@ -213,11 +183,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         // The last known row comes again.
         self.entry.rows = self.entry.rows.saturating_sub(u64::from(tail.is_some()));
         let expected = self.listed.size().saturating_sub(self.entry.rows);
-        let mut steps = Steps {
-            graphql,
-            pace: Pace::new(strictness, expected, self.sync.row_bytes.get()),
-            heavy,
-        };
+        let mut steps = Steps { graphql, pace: Pace::new(strictness, expected, self.sync.row_bytes.get()), heavy };
         let exported = if strictness == Strictness::Adaptive && self.wants_export(expected) {
             self.read_exported(&mut steps, tail.as_ref()).await?
         } else {
@@ -234,30 +200,19 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 (last.step, Some(last))
             }
         };
-        match self
-            .read_steps(&mut steps, start, None, first.as_ref())
-            .await?
-        {
+        match self.read_steps(&mut steps, start, None, first.as_ref()).await? {
             Some(Pass::Rewound) if from_export => return Ok(Pass::Stale),
             Some(pass) => return Ok(pass),
             None => {}
         }
         let Steps { pace, heavy, .. } = steps;
         let lines = heavy.as_ref().and_then(|heavy| heavy.lines);
-        let counted_before = resume
-            .and_then(|known| Some(known.rows == known.history.as_ref()?.lines?))
-            .unwrap_or(false);
-        let still_live = heavy
-            .as_ref()
-            .is_some_and(|heavy| heavy.row.state.as_deref() == Some("running"));
+        let counted_before =
+            resume.and_then(|known| Some(known.rows == known.history.as_ref()?.lines?)).unwrap_or(false);
+        let still_live = heavy.as_ref().is_some_and(|heavy| heavy.row.state.as_deref() == Some("running"));
         if let Some(lines) = lines.filter(|_| resume.is_none()) {
             let missing = self.entry.rows < lines;
-            if from_export
-                && self
-                    .sync
-                    .exports
-                    .misfits(self.entry.rows, lines, still_live)
-            {
+            if from_export && self.sync.exports.misfits(self.entry.rows, lines, still_live) {
                 return Ok(Pass::Stale);
             }
             if self.distrusts_export && missing {
@@ -267,17 +222,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         }
         Ok(match lines {
             // The rows known from before no longer add up with the new ones: some of them are gone.
-            Some(lines)
-                if counted_before
-                    && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) =>
-            {
+            Some(lines) if counted_before && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) => {
                 Pass::Rewound
             }
-            Some(lines)
-                if resume.is_none() && self.entry.rows < lines && pace.may_have_been_sampled() =>
-            {
-                Pass::Short
-            }
+            Some(lines) if resume.is_none() && self.entry.rows < lines && pace.may_have_been_sampled() => Pass::Short,
             _ => Pass::Complete,
         })
     }
@@ -292,17 +240,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         first: Option<&Tail>,
     ) -> Result<Option<Pass>, Error> {
         let client = &self.sync.client;
-        let Steps {
-            graphql,
-            pace,
-            heavy,
-        } = steps;
+        let Steps { graphql, pace, heavy } = steps;
         let window_at = |start: i64, pace: &Pace| {
             let room = end.map_or(i64::MAX, |end| end.saturating_sub(start));
-            Window {
-                start,
-                steps: pace.steps().min(room.max(1)),
-            }
+            Window { start, steps: pace.steps().min(room.max(1)) }
         };
         let mut window = window_at(start, pace);
         loop {
@@ -311,14 +252,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             let history = RefCell::new(&mut self.history);
             let answer = match heavy {
                 None => graphql
-                    .run(
-                        client,
-                        &self.listed.id,
-                        Beside::History(window),
-                        limit,
-                        &history,
-                        position,
-                    )
+                    .run(client, &self.listed.id, Beside::History(window), limit, &history, position)
                     .await
                     .map(|run| {
                         run.map(|(run, bytes)| {
@@ -326,11 +260,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                             bytes
                         })
                     }),
-                Some(_) => {
-                    graphql
-                        .history(client, &self.listed.id, window, limit, &history, position)
-                        .await
-                }
+                Some(_) => graphql.history(client, &self.listed.id, window, limit, &history, position).await,
             };
             let bytes = match answer {
                 Ok(Some(bytes)) => bytes,
@@ -361,10 +291,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             let ended = match (end, heavy.as_ref().and_then(|heavy| heavy.last_step)) {
                 (Some(end), _) => at >= end,
                 (None, Some(last)) => at > last,
-                (None, None) => {
-                    read >= heavy.as_ref().and_then(|heavy| heavy.lines).unwrap_or(0)
-                        || at >= 1 << 53
-                }
+                (None, None) => read >= heavy.as_ref().and_then(|heavy| heavy.lines).unwrap_or(0) || at >= 1 << 53,
             };
             if ended {
                 return Ok(None);
@@ -382,8 +309,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             self.replace = false;
             return self.finish(row);
         }
-        let mut resume =
-            known.filter(|known| known.last.is_some() && known.digest.is_some() && known.rows > 0);
+        let mut resume = known.filter(|known| known.last.is_some() && known.digest.is_some() && known.rows > 0);
         loop {
             self.begin(resume.as_ref());
             match self.pass_rest(rest, resume.as_ref()).await? {
@@ -407,29 +333,24 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         loop {
             let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
             let history = RefCell::new(&mut self.history);
-            let page = rest
-                .history(&self.sync.client, &self.listed.id, &url, &history, position)
-                .await?;
+            let page = rest.history(&self.sync.client, &self.listed.id, &url, &history, position).await?;
             let Some(next) = page else {
                 return Ok(Pass::Deleted);
             };
             let rows = self.history.rows().len();
-            circle.visit(&url, rows == 0).map_err(|why| {
-                Error::upstream(format!(
-                    "reading the history of run {}: {why}",
-                    self.listed.id
-                ))
-            })?;
+            let content = self.history.rows().fold(Digest::EMPTY, |digest, row| digest.with(row.hash));
+            let going_round = circle.visit(&url, rows == 0).and_then(|()| match rows {
+                0 => Ok(()),
+                _ => circle.content(content.0),
+            });
+            going_round
+                .map_err(|why| Error::upstream(format!("reading the history of run {}: {why}", self.listed.id)))?;
             let first = self.entry.rows;
             for (number, row) in (first..).zip(self.history.rows()) {
                 if let Some(resume) = resume.filter(|_| number == known) {
                     let same_past = resume.digest.as_deref() == Some(&hexadecimal(digest));
                     let row = self.history.row_with_points((number - first) as usize);
-                    let same_row = resume
-                        .last
-                        .as_ref()
-                        .zip(row)
-                        .is_some_and(|(tail, row)| tail.recognises(&row));
+                    let same_row = resume.last.as_ref().zip(row).is_some_and(|(tail, row)| tail.recognises(&row));
                     if !same_past || !same_row {
                         return Ok(Pass::Rewound);
                     }
@@ -437,9 +358,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 self.entry.digest = Some(hexadecimal(digest));
                 digest = digest.with(row.hash);
             }
-            let last = rows
-                .checked_sub(1)
-                .and_then(|last| self.history.row_with_points(last));
+            let last = rows.checked_sub(1).and_then(|last| self.history.row_with_points(last));
             let skipped = known.saturating_sub(first).min(rows as u64);
             self.history.drop_first(skipped as usize);
             let kept = rows - skipped as usize;
@@ -457,11 +376,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 None => break,
             }
         }
-        Ok(if self.entry.rows < known + u64::from(resume.is_some()) {
-            Pass::Rewound
-        } else {
-            Pass::Complete
-        })
+        Ok(if self.entry.rows < known + u64::from(resume.is_some()) { Pass::Rewound } else { Pass::Complete })
     }
 
     fn remember(&mut self, last: &crate::history::lineage::Row) {
@@ -471,19 +386,12 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
 
     /// Counts the rows of a page that was read, and sends what has gathered if that is a lot.
     fn account_for_page(&mut self, rows: usize) -> Result<(), Error> {
-        if let Some(last) = rows
-            .checked_sub(1)
-            .and_then(|last| self.history.row_with_points(last))
-        {
+        if let Some(last) = rows.checked_sub(1).and_then(|last| self.history.row_with_points(last)) {
             self.remember(&last);
         }
         self.entry.rows += rows as u64;
         self.history.clear_rows();
-        if let Some(name) = self
-            .history
-            .take_collision()
-            .filter(|_| !self.told_collision)
-        {
+        if let Some(name) = self.history.take_collision().filter(|_| !self.told_collision) {
             self.told_collision = true;
             let message = format!(
                 "Run {}: two keys of a history row flatten to the same name (such as {name:?}); the last one in each row is kept",
@@ -493,10 +401,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         }
         if self.history.bytes() >= CHUNK_BYTES {
             self.send_history()?;
-            self.sync.checkpoint(vec![(
-                state::key(&self.listed.id),
-                Some(self.entry.to_text()),
-            )])?;
+            self.sync.checkpoint(vec![(state::key(&self.listed.id), Some(self.entry.to_text()))])?;
         }
         Ok(())
     }
@@ -504,21 +409,13 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     fn send_history(&mut self) -> Result<(), Error> {
         let destination = self.sync.client.destination;
         let (metrics, objects) = self.history.take(&self.listed.id);
-        for (table, batch) in [
-            (TableName::Metrics, metrics),
-            (TableName::MetricObjects, objects),
-        ] {
+        for (table, batch) in [(TableName::Metrics, metrics), (TableName::MetricObjects, objects)] {
             if !self.sync.config.writes(table) {
                 continue;
             }
             if self.replace {
                 let id = Values::Texts(vec![self.listed.id.clone()]);
-                destination.delete(
-                    table.as_str(),
-                    Batch {
-                        columns: vec![Column::new("run_id", id)],
-                    },
-                )?;
+                destination.delete(table.as_str(), Batch { columns: vec![Column::new("run_id", id)] })?;
             }
             if let Some(batch) = batch {
                 destination.upsert(table.as_str(), batch)?;
@@ -532,15 +429,11 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     fn finish(mut self, row: RunRow) -> Result<RunEnd, Error> {
         self.send_history()?;
         if self.sync.config.writes(TableName::Runs) {
-            self.sync
-                .client
-                .destination
-                .upsert(TableName::Runs.as_str(), row.into_batch())?;
+            self.sync.client.destination.upsert(TableName::Runs.as_str(), row.into_batch())?;
         }
         self.entry.version = Some(self.listed.version.clone());
         self.entry.history = self.listed.history.clone();
-        self.sync
-            .run_done(&self.listed, Some(self.entry.to_text()))?;
+        self.sync.run_done(&self.listed, Some(self.entry.to_text()))?;
         Ok(RunEnd::Synced)
     }
 }

@@ -12,11 +12,7 @@ pub enum TableName {
 }
 
 /// All tables, in the order in which they are written.
-pub const TABLES: [TableName; 3] = [
-    TableName::Runs,
-    TableName::Metrics,
-    TableName::MetricObjects,
-];
+pub const TABLES: [TableName; 3] = [TableName::Runs, TableName::Metrics, TableName::MetricObjects];
 
 impl TableName {
     /// The name in the destination.

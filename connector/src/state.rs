@@ -85,8 +85,5 @@ pub fn key(run_id: &str) -> String {
 
 /// Whether the state knows any run.
 pub fn knows_runs(state: &State) -> bool {
-    state
-        .range(RUNS.to_owned()..)
-        .next()
-        .is_some_and(|(key, _)| key.starts_with(RUNS))
+    state.range(RUNS.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(RUNS))
 }

@@ -112,32 +112,20 @@ impl PartialOrd for Ready {
 
 impl Ord for Ready {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.size
-            .cmp(&other.size)
-            .then(other.order.cmp(&self.order))
+        self.size.cmp(&other.size).then(other.order.cmp(&self.order))
     }
 }
 
 enum Event {
-    Page {
-        cursor: String,
-        page: Result<ListingPage, Error>,
-    },
-    Run {
-        id: String,
-        updated_at: Option<i64>,
-        began: Duration,
-        end: Result<RunEnd, Error>,
-    },
+    Page { cursor: String, page: Result<ListingPage, Error> },
+    Run { id: String, updated_at: Option<i64>, began: Duration, end: Result<RunEnd, Error> },
 }
 
 type Task<'t> = Pin<Box<dyn Future<Output = Event> + 't>>;
 
 impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     fn new(client: Client<'a, X, D>, config: &'a Config, dialect: Dialect, state: &State) -> Self {
-        let watermark = state
-            .get(state::WATERMARK)
-            .and_then(|text| time::parse(text));
+        let watermark = state.get(state::WATERMARK).and_then(|text| time::parse(text));
         Self {
             client,
             config,
@@ -178,11 +166,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         destination.progress("runs synced", summary.synced, None);
         destination.progress("runs unchanged", summary.unchanged, None);
         destination.progress("runs quarantined", quarantined, None);
-        destination.progress(
-            "runs",
-            summary.synced + summary.unchanged + quarantined,
-            Some(summary.seen),
-        );
+        destination.progress("runs", summary.synced + summary.unchanged + quarantined, Some(summary.seen));
     }
 
     async fn run(&self, state: State, first: ListingPage) -> Result<Summary, Error> {
@@ -190,11 +174,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         let mut tasks: FuturesUnordered<Task<'_>> = FuturesUnordered::new();
         let mut ready = BinaryHeap::new();
         let mut next = listing.take(String::new(), first, &mut ready)?;
-        let most_ready = if matches!(self.dialect, Dialect::Rest(_)) {
-            MOST_READY_WITH_ROWS
-        } else {
-            MOST_READY
-        };
+        let most_ready = if matches!(self.dialect, Dialect::Rest(_)) { MOST_READY_WITH_ROWS } else { MOST_READY };
         let (mut reading, mut failures, mut last_success) = (0, 0, Duration::ZERO);
         loop {
             if ready.len() < most_ready
@@ -210,32 +190,16 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             {
                 reading += 1;
                 tasks.push(Box::pin(async move {
-                    let (id, updated_at, began) = (
-                        listed.id.clone(),
-                        listed.updated_at,
-                        self.client.exchange.now(),
-                    );
+                    let (id, updated_at, began) = (listed.id.clone(), listed.updated_at, self.client.exchange.now());
                     let end = RunReader::read(self, listed, known).await;
-                    Event::Run {
-                        id,
-                        updated_at,
-                        began,
-                        end,
-                    }
+                    Event::Run { id, updated_at, began, end }
                 }));
             }
             self.report();
             match tasks.next().await {
                 None => break,
-                Some(Event::Page { cursor, page }) => {
-                    next = listing.take(cursor, page?, &mut ready)?
-                }
-                Some(Event::Run {
-                    id,
-                    updated_at,
-                    began,
-                    end,
-                }) => {
+                Some(Event::Page { cursor, page }) => next = listing.take(cursor, page?, &mut ready)?,
+                Some(Event::Run { id, updated_at, began, end }) => {
                     reading -= 1;
                     match end {
                         Ok(end) => {
@@ -250,13 +214,10 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                                     "{MOST_FAILURES} runs in a row could not be read; W&B seems to be down. The last one: {error}"
                                 );
                                 return Err(match error {
-                                    Error::RateLimited { retry_after, .. } => Error::RateLimited {
-                                        message,
-                                        retry_after,
-                                    },
-                                    Error::Upstream { status, .. } => {
-                                        Error::Upstream { status, message }
+                                    Error::RateLimited { retry_after, .. } => {
+                                        Error::RateLimited { message, retry_after }
                                     }
+                                    Error::Upstream { status, .. } => Error::Upstream { status, message },
                                     other => other,
                                 });
                             }
@@ -270,10 +231,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         self.checkpoint(Vec::new())?;
         let mut summary = self.summary.take();
         (summary.requests, summary.retries) = (self.client.requests(), self.client.retries());
-        self.client.destination.log(
-            Level::Info,
-            &format!("Synced {} runs from W&B", summary.synced),
-        );
+        self.client.destination.log(Level::Info, &format!("Synced {} runs from W&B", summary.synced));
         Ok(summary)
     }
 
@@ -282,23 +240,17 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             RunEnd::Synced => self.summary.borrow_mut().synced += 1,
             RunEnd::Deleted => {
                 self.watermark.borrow_mut().done(updated_at);
-                self.client.destination.log(
-                    Level::Info,
-                    &format!("Run {id} was deleted at W&B meanwhile; what is stored of it stays"),
-                );
+                self.client
+                    .destination
+                    .log(Level::Info, &format!("Run {id} was deleted at W&B meanwhile; what is stored of it stays"));
             }
         }
     }
 
     fn quarantine(&self, id: String, error: &Error) {
-        let message = format!(
-            "Run {id} could not be read and is left out; the next sync tries it again: {error}"
-        );
+        let message = format!("Run {id} could not be read and is left out; the next sync tries it again: {error}");
         self.client.destination.log(Level::Severe, &message);
-        self.summary
-            .borrow_mut()
-            .quarantined
-            .push((id, error.to_string()));
+        self.summary.borrow_mut().quarantined.push((id, error.to_string()));
     }
 }
 
@@ -316,21 +268,13 @@ struct Listing<'s, 'a, X, D> {
 impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
     fn new(sync: &'s Sync<'a, X, D>, state: State) -> Self {
         let watermark = state.get(state::WATERMARK);
-        let bare =
-            watermark.filter(|_| !state::knows_runs(&state) && !state.contains_key(state::SOURCE));
+        let bare = watermark.filter(|_| !state::knows_runs(&state) && !state.contains_key(state::SOURCE));
         let import = state.get(state::IMPORT).or(bare).cloned();
         if let Some(text) = bare {
             sync.tell(state::IMPORT, Some(text.clone()));
         }
         let import = import.and_then(|text| time::parse(&text));
-        Self {
-            sync,
-            state,
-            seen: BTreeSet::new(),
-            circle: Circle::default(),
-            import,
-            order: 0,
-        }
+        Self { sync, state, seen: BTreeSet::new(), circle: Circle::default(), import, order: 0 }
     }
 
     /// Sorts the runs of a page, and returns where the next one is.
@@ -347,38 +291,19 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             if !self.seen.insert(listed.id.clone()) {
                 continue;
             }
-            if self
-                .sync
-                .config
-                .start_time
-                .zip(listed.updated_at)
-                .is_some_and(|(start, updated)| updated < start)
-            {
+            if self.sync.config.start_time.zip(listed.updated_at).is_some_and(|(start, updated)| updated < start) {
                 continue;
             }
             self.sync.summary.borrow_mut().seen += 1;
-            let known = RunEntry::find(&self.state, &listed.id)
-                .filter(|known| known.selection == self.sync.selection);
-            let imported = known.is_none()
-                && self
-                    .import
-                    .zip(listed.updated_at)
-                    .is_some_and(|(import, updated)| updated < import);
-            let unchanged = known
-                .as_ref()
-                .is_some_and(|known| known.version.as_ref() == Some(&listed.version));
-            self.sync
-                .watermark
-                .borrow_mut()
-                .listed(listed.updated_at, imported || unchanged);
+            let known = RunEntry::find(&self.state, &listed.id).filter(|known| known.selection == self.sync.selection);
+            let imported =
+                known.is_none() && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
+            let unchanged = known.as_ref().is_some_and(|known| known.version.as_ref() == Some(&listed.version));
+            self.sync.watermark.borrow_mut().listed(listed.updated_at, imported || unchanged);
             if imported {
                 let selection = self.sync.selection.clone();
-                let entry = RunEntry {
-                    version: Some(listed.version.clone()),
-                    seen: true,
-                    selection,
-                    ..RunEntry::default()
-                };
+                let entry =
+                    RunEntry { version: Some(listed.version.clone()), seen: true, selection, ..RunEntry::default() };
                 patch.push((state::key(&listed.id), Some(entry.to_text())));
             }
             if imported || unchanged {
@@ -388,12 +313,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             self.order += 1;
             // A run that was seen but never read has nothing to continue from.
             let known = known.filter(|known| !known.seen);
-            ready.push(Ready {
-                size: listed.size(),
-                order: self.order,
-                listed,
-                known,
-            });
+            ready.push(Ready { size: listed.size(), order: self.order, listed, known });
         }
         let is_empty = self.seen.len() == before;
         self.circle
@@ -423,21 +343,13 @@ pub async fn check<X: Exchange, D: Destination>(
     config.page_size = 1;
     let (dialect, page) = Dialect::choose(&config, &client).await?;
     let project = format!("{}/{}", config.entity, config.project);
-    let runs = if page.runs.is_empty() {
-        "has no runs yet"
-    } else {
-        "can be read"
-    };
+    let runs = if page.runs.is_empty() { "has no runs yet" } else { "can be read" };
     match dialect {
         Dialect::Graphql(graphql) => {
             let viewer = graphql.viewer(&client).await?;
-            Ok(format!(
-                "The key belongs to {viewer}; project {project} {runs} (GraphQL)."
-            ))
+            Ok(format!("The key belongs to {viewer}; project {project} {runs} (GraphQL)."))
         }
-        Dialect::Rest(_) => Ok(format!(
-            "The key is accepted; project {project} {runs} (REST)."
-        )),
+        Dialect::Rest(_) => Ok(format!("The key is accepted; project {project} {runs} (REST).")),
     }
 }
 

@@ -21,33 +21,22 @@ pub fn parse(text: &str) -> Option<i64> {
 
 /// RFC 3339 in UTC with as many digits as needed: `2025-06-15T15:06:40Z`.
 pub fn format(micros: i64) -> String {
-    DateTime::from_timestamp_micros(micros)
-        .unwrap_or_default()
-        .to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// A history row's `_timestamp`: seconds since the epoch, or milliseconds from 1e11 on; rounded to the nearest microsecond. None
 /// for what is no time.
 pub fn from_history(value: f64) -> Option<i64> {
-    let micros = if value.abs() >= 1e11 {
-        value * 1e3
-    } else {
-        value * 1e6
-    }
-    .round();
+    let micros = if value.abs() >= 1e11 { value * 1e3 } else { value * 1e6 }.round();
     // `as` saturates, and NaN becomes 0: both are caught before.
     let in_range = micros >= *RANGE.start() as f64 && micros <= *RANGE.end() as f64;
-    in_range
-        .then_some(micros as i64)
-        .filter(|micros| RANGE.contains(micros))
+    in_range.then_some(micros as i64).filter(|micros| RANGE.contains(micros))
 }
 
 /// A time in units of which so many are a second.
 pub fn from_units(value: i64, units: i64) -> Option<i64> {
     let micros = i128::from(value) * 1_000_000 / i128::from(units.max(1));
-    i64::try_from(micros)
-        .ok()
-        .filter(|micros| RANGE.contains(micros))
+    i64::try_from(micros).ok().filter(|micros| RANGE.contains(micros))
 }
 
 #[cfg(test)]
@@ -57,26 +46,14 @@ mod tests {
     #[test]
     fn every_spelling_of_a_runs_time_is_utc() {
         let expected = Some(1_699_206_395_000_000);
-        for text in [
-            "2023-11-05T17:46:35",
-            "2023-11-05T17:46:35Z",
-            "2023-11-05T17:46:35.000",
-            "2023-11-05T18:46:35+01:00",
-        ] {
+        for text in
+            ["2023-11-05T17:46:35", "2023-11-05T17:46:35Z", "2023-11-05T17:46:35.000", "2023-11-05T18:46:35+01:00"]
+        {
             assert_eq!(parse(text), expected, "{text}");
         }
-        assert_eq!(
-            parse("2023-11-05T17:46:35.123456Z"),
-            Some(1_699_206_395_123_456)
-        );
+        assert_eq!(parse("2023-11-05T17:46:35.123456Z"), Some(1_699_206_395_123_456));
         assert_eq!(parse("2023-11-05 17:46:35.5"), Some(1_699_206_395_500_000));
-        for text in [
-            "",
-            "yesterday",
-            "2023-13-05T17:46:35",
-            "99999-01-01T00:00:00Z",
-            "2023-11-05T17:46:35\u{0}",
-        ] {
+        for text in ["", "yesterday", "2023-13-05T17:46:35", "99999-01-01T00:00:00Z", "2023-11-05T17:46:35\u{0}"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
@@ -91,14 +68,8 @@ mod tests {
     #[test]
     fn history_timestamps_are_seconds_or_milliseconds() {
         assert_eq!(from_history(1_750_000_000.0), Some(1_750_000_000_000_000));
-        assert_eq!(
-            from_history(1_795_404_379.0565507),
-            Some(1_795_404_379_056_551)
-        );
-        assert_eq!(
-            from_history(1_750_000_000_123.0),
-            Some(1_750_000_000_123_000)
-        );
+        assert_eq!(from_history(1_795_404_379.0565507), Some(1_795_404_379_056_551));
+        assert_eq!(from_history(1_750_000_000_123.0), Some(1_750_000_000_123_000));
         assert_eq!(from_history(0.0), Some(0));
         for value in [f64::NAN, f64::INFINITY, -1e300, 1e300] {
             assert_eq!(from_history(value), None, "{value}");

@@ -4,11 +4,7 @@ use fluent_uri::{Uri, UriRef};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// RFC 3986's unreserved characters stay as they are.
-const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// One part of a path, percent-encoded. `.` and `..`, which would climb, are encoded too.
 pub fn encode(part: &str) -> String {
@@ -35,24 +31,18 @@ fn origin(url: &Uri<&str>) -> Option<(String, String, u16)> {
 /// The address that `link`, found on the page at `page`, leads to. Refused unless it is of `page`'s own origin: requests carry the key.
 pub fn follow(page: &str, link: &str) -> Result<String, String> {
     let page = Uri::parse(page).map_err(|_| "the page has no valid address".to_owned())?;
-    let link =
-        UriRef::parse(link).map_err(|_| "the link to the next page is not a URL".to_owned())?;
+    let link = UriRef::parse(link).map_err(|_| "the link to the next page is not a URL".to_owned())?;
     let target = link
         .resolve_against(&page.strip_fragment())
         .map_err(|_| "the link to the next page can't be resolved".to_owned())?;
     let target = target.strip_fragment().to_owned();
     match (origin(&page), origin(&target.borrow())) {
         (Some(own), Some(other))
-            if own == other
-                && !target
-                    .authority()
-                    .is_some_and(|authority| authority.has_userinfo()) =>
+            if own == other && !target.authority().is_some_and(|authority| authority.has_userinfo()) =>
         {
             Ok(target.into_string())
         }
-        _ => {
-            Err("the link to the next page leads to another host, and was not followed".to_owned())
-        }
+        _ => Err("the link to the next page leads to another host, and was not followed".to_owned()),
     }
 }
 
@@ -65,10 +55,7 @@ pub fn download(link: &str) -> Result<String, String> {
     if origin(&url).is_none() {
         return refused("is not one of http or https");
     }
-    if url
-        .authority()
-        .is_some_and(|authority| authority.has_userinfo() || authority.host().is_empty())
-    {
+    if url.authority().is_some_and(|authority| authority.has_userinfo() || authority.host().is_empty()) {
         return refused("names a user, or no host");
     }
     Ok(url.strip_fragment().as_str().to_owned())
@@ -80,10 +67,7 @@ mod tests {
 
     #[test]
     fn files_are_downloaded_from_anywhere_but_only_by_http() {
-        for link in [
-            "https://storage.example/b/0.parquet?X-Sig=a%2Fb",
-            "http://127.0.0.1:8765/_storage/x",
-        ] {
+        for link in ["https://storage.example/b/0.parquet?X-Sig=a%2Fb", "http://127.0.0.1:8765/_storage/x"] {
             assert_eq!(download(link).as_deref(), Ok(link));
         }
         for link in [
@@ -118,23 +102,13 @@ mod tests {
     fn links_within_the_origin_are_followed() {
         let page = "https://api.wandb.ai/projects/a/b/runs?perPage=2";
         for (link, expected) in [
-            (
-                "https://api.wandb.ai:443/x?page=2",
-                "https://api.wandb.ai:443/x?page=2",
-            ),
+            ("https://api.wandb.ai:443/x?page=2", "https://api.wandb.ai:443/x?page=2"),
             ("HTTPS://API.wandb.ai/x", "https://API.wandb.ai/x"),
             ("/x?page=2", "https://api.wandb.ai/x?page=2"),
             ("?page=2", "https://api.wandb.ai/projects/a/b/runs?page=2"),
-            (
-                "runs?page=3#top",
-                "https://api.wandb.ai/projects/a/b/runs?page=3",
-            ),
+            ("runs?page=3#top", "https://api.wandb.ai/projects/a/b/runs?page=3"),
         ] {
-            assert_eq!(
-                follow(page, link).map(|url| url.to_lowercase()),
-                Ok(expected.to_lowercase()),
-                "{link}"
-            );
+            assert_eq!(follow(page, link).map(|url| url.to_lowercase()), Ok(expected.to_lowercase()), "{link}");
         }
     }
 

@@ -17,12 +17,7 @@ pub struct Watermark {
 impl Watermark {
     /// Starts from the stored one.
     pub fn new(stored: Option<i64>) -> Self {
-        Self {
-            value: stored,
-            times: BTreeSet::new(),
-            open: BTreeMap::new(),
-            complete: false,
-        }
+        Self { value: stored, times: BTreeSet::new(), open: BTreeMap::new(), complete: false }
     }
 
     /// A run was listed. A run without a legible time never holds the watermark up: its entry alone says whether it is done.
@@ -59,9 +54,7 @@ impl Watermark {
             None => self.times.last(),
             Some((&first, _)) => self.times.range(..first).next_back(),
         };
-        let reached = reached
-            .copied()
-            .filter(|reached| self.value.is_none_or(|value| *reached > value))?;
+        let reached = reached.copied().filter(|reached| self.value.is_none_or(|value| *reached > value))?;
         self.value = Some(reached);
         self.times = self.times.split_off(&reached);
         Some(reached)

@@ -38,37 +38,20 @@ impl Pace {
     /// For a history of about `rows` rows of about `row_bytes` bytes (0: not known).
     pub fn new(strictness: Strictness, rows: u64, row_bytes: f64) -> Self {
         // Without a sign of gaps, steps are as dense as rows. A few more steps cost nothing when there are none.
-        let fitting = if row_bytes > 0.0 {
-            (TARGET_BYTES / row_bytes).clamp(1.0, MOST_ROWS)
-        } else {
-            FIRST_ROWS
-        };
+        let fitting = if row_bytes > 0.0 { (TARGET_BYTES / row_bytes).clamp(1.0, MOST_ROWS) } else { FIRST_ROWS };
         let steps = fitting.min((rows as f64 * 1.05).max(FIRST_ROWS));
-        Self {
-            strictness,
-            steps,
-            row_bytes,
-            longest: 0,
-        }
+        Self { strictness, steps, row_bytes, longest: 0 }
     }
 
     /// How many steps to ask for next: 1 to `i32::MAX`.
     pub fn steps(&self) -> i64 {
         let steps = self.steps.clamp(1.0, MOST_STEPS) as i64;
-        if self.strictness == Strictness::Strict {
-            steps.min(STRICT_STEPS)
-        } else {
-            steps
-        }
+        if self.strictness == Strictness::Strict { steps.min(STRICT_STEPS) } else { steps }
     }
 
     /// How large the response may be.
     pub fn body_limit(&self) -> usize {
-        if self.steps() == 1 {
-            STEP_BODY_LIMIT
-        } else {
-            BODY_LIMIT
-        }
+        if self.steps() == 1 { STEP_BODY_LIMIT } else { BODY_LIMIT }
     }
 
     /// A response was too large. False: a smaller one can't be asked for.

@@ -27,19 +27,14 @@ type Row = (i64, f64, f64);
 
 /// Rows at these steps, `life` telling one life of a run from another.
 fn rows(steps: impl IntoIterator<Item = i64>, life: f64) -> Vec<Row> {
-    let row = |step: i64| {
-        (
-            step,
-            1e9 + life * 1e6 + step as f64,
-            step as f64 / 3.0 + life,
-        )
-    };
+    let row = |step: i64| (step, 1e9 + life * 1e6 + step as f64, step as f64 / 3.0 + life);
     steps.into_iter().map(row).collect()
 }
 
 /// A file of rows, so many to a row group.
 fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8> {
-    let schema = "message m { required int64 _step; optional double _timestamp; optional double loss; optional double gone; }";
+    let schema =
+        "message m { required int64 _step; optional double _timestamp; optional double loss; optional double gone; }";
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(Default::default()))
         .set_column_encoding("_step".into(), Encoding::DELTA_BINARY_PACKED)
@@ -51,10 +46,7 @@ fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8
         let mut group = writer.next_row_group().unwrap();
         let mut column = group.next_column().unwrap().unwrap();
         let steps: Vec<i64> = rows.iter().map(|row| row.0).collect();
-        column
-            .typed::<Int64Type>()
-            .write_batch(&steps, None, None)
-            .unwrap();
+        column.typed::<Int64Type>().write_batch(&steps, None, None).unwrap();
         column.close().unwrap();
         for (values, level) in [
             (rows.iter().map(|row| row.1).collect::<Vec<_>>(), 1),
@@ -63,10 +55,7 @@ fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8
         ] {
             let mut column = group.next_column().unwrap().unwrap();
             let levels = vec![level; rows.len()];
-            column
-                .typed::<DoubleType>()
-                .write_batch(&values, Some(&levels), None)
-                .unwrap();
+            column.typed::<DoubleType>().write_batch(&values, Some(&levels), None).unwrap();
             column.close().unwrap();
         }
         group.close().unwrap();
@@ -114,11 +103,7 @@ impl Server {
     }
 
     fn count(&self, what: &str) -> usize {
-        self.log
-            .borrow()
-            .iter()
-            .filter(|line| *line == what)
-            .count()
+        self.log.borrow().iter().filter(|line| *line == what).count()
     }
 
     fn graphql(&self, body: &Value) -> Value {
@@ -135,26 +120,18 @@ impl Server {
                 return json!({"errors": [{"message": "Cannot query field \"parquetHistory\" on type \"Run\"."}]});
             }
             self.signature.set(self.signature.get() + 1);
-            let url =
-                |index: usize| format!("http://store/{index}.parquet?sig={}", self.signature.get());
+            let url = |index: usize| format!("http://store/{index}.parquet?sig={}", self.signature.get());
             // The order means nothing.
             let urls: Vec<String> = (0..self.files.borrow().len()).rev().map(url).collect();
             run["parquetHistory"] = json!({"parquetUrls": urls});
         }
         if query.contains("history(") {
-            let (from, to) = (
-                body["variables"]["minStep"].as_i64().unwrap(),
-                body["variables"]["maxStep"].as_i64().unwrap(),
-            );
+            let (from, to) =
+                (body["variables"]["minStep"].as_i64().unwrap(), body["variables"]["maxStep"].as_i64().unwrap());
             assert!(body["variables"]["samples"].as_i64().unwrap() >= to - from);
-            let text = |row: &&Row| {
-                json!({"_step": row.0, "_timestamp": row.1, "loss": row.2}).to_string()
-            };
-            let part: Vec<String> = rows
-                .iter()
-                .filter(|row| (from..to).contains(&row.0))
-                .map(|row| text(&row))
-                .collect();
+            let text = |row: &&Row| json!({"_step": row.0, "_timestamp": row.1, "loss": row.2}).to_string();
+            let part: Vec<String> =
+                rows.iter().filter(|row| (from..to).contains(&row.0)).map(|row| text(&row)).collect();
             self.log.borrow_mut().push(format!("{from}+{}", part.len()));
             run["history"] = json!(part);
         }
@@ -193,11 +170,7 @@ impl Server {
         let file = &files[index.parse::<usize>().unwrap()];
         let range = request.headers[0].1.strip_prefix("bytes=").unwrap();
         if self.store.get() == Store::Whole {
-            return Ok(Response {
-                status: 200,
-                headers: Vec::new(),
-                body: file.clone(),
-            });
+            return Ok(Response { status: 200, headers: Vec::new(), body: file.clone() });
         }
         let (first, last) = range.split_once('-').unwrap();
         let range = match (first.parse::<usize>(), last.parse::<usize>()) {
@@ -224,10 +197,7 @@ impl Exchange for Server {
             Method::Post => Response {
                 status: 200,
                 headers: Vec::new(),
-                body: self
-                    .graphql(&serde_json::from_slice(&request.body).unwrap())
-                    .to_string()
-                    .into_bytes(),
+                body: self.graphql(&serde_json::from_slice(&request.body).unwrap()).to_string().into_bytes(),
             },
         };
         if response.body.len() > limit {
@@ -263,32 +233,16 @@ struct Warehouse {
 impl Warehouse {
     fn warnings(&self) -> Vec<String> {
         let log = self.log.borrow();
-        log.iter()
-            .filter(|(level, _)| *level >= Level::Warning)
-            .map(|(_, text)| text.clone())
-            .collect()
+        log.iter().filter(|(level, _)| *level >= Level::Warning).map(|(_, text)| text.clone()).collect()
     }
 
     fn holds(&self, rows: &[Row]) {
-        let expected: BTreeMap<i64, (i64, u64)> = rows
-            .iter()
-            .map(|row| (row.0, ((row.1 * 1e6) as i64, row.2.to_bits())))
-            .collect();
+        let expected: BTreeMap<i64, (i64, u64)> =
+            rows.iter().map(|row| (row.0, ((row.1 * 1e6) as i64, row.2.to_bits()))).collect();
         let metrics = self.metrics.borrow();
-        let missing: BTreeSet<i64> = expected
-            .keys()
-            .filter(|step| !metrics.contains_key(step))
-            .copied()
-            .collect();
-        let ghosts: BTreeSet<i64> = metrics
-            .keys()
-            .filter(|step| !expected.contains_key(step))
-            .copied()
-            .collect();
-        assert!(
-            missing.is_empty() && ghosts.is_empty(),
-            "missing {missing:?}, ghosts {ghosts:?}"
-        );
+        let missing: BTreeSet<i64> = expected.keys().filter(|step| !metrics.contains_key(step)).copied().collect();
+        let ghosts: BTreeSet<i64> = metrics.keys().filter(|step| !expected.contains_key(step)).copied().collect();
+        assert!(missing.is_empty() && ghosts.is_empty(), "missing {missing:?}, ghosts {ghosts:?}");
         assert!(*metrics == expected, "other values");
     }
 }
@@ -298,9 +252,7 @@ impl Destination for Warehouse {
         if table != "metrics" {
             return Ok(());
         }
-        let [_, steps, names, values, times] = rows.columns.as_slice() else {
-            panic!()
-        };
+        let [_, steps, names, values, times] = rows.columns.as_slice() else { panic!() };
         let (
             Values::Integers(steps),
             Values::Dictionary { values: names, .. },
@@ -312,9 +264,7 @@ impl Destination for Warehouse {
         };
         assert_eq!(*names, ["loss"]);
         for ((step, value), time) in steps.iter().zip(values).zip(times) {
-            self.metrics
-                .borrow_mut()
-                .insert(*step, (*time, value.to_bits()));
+            self.metrics.borrow_mut().insert(*step, (*time, value.to_bits()));
         }
         Ok(())
     }
@@ -347,15 +297,10 @@ impl Destination for Warehouse {
 }
 
 fn run(server: &Server, store: &Warehouse) -> Summary {
-    let config = Config::parse(
-        r#"{"api_key":"k","entity":"e","project":"p","api":"graphql","base_url":"http://w"}"#,
-    )
-    .unwrap();
+    let config =
+        Config::parse(r#"{"api_key":"k","entity":"e","project":"p","api":"graphql","base_url":"http://w"}"#).unwrap();
     let state = store.state.borrow().clone();
-    let summary = sync(server, store, &config, state)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    let summary = sync(server, store, &config, state).now_or_never().unwrap().unwrap();
     assert_eq!(summary.quarantined, []);
     store.holds(&server.rows.borrow());
     summary
@@ -367,24 +312,11 @@ const STATISTICS: EnabledStatistics = EnabledStatistics::Chunk;
 fn a_long_run_comes_from_its_files() {
     let all = rows(0..20_000, 0.0);
     for statistics in [EnabledStatistics::Chunk, EnabledStatistics::None] {
-        let files = vec![
-            file(&all[..9_000], 4_000, statistics),
-            file(&all[9_000..], 4_000, statistics),
-        ];
+        let files = vec![file(&all[..9_000], 4_000, statistics), file(&all[9_000..], 4_000, statistics)];
         let (server, store) = (Server::new(all.clone(), files), Warehouse::default());
         run(&server, &store);
         assert_eq!(store.warnings(), Vec::<String>::new());
-        assert_eq!(
-            *server.log.borrow(),
-            [
-                "Runs",
-                "RunAndExport",
-                "download",
-                "download",
-                "History",
-                "19999+1"
-            ]
-        );
+        assert_eq!(*server.log.borrow(), ["Runs", "RunAndExport", "download", "download", "History", "19999+1"]);
         server.log.borrow_mut().clear();
         run(&server, &store);
         assert_eq!(*server.log.borrow(), ["Runs"]);
@@ -394,10 +326,7 @@ fn a_long_run_comes_from_its_files() {
 #[test]
 fn a_short_run_does_not_ask_for_files() {
     let all = rows(0..2_000, 0.0);
-    let (server, store) = (
-        Server::new(all.clone(), vec![file(&all, 4_000, STATISTICS)]),
-        Warehouse::default(),
-    );
+    let (server, store) = (Server::new(all.clone(), vec![file(&all, 4_000, STATISTICS)]), Warehouse::default());
     run(&server, &store);
     assert_eq!(server.count("RunAndExport"), 0);
 }
@@ -407,49 +336,24 @@ fn what_is_not_exported_comes_by_steps_and_what_is_exported_twice_comes_once() {
     // Sparse steps; two files overlap, between two others rows are missing, and a tail is not exported yet.
     let all = rows((0..60_000).step_by(3), 0.0);
     let cut = |from: usize, to: usize, per_group| file(&all[from..to], per_group, STATISTICS);
-    let files = vec![
-        cut(0, 6_000, 1_000),
-        cut(5_500, 9_000, 700),
-        cut(9_040, 15_000, 100_000),
-        cut(2_000, 2_500, 90),
-    ];
+    let files = vec![cut(0, 6_000, 1_000), cut(5_500, 9_000, 700), cut(9_040, 15_000, 100_000), cut(2_000, 2_500, 90)];
     for state in ["running", "finished"] {
-        let (server, store) = (
-            Server::new(all.clone(), files.clone()),
-            Warehouse::default(),
-        );
+        let (server, store) = (Server::new(all.clone(), files.clone()), Warehouse::default());
         server.state.set(state);
         run(&server, &store);
         assert_eq!(store.warnings(), Vec::<String>::new());
-        assert!(
-            server.log.borrow().contains(&"26998+40".to_owned()),
-            "{:?}",
-            server.log.borrow()
-        );
-        assert!(
-            server.log.borrow().contains(&"44997+651".to_owned()),
-            "{:?}",
-            server.log.borrow()
-        );
+        assert!(server.log.borrow().contains(&"26998+40".to_owned()), "{:?}", server.log.borrow());
+        assert!(server.log.borrow().contains(&"44997+651".to_owned()), "{:?}", server.log.borrow());
     }
 }
 
 #[test]
 fn every_way_to_answer_ranges_will_do() {
     let all = rows(0..120_000, 0.0);
-    let files = vec![
-        file(&all[..100_000], 30_000, STATISTICS),
-        file(&all[100_000..], 30_000, STATISTICS),
-    ];
-    assert!(
-        files[0].len() > 600_000,
-        "longer than the part that comes first"
-    );
+    let files = vec![file(&all[..100_000], 30_000, STATISTICS), file(&all[100_000..], 30_000, STATISTICS)];
+    assert!(files[0].len() > 600_000, "longer than the part that comes first");
     for answer in [Store::Ranges, Store::Whole, Store::NoSuffix] {
-        let (server, store) = (
-            Server::new(all.clone(), files.clone()),
-            Warehouse::default(),
-        );
+        let (server, store) = (Server::new(all.clone(), files.clone()), Warehouse::default());
         server.store.set(answer);
         run(&server, &store);
         assert_eq!(store.warnings(), Vec::<String>::new());
@@ -466,19 +370,13 @@ fn files_that_cannot_be_had_are_replaced_by_steps_with_a_warning() {
             Store::Denied,
             "The host does not allow downloads of exported histories (such as http://store/0.parquet); reading histories by steps instead, which takes longer",
         ),
-        (
-            Store::Missing,
-            "Run r: an exported file can't be read (HTTP 404); reading its history by steps instead",
-        ),
+        (Store::Missing, "Run r: an exported file can't be read (HTTP 404); reading its history by steps instead"),
         (
             Store::Redirects,
             "Run r: an exported file can't be read (HTTP 302, a redirect, which is not followed); reading its history by steps instead",
         ),
     ] {
-        let (server, store) = (
-            Server::new(all.clone(), vec![file(&all, 4_000, STATISTICS)]),
-            Warehouse::default(),
-        );
+        let (server, store) = (Server::new(all.clone(), vec![file(&all, 4_000, STATISTICS)]), Warehouse::default());
         server.store.set(answer);
         run(&server, &store);
         assert_eq!(store.warnings(), [expected]);
@@ -499,10 +397,7 @@ fn a_file_that_is_broken_in_its_middle_is_replaced_by_steps() {
 #[test]
 fn a_signature_that_expires_is_renewed() {
     let all = rows(0..120_000, 0.0);
-    let (server, store) = (
-        Server::new(all.clone(), vec![file(&all, 30_000, STATISTICS)]),
-        Warehouse::default(),
-    );
+    let (server, store) = (Server::new(all.clone(), vec![file(&all, 30_000, STATISTICS)]), Warehouse::default());
     server.expires_after.set(Some(2));
     run(&server, &store);
     assert_eq!(store.warnings(), Vec::<String>::new());
@@ -526,22 +421,14 @@ fn a_run_that_was_rewound_after_the_export_leaves_no_ghosts() {
 #[test]
 fn a_run_that_grew_reads_only_what_is_new() {
     let all = rows(0..30_000, 0.0);
-    let (server, store) = (
-        Server::new(
-            all[..10_000].to_vec(),
-            vec![file(&all[..9_000], 4_000, STATISTICS)],
-        ),
-        Warehouse::default(),
-    );
+    let (server, store) =
+        (Server::new(all[..10_000].to_vec(), vec![file(&all[..9_000], 4_000, STATISTICS)]), Warehouse::default());
     server.state.set("running");
     run(&server, &store);
     server.log.borrow_mut().clear();
     // It grows, and is exported anew, in other files.
     server.rows.replace(all.clone());
-    server.files.replace(vec![
-        file(&all[..15_000], 2_000, STATISTICS),
-        file(&all[15_000..28_000], 2_000, STATISTICS),
-    ]);
+    server.files.replace(vec![file(&all[..15_000], 2_000, STATISTICS), file(&all[15_000..28_000], 2_000, STATISTICS)]);
     run(&server, &store);
     let log = server.log.take();
     let asked: Vec<&String> = log.iter().filter(|line| line.contains('+')).collect();
@@ -550,9 +437,7 @@ fn a_run_that_grew_reads_only_what_is_new() {
     // Then it is rewound to before what was read, and exported again before the next sync.
     let mut rewound = all[..12_000].to_vec();
     rewound.extend(rows(12_000..40_000, 1.0));
-    server
-        .files
-        .replace(vec![file(&rewound[..38_000], 5_000, STATISTICS)]);
+    server.files.replace(vec![file(&rewound[..38_000], 5_000, STATISTICS)]);
     server.rows.replace(rewound);
     run(&server, &store);
     assert_eq!(store.warnings(), Vec::<String>::new());

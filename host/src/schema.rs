@@ -62,23 +62,14 @@ pub struct SchemaError(pub String);
 impl Table {
     /// Checks names (`[a-z][a-z0-9_]*`, at most 63 bytes, none twice) and the primary key (not empty, columns that exist, none
     /// nullable, none twice).
-    pub fn new(
-        name: String,
-        columns: Vec<Column>,
-        primary_key: &[String],
-    ) -> Result<Self, SchemaError> {
+    pub fn new(name: String, columns: Vec<Column>, primary_key: &[String]) -> Result<Self, SchemaError> {
         let fail = |why: String| Err(SchemaError(why));
         if !is_identifier(&name) {
-            return fail(format!(
-                "{name:?} is no table name; use lower-case letters, digits and `_`"
-            ));
+            return fail(format!("{name:?} is no table name; use lower-case letters, digits and `_`"));
         }
         for (i, column) in columns.iter().enumerate() {
             if !is_identifier(&column.name) {
-                return fail(format!(
-                    "{:?} is no column name (table `{name}`)",
-                    column.name
-                ));
+                return fail(format!("{:?} is no column name (table `{name}`)", column.name));
             }
             if columns[..i].iter().any(|other| other.name == column.name) {
                 return fail(format!("table `{name}` has two columns `{}`", column.name));
@@ -87,25 +78,17 @@ impl Table {
         let mut key = Vec::new();
         for part in primary_key {
             let Some(index) = columns.iter().position(|column| column.name == *part) else {
-                return fail(format!(
-                    "the primary key of `{name}` names `{part:?}`, which is no column"
-                ));
+                return fail(format!("the primary key of `{name}` names `{part:?}`, which is no column"));
             };
             if columns[index].nullable || key.contains(&index) {
-                return fail(format!(
-                    "`{part}` can't be part of the primary key of `{name}`: nullable or named twice"
-                ));
+                return fail(format!("`{part}` can't be part of the primary key of `{name}`: nullable or named twice"));
             }
             key.push(index);
         }
         if key.is_empty() {
             return fail(format!("table `{name}` has no primary key"));
         }
-        Ok(Self {
-            name,
-            columns,
-            primary_key: key,
-        })
+        Ok(Self { name, columns, primary_key: key })
     }
 
     /// The table's name.
@@ -125,17 +108,12 @@ impl Table {
 
     /// The Arrow schema of the table's rows, without the host's own `_synced_at`.
     pub fn arrow_schema(&self) -> SchemaRef {
-        let field =
-            |column: &Column| Field::new(&column.name, column.data_type.arrow(), column.nullable);
-        Arc::new(Schema::new(
-            self.columns.iter().map(field).collect::<Vec<_>>(),
-        ))
+        let field = |column: &Column| Field::new(&column.name, column.data_type.arrow(), column.nullable);
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
 
 fn is_identifier(name: &str) -> bool {
     let tail = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    name.len() <= 63
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(tail)
+    name.len() <= 63 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(tail)
 }

@@ -7,3 +7,13 @@ pub type State = BTreeMap<String, String>;
 
 /// One checkpoint's change to the state: set where there is a value, remove where there is none.
 pub type StatePatch = Vec<(String, Option<String>)>;
+
+/// Changes `state` as `patch` says.
+pub fn apply(state: &mut State, patch: StatePatch) {
+    for (key, value) in patch {
+        match value {
+            Some(value) => state.insert(key, value),
+            None => state.remove(&key),
+        };
+    }
+}

@@ -1,1 +1,8 @@
-//! A local W&B server for tests.
+//! A local W&B server for tests, demos and benchmarks.
+
+#![forbid(unsafe_code)]
+
+pub mod local_wandb;
+pub mod native;
+pub mod product;
+pub mod real_sdk;

@@ -26,19 +26,13 @@ pub(super) fn table(table: TableName) -> types::TableSchema {
     types::TableSchema {
         name: table.as_str().to_owned(),
         columns: table.columns().iter().map(column).collect(),
-        primary_key: table
-            .primary_key()
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect(),
+        primary_key: table.primary_key().iter().map(|name| (*name).to_owned()).collect(),
     }
 }
 
 impl From<Batch> for types::Batch {
     fn from(batch: Batch) -> Self {
-        Self {
-            columns: batch.columns.into_iter().map(Into::into).collect(),
-        }
+        Self { columns: batch.columns.into_iter().map(Into::into).collect() }
     }
 }
 
@@ -49,17 +43,11 @@ impl From<Column> for types::Column {
             Values::Integers(values) => Wit::Integers(values),
             Values::Doubles(values) => Wit::Doubles(values),
             Values::Texts(values) => Wit::Texts(values),
-            Values::Dictionary { keys, values } => {
-                Wit::Dictionary(types::TextDictionary { keys, values })
-            }
+            Values::Dictionary { keys, values } => Wit::Dictionary(types::TextDictionary { keys, values }),
             Values::Jsons(values) => Wit::Jsons(values),
             Values::Timestamps(values) => Wit::Timestamps(values),
         };
-        Self {
-            name: column.name.to_owned(),
-            values,
-            nulls: column.nulls,
-        }
+        Self { name: column.name.to_owned(), values, nulls: column.nulls }
     }
 }
 
@@ -82,27 +70,17 @@ impl From<Error> for types::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Configuration(problems) => {
-                let problem =
-                    |Problem { key, message }| types::ConfigurationProblem { key, message };
+                let problem = |Problem { key, message }| types::ConfigurationProblem { key, message };
                 Self::Configuration(problems.into_iter().map(problem).collect())
             }
             Error::Authentication(message) => Self::Authentication(message),
             Error::Permission(message) => Self::Permission(message),
             Error::NotFound(message) => Self::NotFound(message),
-            Error::RateLimited {
-                message,
-                retry_after,
-            } => {
-                let milliseconds =
-                    |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                Self::RateLimited(types::RateLimit {
-                    retry_after: retry_after.map(milliseconds),
-                    message,
-                })
+            Error::RateLimited { message, retry_after } => {
+                let milliseconds = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Self::RateLimited(types::RateLimit { retry_after: retry_after.map(milliseconds), message })
             }
-            Error::Upstream { status, message } => {
-                Self::Upstream(types::UpstreamFailure { status, message })
-            }
+            Error::Upstream { status, message } => Self::Upstream(types::UpstreamFailure { status, message }),
             Error::Destination(message) => Self::Destination(message),
             Error::Interrupted => Self::Interrupted,
             Error::Internal(message) => Self::Internal(message),
@@ -113,12 +91,10 @@ impl From<Error> for types::Error {
 impl From<DestinationError> for Error {
     fn from(error: DestinationError) -> Self {
         match error {
-            DestinationError::Invalid(message) => Self::Internal(format!(
-                "the host refused what the connector sent: {message}"
-            )),
-            DestinationError::Failed(message) | DestinationError::Limit(message) => {
-                Self::Destination(message)
+            DestinationError::Invalid(message) => {
+                Self::Internal(format!("the host refused what the connector sent: {message}"))
             }
+            DestinationError::Failed(message) | DestinationError::Limit(message) => Self::Destination(message),
             DestinationError::Interrupted => Self::Interrupted,
         }
     }

@@ -9,8 +9,8 @@ use crate::exchange::{Exchange, Method, Request, Response, TransportError};
 use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use super::bindings::wasi::http::outgoing_handler;
 use super::bindings::wasi::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody,
-    OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
 };
 use super::bindings::wasi::io::streams::StreamError;
 use super::bindings::wasi::random::random;
@@ -35,22 +35,18 @@ fn failed(what: impl std::fmt::Display) -> TransportError {
 fn transport_error(code: &ErrorCode) -> TransportError {
     let text = match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            return TransportError::Denied(
-                "the host's policy does not allow this request".to_owned(),
-            );
+            return TransportError::Denied("the host's policy does not allow this request".to_owned());
         }
         ErrorCode::InternalError(Some(text)) => return failed(text),
         ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => "the host name can't be resolved",
         ErrorCode::ConnectionRefused => "the connection was refused",
         ErrorCode::ConnectionTerminated => "the connection broke",
         ErrorCode::ConnectionTimeout => "no connection within the time limit",
-        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
-            "no response within the time limit"
-        }
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => "no response within the time limit",
         ErrorCode::HttpResponseIncomplete => "the response ended too early",
-        ErrorCode::TlsProtocolError
-        | ErrorCode::TlsCertificateError
-        | ErrorCode::TlsAlertReceived(_) => "TLS failed; is the certificate trusted?",
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
+            "TLS failed; is the certificate trusted?"
+        }
         other => return failed(format!("{other:?}")),
     };
     failed(text)
@@ -68,37 +64,22 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, TransportError> {
         path.push('?');
         path.push_str(query.as_str());
     }
-    let mut headers: Vec<(String, Vec<u8>)> = request
-        .headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-        .collect();
+    let mut headers: Vec<(String, Vec<u8>)> =
+        request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     if request.method == Method::Post {
-        headers.push((
-            "content-length".to_owned(),
-            request.body.len().to_string().into_bytes(),
-        ));
+        headers.push(("content-length".to_owned(), request.body.len().to_string().into_bytes()));
     }
-    let headers = Fields::from_list(&headers)
-        .map_err(|error| failed(format!("a header is not allowed: {error:?}")))?;
+    let headers = Fields::from_list(&headers).map_err(|error| failed(format!("a header is not allowed: {error:?}")))?;
     let outgoing = OutgoingRequest::new(headers);
     let method = match request.method {
         Method::Get => WasiMethod::Get,
         Method::Post => WasiMethod::Post,
     };
-    let scheme = if url.scheme().as_str().eq_ignore_ascii_case("http") {
-        Scheme::Http
-    } else {
-        Scheme::Https
-    };
+    let scheme = if url.scheme().as_str().eq_ignore_ascii_case("http") { Scheme::Http } else { Scheme::Https };
     outgoing.set_method(&method).map_err(|()| invalid())?;
     outgoing.set_scheme(Some(&scheme)).map_err(|()| invalid())?;
-    outgoing
-        .set_authority(Some(authority.as_str()))
-        .map_err(|()| invalid())?;
-    outgoing
-        .set_path_with_query(Some(&path))
-        .map_err(|()| invalid())?;
+    outgoing.set_authority(Some(authority.as_str())).map_err(|()| invalid())?;
+    outgoing.set_path_with_query(Some(&path)).map_err(|()| invalid())?;
     Ok(outgoing)
 }
 
@@ -121,8 +102,7 @@ async fn write(body: OutgoingBody, bytes: &[u8]) {
         let Ok(room) = stream.check_write() else {
             return;
         };
-        let (now, later) =
-            rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        let (now, later) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         if stream.write(now).is_err() {
             return;
         }
@@ -137,12 +117,8 @@ async fn write(body: OutgoingBody, bytes: &[u8]) {
 }
 
 async fn read(response: &IncomingResponse, limit: usize) -> Result<Vec<u8>, TransportError> {
-    let body = response
-        .consume()
-        .map_err(|()| failed("the response has no body"))?;
-    let stream = body
-        .stream()
-        .map_err(|()| failed("the response's body can't be read"))?;
+    let body = response.consume().map_err(|()| failed("the response has no body"))?;
+    let stream = body.stream().map_err(|()| failed("the response's body can't be read"))?;
     let mut bytes = Vec::new();
     loop {
         ready(stream.subscribe()).await;
@@ -155,10 +131,7 @@ async fn read(response: &IncomingResponse, limit: usize) -> Result<Vec<u8>, Tran
             Err(StreamError::Closed) => break,
             Err(StreamError::LastOperationFailed(error)) => {
                 let code = super::bindings::wasi::http::types::http_error_code(&error);
-                return Err(code.map_or_else(
-                    || failed("the response broke off"),
-                    |code| transport_error(&code),
-                ));
+                return Err(code.map_or_else(|| failed("the response broke off"), |code| transport_error(&code)));
             }
         }
     }
@@ -177,15 +150,10 @@ impl Exchange for WasiExchange {
         let outgoing = outgoing(request)?;
         // A body that is never asked for can't be lost to a race with the response.
         let body = match request.method {
-            Method::Post => Some(
-                outgoing
-                    .body()
-                    .map_err(|()| failed("the request takes no body"))?,
-            ),
+            Method::Post => Some(outgoing.body().map_err(|()| failed("the request takes no body"))?),
             Method::Get => None,
         };
-        let future = outgoing_handler::handle(outgoing, Some(options()))
-            .map_err(|code| transport_error(&code))?;
+        let future = outgoing_handler::handle(outgoing, Some(options())).map_err(|code| transport_error(&code))?;
         if let Some(body) = body {
             write(body, &request.body).await;
         }
@@ -195,17 +163,9 @@ impl Exchange for WasiExchange {
             Some(Ok(Err(code))) => return Err(transport_error(&code)),
             Some(Err(())) | None => return Err(failed("the host gave no response")),
         };
-        let headers = response
-            .headers()
-            .entries()
-            .into_iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .collect();
-        Ok(Response {
-            status: response.status(),
-            headers,
-            body: read(&response, limit).await?,
-        })
+        let headers =
+            response.headers().entries().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        Ok(Response { status: response.status(), headers, body: read(&response, limit).await? })
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -35,10 +35,7 @@ pub(super) async fn ready(pollable: Pollable) {
             if pollable.ready() {
                 return Poll::Ready(());
             }
-            let new = Rc::new(Wait {
-                pollable,
-                waker: RefCell::new(context.waker().clone()),
-            });
+            let new = Rc::new(Wait { pollable, waker: RefCell::new(context.waker().clone()) });
             WAITS.with_borrow_mut(|waits| waits.push(Rc::downgrade(&new)));
             wait = Some(new);
         }
@@ -80,10 +77,7 @@ fn turn() {
         waits.retain(|wait| wait.strong_count() > 0);
         waits.iter().filter_map(Weak::upgrade).collect()
     });
-    assert!(
-        !waits.is_empty(),
-        "the sync waits for nothing: a fault of the connector"
-    );
+    assert!(!waits.is_empty(), "the sync waits for nothing: a fault of the connector");
     let pollables: Vec<&Pollable> = waits.iter().map(|wait| &wait.pollable).collect();
     for index in poll::poll(&pollables) {
         waits[index as usize].waker.borrow().wake_by_ref();

@@ -27,30 +27,17 @@ impl Guest for Connector {
 
     fn check(config: String) -> Result<String, types::Error> {
         let config = Config::parse(&config)?;
-        Ok(executor::block_on(sync::check(
-            &WasiExchange,
-            &HostDestination,
-            &config,
-        ))?)
+        Ok(executor::block_on(sync::check(&WasiExchange, &HostDestination, &config))?)
     }
 
     fn schema(config: String) -> Result<Vec<types::TableSchema>, types::Error> {
         let config = Config::parse(&config)?;
-        Ok(TABLES
-            .into_iter()
-            .filter(|table| config.writes(*table))
-            .map(convert::table)
-            .collect())
+        Ok(TABLES.into_iter().filter(|table| config.writes(*table)).map(convert::table).collect())
     }
 
     fn sync(config: String, state: Vec<(String, String)>) -> Result<types::Summary, types::Error> {
         let config = Config::parse(&config)?;
-        let summary = executor::block_on(sync::sync(
-            &WasiExchange,
-            &HostDestination,
-            &config,
-            sync::state_of(state),
-        ))?;
+        let summary = executor::block_on(sync::sync(&WasiExchange, &HostDestination, &config, sync::state_of(state)))?;
         Ok(summary.into())
     }
 }

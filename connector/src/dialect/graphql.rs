@@ -209,23 +209,16 @@ struct HistoryKeys {
 impl Node<'_> {
     /// When the run last changed, as text: `updatedAt`, else when it was last alive.
     fn updated_at(&self) -> Option<i64> {
-        [&self.updated_at, &self.heartbeat_at]
-            .into_iter()
-            .flatten()
-            .find_map(|text| time::parse(text))
+        [&self.updated_at, &self.heartbeat_at].into_iter().flatten().find_map(|text| time::parse(text))
     }
 
     fn exported(&self) -> Vec<String> {
         let exported = self.parquet_history.as_ref();
-        exported
-            .and_then(|exported| exported.parquet_urls.clone())
-            .unwrap_or_default()
+        exported.and_then(|exported| exported.parquet_urls.clone()).unwrap_or_default()
     }
 
     fn lines(&self) -> Option<u64> {
-        self.history_line_count
-            .filter(|lines| *lines >= 0.0)
-            .map(|lines| lines as u64)
+        self.history_line_count.filter(|lines| *lines >= 0.0).map(|lines| lines as u64)
     }
 
     fn row(&self, run_id: &str) -> Result<RunRow, String> {
@@ -238,18 +231,8 @@ impl Node<'_> {
             created_at: time(&self.created_at),
             updated_at: self.updated_at(),
             tags: self.tags.map(|tags| tags.get().to_owned()),
-            config: self
-                .config
-                .as_deref()
-                .map(unwrap_config)
-                .transpose()?
-                .flatten(),
-            summary: self
-                .summary_metrics
-                .as_deref()
-                .map(document)
-                .transpose()?
-                .flatten(),
+            config: self.config.as_deref().map(unwrap_config).transpose()?.flatten(),
+            summary: self.summary_metrics.as_deref().map(document).transpose()?.flatten(),
         })
     }
 }
@@ -259,8 +242,7 @@ fn document(text: &str) -> Result<Option<String>, String> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let read =
-        |text: &str| serde_json::from_str::<Box<RawValue>>(text).map(|raw| raw.get().to_owned());
+    let read = |text: &str| serde_json::from_str::<Box<RawValue>>(text).map(|raw| raw.get().to_owned());
     lenient::parse(text.as_bytes(), read).map(|json| Some(json).filter(|json| json != "null"))
 }
 
@@ -288,8 +270,7 @@ fn unwrap_config(text: &str) -> Result<Option<String>, String> {
         out.push(':');
         // Something wrapped in `value` is unwrapped, also where that is null.
         out.push_str(
-            serde_json::from_str::<Wrapped<'_>>(value.get())
-                .map_or(value.get(), |wrapped| wrapped.value.get()),
+            serde_json::from_str::<Wrapped<'_>>(value.get()).map_or(value.get(), |wrapped| wrapped.value.get()),
         );
     }
     out.push_str(if out.is_empty() { "{}" } else { "}" });
@@ -301,19 +282,14 @@ fn last_step(keys: Option<&RawValue>) -> Option<i64> {
     // Some servers send the object inside a string.
     let text = keys?.get();
     let keys = read(text).or_else(|| read(&serde_json::from_str::<String>(text).ok()?))?;
-    keys.last_step
-        .filter(|step| step.is_finite())
-        .map(|step| step as i64)
+    keys.last_step.filter(|step| step.is_finite()).map(|step| step as i64)
 }
 
 /// Whether the error that GraphQL gave may only mean that the server speaks REST.
 pub fn may_be_rest(error: &Error) -> bool {
     match error {
         Error::Authentication(_) | Error::Permission(_) => true,
-        Error::Upstream {
-            status: Some(status),
-            ..
-        } => *status < 500 && *status != 429,
+        Error::Upstream { status: Some(status), .. } => (*status < 500 && *status != 429) || *status == 501,
         _ => false,
     }
 }
@@ -326,10 +302,7 @@ impl Graphql {
             entity: config.entity.clone(),
             project: config.project.clone(),
             page_size: config.page_size,
-            authorization: format!(
-                "Basic {}",
-                STANDARD.encode(format!("api:{}", config.api_key.expose()))
-            ),
+            authorization: format!("Basic {}", STANDARD.encode(format!("api:{}", config.api_key.expose()))),
         }
     }
 
@@ -338,20 +311,14 @@ impl Graphql {
             variables.insert("entity".to_owned(), self.entity.as_str().into());
             variables.insert("project".to_owned(), self.project.as_str().into());
         }
-        let body =
-            json!({"query": query, "variables": variables, "operationName": operation}).to_string();
+        let body = json!({"query": query, "variables": variables, "operationName": operation}).to_string();
         let headers = vec![
             ("authorization", self.authorization.clone()),
             ("accept", "application/json".to_owned()),
             ("accept-encoding", "gzip".to_owned()),
             ("content-type", "application/json".to_owned()),
         ];
-        Request {
-            method: Method::Post,
-            url: self.url.clone(),
-            headers,
-            body: body.into_bytes(),
-        }
+        Request { method: Method::Post, url: self.url.clone(), headers, body: body.into_bytes() }
     }
 
     /// Sends a query; `read` gets the JSON text of `data`.
@@ -376,23 +343,14 @@ impl Graphql {
             let result = match strict {
                 Err(failure @ Failure::Again { .. }) => {
                     let repaired = lenient::repair(&response.body);
-                    if repaired.as_bytes() == response.body {
-                        Err(failure)
-                    } else {
-                        answer(response, &repaired)
-                    }
+                    if repaired.as_bytes() == response.body { Err(failure) } else { answer(response, &repaired) }
                 }
                 other => other,
             };
             match result {
                 // While the dialect is being settled, something that is no GraphQL answer may be a sign rather than a fault.
-                Err(Failure::Again { status, reason, .. })
-                    if probing && !looks_like_graphql(&response.body) =>
-                {
-                    Err(Failure::Final(Error::Upstream {
-                        status,
-                        message: format!("{what}: {reason}"),
-                    }))
+                Err(Failure::Again { status, reason, .. }) if probing && !looks_like_graphql(&response.body) => {
+                    Err(Failure::Final(Error::Upstream { status, message: format!("{what}: {reason}") }))
                 }
                 other => other,
             }
@@ -401,34 +359,20 @@ impl Graphql {
     }
 
     /// The `data` of an answer, or what its status or its errors mean.
-    fn answer<'t>(
-        &self,
-        response: &Response,
-        text: &'t str,
-        what: &str,
-    ) -> Result<&'t str, Failure> {
+    fn answer<'t>(&self, response: &Response, text: &'t str, what: &str) -> Result<&'t str, Failure> {
         let hint = format!("project {}/{}", self.entity, self.project);
         let envelope = serde_json::from_str::<Envelope<'_>>(text);
-        let errors = envelope
-            .as_ref()
-            .ok()
-            .and_then(|envelope| envelope.errors.as_ref())
-            .filter(|errors| !errors.is_empty());
+        let errors =
+            envelope.as_ref().ok().and_then(|envelope| envelope.errors.as_ref()).filter(|errors| !errors.is_empty());
         let said = errors.map(|errors| errors_text(errors));
         // A body may explain a status, so both are told.
         match (refusal(response, what, &hint), &said) {
             (Some(Error::Upstream { status, message }), Some(said)) => {
-                return Err(Failure::Final(Error::Upstream {
-                    status,
-                    message: format!("{message}: {said}"),
-                }));
+                return Err(Failure::Final(Error::Upstream { status, message: format!("{message}: {said}") }));
             }
             (Some(Error::NotFound(_)), None) => {
                 let message = format!("{what}: HTTP 404; there is no GraphQL at {}", self.url);
-                return Err(Failure::Final(Error::Upstream {
-                    status: Some(404),
-                    message,
-                }));
+                return Err(Failure::Final(Error::Upstream { status: Some(404), message }));
             }
             (Some(error), _) => return Err(Failure::Final(error)),
             (None, _) => {}
@@ -436,8 +380,7 @@ impl Graphql {
         if let Some(said) = said {
             return Err(classify(&said, what, &hint));
         }
-        let envelope = envelope
-            .map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
+        let envelope = envelope.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
         envelope
             .data
             .map(RawValue::get)
@@ -451,40 +394,23 @@ impl Graphql {
         cursor: Option<&str>,
         probing: bool,
     ) -> Result<ListingPage, Error> {
-        let request = self.request(
-            "Runs",
-            RUNS,
-            json!({"cursor": cursor, "perPage": self.page_size}),
-        );
+        let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": self.page_size}));
         let read = |data: &str| {
-            let data: RunsData<'_> =
-                serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+            let data: RunsData<'_> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
             let Some(project) = data.project else {
                 return Ok(None);
             };
-            let nodes = project
-                .runs
-                .edges
-                .into_iter()
-                .map(|edge| listed(edge.node.get()));
-            let runs = nodes
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| lenient::place(&error))?;
+            let nodes = project.runs.edges.into_iter().map(|edge| listed(edge.node.get()));
+            let runs = nodes.collect::<Result<Vec<_>, _>>().map_err(|error| lenient::place(&error))?;
             let info = project.runs.page_info;
             let next = if info.has_next_page {
-                Some(
-                    info.end_cursor
-                        .ok_or("a page has a next one, but no cursor")?,
-                )
+                Some(info.end_cursor.ok_or("a page has a next one, but no cursor")?)
             } else {
                 None
             };
             Ok(Some(ListingPage { runs, next }))
         };
-        match self
-            .query(client, &request, "listing runs", BODY_LIMIT, probing, read)
-            .await?
-        {
+        match self.query(client, &request, "listing runs", BODY_LIMIT, probing, read).await? {
             Some(page) => Ok(page),
             None => Err(self.absent(client).await),
         }
@@ -502,10 +428,7 @@ impl Graphql {
     }
 
     /// Who the key belongs to.
-    pub async fn viewer<X: Exchange, D: Destination>(
-        &self,
-        client: &Client<'_, X, D>,
-    ) -> Result<String, Error> {
+    pub async fn viewer<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<String, Error> {
         #[derive(Deserialize)]
         struct Data {
             viewer: Option<Viewer>,
@@ -516,18 +439,8 @@ impl Graphql {
             entity: Option<String>,
         }
         let request = self.request("Viewer", VIEWER, json!({}));
-        let read =
-            |data: &str| serde_json::from_str::<Data>(data).map_err(|error| lenient::place(&error));
-        let data = self
-            .query(
-                client,
-                &request,
-                "asking whose key it is",
-                BODY_LIMIT,
-                false,
-                read,
-            )
-            .await?;
+        let read = |data: &str| serde_json::from_str::<Data>(data).map_err(|error| lenient::place(&error));
+        let data = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
         match data.viewer {
             Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
             None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
@@ -545,14 +458,8 @@ impl Graphql {
         position: i64,
     ) -> Result<Option<(HeavyRun, usize)>, RequestError> {
         let request = match beside {
-            Beside::History(window) => self.request(
-                "RunAndHistory",
-                RUN_AND_HISTORY,
-                window_variables(run_id, window),
-            ),
-            Beside::Export => {
-                self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id))
-            }
+            Beside::History(window) => self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window)),
+            Beside::Export => self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id)),
             Beside::Nothing => self.request("Run", RUN, json!({"run": run_id})),
         };
         let what = format!("reading run {run_id}");
@@ -573,8 +480,7 @@ impl Graphql {
                 data.len(),
             )))
         };
-        self.query(client, &request, &what, limit, false, read)
-            .await
+        self.query(client, &request, &what, limit, false, read).await
     }
 
     /// Where the exported parts of a run's history are: the same files as before with new signatures, perhaps others.
@@ -589,8 +495,7 @@ impl Graphql {
             let node = self.node(data)?;
             Ok(node.map(|node| node.exported()).unwrap_or_default())
         };
-        self.query(client, &request, &what, BODY_LIMIT, false, read)
-            .await
+        self.query(client, &request, &what, BODY_LIMIT, false, read).await
     }
 
     /// A part of a run's history, into `history`. None: the run does not exist any more. The number is the response's size in bytes.
@@ -614,13 +519,11 @@ impl Graphql {
             }
             Ok(Some(data.len()))
         };
-        self.query(client, &request, &what, limit, false, read)
-            .await
+        self.query(client, &request, &what, limit, false, read).await
     }
 
     fn node<'a>(&self, data: &'a str) -> Result<Option<Node<'a>>, String> {
-        let data: RunData<'a> =
-            serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+        let data: RunData<'a> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
         // A project that vanished takes its runs with it.
         Ok(data.project.and_then(|project| project.run))
     }
@@ -639,42 +542,22 @@ fn listed(raw: &str) -> serde_json::Result<Listed> {
     let Some(id) = node.name.clone() else {
         return Err(serde::de::Error::missing_field("name"));
     };
-    let history = HistoryVersion {
-        lines: node.lines(),
-        heartbeat: node.heartbeat_at.clone(),
-    };
+    let history = HistoryVersion { lines: node.lines(), heartbeat: node.heartbeat_at.clone() };
     let version = format!("{:016x}", hash(raw.as_bytes()));
-    Ok(Listed {
-        id,
-        version,
-        updated_at: node.updated_at(),
-        history: Some(history),
-        row: None,
-    })
+    Ok(Listed { id, version, updated_at: node.updated_at(), history: Some(history), row: None })
 }
 
 fn looks_like_graphql(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{\"data\"")
-        || body.trim_ascii_start().starts_with(b"{\"errors\"")
+    body.trim_ascii_start().starts_with(b"{\"data\"") || body.trim_ascii_start().starts_with(b"{\"errors\"")
 }
 
 /// The messages of `errors`, whose elements are objects or strings. At most 300 characters.
 fn errors_text(errors: &[Value]) -> String {
     let text = |error: &Value| match error {
         Value::String(text) => text.clone(),
-        other => other
-            .get("message")
-            .and_then(Value::as_str)
-            .map_or_else(|| other.to_string(), str::to_owned),
+        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
     };
-    errors
-        .iter()
-        .map(text)
-        .collect::<Vec<_>>()
-        .join("; ")
-        .chars()
-        .take(300)
-        .collect()
+    errors.iter().map(text).collect::<Vec<_>>().join("; ").chars().take(300).collect()
 }
 
 /// What `errors` in a 200 mean. Retried, unless they speak of authentication, permission, absence or a bad query.
@@ -695,16 +578,8 @@ fn classify(said: &str, what: &str, hint: &str) -> Failure {
         Failure::Final(Error::Authentication(format!(
             "{message}; check the API key, or get a new one at https://wandb.ai/authorize"
         )))
-    } else if speaks_of(&[
-        "permission",
-        "forbidden",
-        "access denied",
-        "not authorized",
-        "not allowed",
-    ]) {
-        Failure::Final(Error::Permission(format!(
-            "{message}; ask the owner of {hint} for access"
-        )))
+    } else if speaks_of(&["permission", "forbidden", "access denied", "not authorized", "not allowed"]) {
+        Failure::Final(Error::Permission(format!("{message}; ask the owner of {hint} for access")))
     } else if speaks_of(&[
         "cannot query field",
         "unknown argument",
@@ -714,18 +589,11 @@ fn classify(said: &str, what: &str, hint: &str) -> Failure {
         "unknown field",
         "validation",
     ]) {
-        Failure::Final(Error::Upstream {
-            status: Some(200),
-            message,
-        })
+        Failure::Final(Error::Upstream { status: Some(200), message })
     } else if speaks_of(&["not found", "could not find", "does not exist"]) {
         Failure::Final(Error::NotFound(message))
     } else {
-        Failure::Again {
-            status: Some(200),
-            reason: format!("W&B says: {said}"),
-            wait: None,
-        }
+        Failure::Again { status: Some(200), reason: format!("W&B says: {said}"), wait: None }
     }
 }
 
@@ -744,18 +612,11 @@ mod tests {
                 r#"{"a":{"value":null},"b":{"value":{"value":3}},"c":5,"d":{"x":1}}"#,
                 r#"{"a":null,"b":{"value":3},"c":5,"d":{"x":1}}"#,
             ),
-            (
-                r#"{"n":{"value":NaN},"é\"":{"value":1e400}}"#,
-                r#"{"n":"NaN","é\"":1e400}"#,
-            ),
+            (r#"{"n":{"value":NaN},"é\"":{"value":1e400}}"#, r#"{"n":"NaN","é\"":1e400}"#),
             (r#"{"_wandb":{}}"#, "{}"),
             ("{}", "{}"),
         ] {
-            assert_eq!(
-                unwrap_config(given).unwrap().as_deref(),
-                Some(expected),
-                "{given}"
-            );
+            assert_eq!(unwrap_config(given).unwrap().as_deref(), Some(expected), "{given}");
         }
         assert_eq!(unwrap_config("null"), Ok(None));
         assert_eq!(unwrap_config(""), Ok(None));
@@ -789,10 +650,7 @@ mod tests {
     #[test]
     fn the_last_step_is_read_from_an_object_or_a_text() {
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        assert_eq!(
-            last_step(Some(&raw(r#"{"keys":{},"lastStep":2147483648}"#))),
-            Some(1 << 31)
-        );
+        assert_eq!(last_step(Some(&raw(r#"{"keys":{},"lastStep":2147483648}"#))), Some(1 << 31));
         assert_eq!(last_step(Some(&raw(r#""{\"lastStep\":7}""#))), Some(7));
         assert_eq!(last_step(Some(&raw(r#"{"lastStep":null}"#))), None);
         assert_eq!(last_step(None), None);

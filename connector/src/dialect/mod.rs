@@ -37,10 +37,7 @@ pub struct Listed {
 impl Listed {
     /// How much there is to read, as far as is known: the largest runs go first.
     pub fn size(&self) -> u64 {
-        self.history
-            .as_ref()
-            .and_then(|history| history.lines)
-            .unwrap_or(0)
+        self.history.as_ref().and_then(|history| history.lines).unwrap_or(0)
     }
 }
 
@@ -125,21 +122,11 @@ impl Dialect {
             Err(error) if probing && graphql::may_be_rest(&error) => error,
             Err(error) => return Err(error),
         };
-        client.destination.log(
-            Level::Debug,
-            &format!("GraphQL did not answer as expected ({refused}); asking REST"),
-        );
+        client.destination.log(Level::Debug, &format!("GraphQL did not answer as expected ({refused}); asking REST"));
         match (rest.runs(client, None).await, refused) {
             (Ok(page), _) => Ok((Self::Rest(rest), page)),
             // GraphQL is not there at all: what REST says of the project counts.
-            (
-                Err(error),
-                Error::Upstream {
-                    status: Some(404 | 405 | 501),
-                    ..
-                }
-                | Error::NotFound(_),
-            ) => Err(error),
+            (Err(error), Error::Upstream { status: Some(404 | 405 | 501), .. } | Error::NotFound(_)) => Err(error),
             (Err(_), refused @ (Error::Authentication(_) | Error::Permission(_))) => Err(refused),
             (Err(_), _) => {
                 let page = graphql.runs(client, None, false).await?;
@@ -165,23 +152,28 @@ impl Dialect {
 #[derive(Debug, Default)]
 pub struct Circle {
     pages: BTreeSet<u64>,
+    contents: BTreeSet<u64>,
     empty: u32,
 }
 
 impl Circle {
+    /// Takes note of what a page held, as a hash over its rows and their steps.
+    pub fn content(&mut self, hash: u64) -> Result<(), String> {
+        if self.contents.insert(hash) {
+            Ok(())
+        } else {
+            Err("the same rows came a second time under another address".to_owned())
+        }
+    }
+
     /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the listing.
     pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
-        if !self
-            .pages
-            .insert(crate::history::names::hash(page.as_bytes()))
-        {
+        if !self.pages.insert(crate::history::names::hash(page.as_bytes())) {
             return Err("a page came a second time: the pages go in a circle".to_owned());
         }
         self.empty = if is_empty { self.empty + 1 } else { 0 };
         if self.empty >= MOST_EMPTY_PAGES {
-            return Err(format!(
-                "{MOST_EMPTY_PAGES} pages in a row held nothing new, and there were still more"
-            ));
+            return Err(format!("{MOST_EMPTY_PAGES} pages in a row held nothing new, and there were still more"));
         }
         Ok(())
     }

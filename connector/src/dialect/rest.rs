@@ -63,11 +63,7 @@ impl Rest {
     pub fn new(config: &Config) -> Self {
         Self {
             base_url: config.base_url.clone(),
-            project: format!(
-                "{}/{}",
-                url::encode(&config.entity),
-                url::encode(&config.project)
-            ),
+            project: format!("{}/{}", url::encode(&config.entity), url::encode(&config.project)),
             shown: format!("project {}/{}", config.entity, config.project),
             page_size: config.page_size,
             authorization: format!("Bearer {}", config.api_key.expose()),
@@ -75,16 +71,8 @@ impl Rest {
     }
 
     fn get(&self, url: String) -> Request {
-        let headers = vec![
-            ("authorization", self.authorization.clone()),
-            ("accept", "application/json".to_owned()),
-        ];
-        Request {
-            method: Method::Get,
-            url,
-            headers,
-            body: Vec::new(),
-        }
+        let headers = vec![("authorization", self.authorization.clone()), ("accept", "application/json".to_owned())];
+        Request { method: Method::Get, url, headers, body: Vec::new() }
     }
 
     /// A page of runs.
@@ -93,25 +81,17 @@ impl Rest {
         client: &Client<'_, X, D>,
         next: Option<&str>,
     ) -> Result<ListingPage, Error> {
-        let first = || {
-            format!(
-                "{}/projects/{}/runs?perPage={}",
-                self.base_url, self.project, self.page_size
-            )
-        };
+        let first = || format!("{}/projects/{}/runs?perPage={}", self.base_url, self.project, self.page_size);
         let request = self.get(next.map_or_else(first, str::to_owned));
         let what = "listing runs";
         let accept = |response: &crate::exchange::Response| {
             if let Some(error) = refusal(response, what, &self.shown) {
                 return Err(Failure::Final(error));
             }
-            let (runs, next) = json::parse(&response.body, read_runs)
-                .map_err(|error| Failure::malformed(response.status, error))?;
-            let next = next
-                .map(|link| url::follow(&request.url, &link))
-                .transpose();
-            let next =
-                next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
+            let (runs, next) =
+                json::parse(&response.body, read_runs).map_err(|error| Failure::malformed(response.status, error))?;
+            let next = next.map(|link| url::follow(&request.url, &link)).transpose();
+            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
             Ok(ListingPage { runs, next })
         };
         Ok(client.send(&request, what, BODY_LIMIT, accept).await?)
@@ -119,13 +99,7 @@ impl Rest {
 
     /// Where a run's history begins.
     pub fn history_url(&self, run_id: &str) -> String {
-        format!(
-            "{}/runs/{}/{}/history?perPage={}",
-            self.base_url,
-            self.project,
-            url::encode(run_id),
-            self.page_size
-        )
+        format!("{}/runs/{}/{}/history?perPage={}", self.base_url, self.project, url::encode(run_id), self.page_size)
     }
 
     /// A page of a run's history, into `history`; returns where the next one is. The outer none: the run does not exist any more.
@@ -147,11 +121,8 @@ impl Rest {
             }
             let next = page::rest(&response.body, &mut history.borrow_mut(), position)
                 .map_err(|error| Failure::malformed(response.status, error))?;
-            let next = next
-                .map(|link| url::follow(&request.url, &link))
-                .transpose();
-            let next =
-                next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
+            let next = next.map(|link| url::follow(&request.url, &link)).transpose();
+            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
             Ok(Some(next))
         };
         Ok(client.send(&request, &what, BODY_LIMIT, accept).await?)
@@ -160,11 +131,7 @@ impl Rest {
 
 fn read_runs(text: &str) -> serde_json::Result<(Vec<Listed>, Option<String>)> {
     let page: RunsPage<'_> = serde_json::from_str(text)?;
-    let runs = page
-        .runs
-        .into_iter()
-        .map(|raw| listed(raw.get()))
-        .collect::<serde_json::Result<_>>()?;
+    let runs = page.runs.into_iter().map(|raw| listed(raw.get())).collect::<serde_json::Result<_>>()?;
     Ok((runs, page.next_url.filter(|url| !url.is_empty())))
 }
 
@@ -184,11 +151,5 @@ fn listed(raw: &str) -> serde_json::Result<Listed> {
         summary: json(run.summary_metrics),
     };
     let version = format!("{:016x}", hash(raw.as_bytes()));
-    Ok(Listed {
-        id: run.id,
-        version,
-        updated_at: row.updated_at,
-        history: None,
-        row: Some(row),
-    })
+    Ok(Listed { id: run.id, version, updated_at: row.updated_at, history: None, row: Some(row) })
 }

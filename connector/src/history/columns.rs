@@ -33,10 +33,7 @@ impl<V> Points<V> {
 
     /// The points from `start` on.
     pub fn since(&self, start: usize) -> impl Iterator<Item = (NameId, &V)> {
-        self.names[start..]
-            .iter()
-            .copied()
-            .zip(&self.values[start..])
+        self.names[start..].iter().copied().zip(&self.values[start..])
     }
 
     /// Removes the open row's points of that name.
@@ -69,11 +66,7 @@ impl<V> Points<V> {
         self.values.truncate(start);
         self.steps.truncate(start);
         self.timestamps.truncate(start);
-        while self
-            .untimed
-            .last()
-            .is_some_and(|&row| row as usize >= start)
-        {
+        while self.untimed.last().is_some_and(|&row| row as usize >= start) {
             self.untimed.pop();
         }
     }
@@ -85,12 +78,8 @@ impl<V> Points<V> {
         self.steps.drain(start..end);
         self.timestamps.drain(start..end);
         let gap = (end - start) as u32;
-        self.untimed
-            .retain(|&row| !(start..end).contains(&(row as usize)));
-        self.untimed
-            .iter_mut()
-            .filter(|row| **row as usize >= end)
-            .for_each(|row| *row -= gap);
+        self.untimed.retain(|&row| !(start..end).contains(&(row as usize)));
+        self.untimed.iter_mut().filter(|row| **row as usize >= end).for_each(|row| *row -= gap);
     }
 
     /// Takes all points out as a batch; none when there are none.
@@ -119,21 +108,11 @@ impl<V> Points<V> {
         let timestamps = Values::Timestamps(std::mem::take(&mut self.timestamps));
         Some(Batch {
             columns: vec![
-                Column::new(
-                    "run_id",
-                    Values::Dictionary {
-                        keys: vec![0; rows],
-                        values: vec![run_id.to_owned()],
-                    },
-                ),
+                Column::new("run_id", Values::Dictionary { keys: vec![0; rows], values: vec![run_id.to_owned()] }),
                 Column::new("step", Values::Integers(std::mem::take(&mut self.steps))),
                 Column::new("metric_name", Values::Dictionary { keys, values: used }),
                 Column::new(value_column, wrap(std::mem::take(&mut self.values))),
-                Column {
-                    name: "timestamp",
-                    values: timestamps,
-                    nulls: std::mem::take(&mut self.untimed),
-                },
+                Column { name: "timestamp", values: timestamps, nulls: std::mem::take(&mut self.untimed) },
             ],
         })
     }

@@ -26,30 +26,17 @@ pub struct Tail {
 impl Tail {
     /// Remembers a row.
     pub fn of(row: &Row) -> Self {
-        let points = row
-            .points
-            .iter()
-            .take(POINTS)
-            .map(|point| format!("{:08x}", *point as u32))
-            .collect();
-        Self {
-            step: row.step,
-            timestamp: row.timestamp,
-            points,
-        }
+        let points = row.points.iter().take(POINTS).map(|point| format!("{:08x}", *point as u32)).collect();
+        Self { step: row.step, timestamp: row.timestamp, points }
     }
 
     /// Whether `row` is the remembered one, perhaps with more points.
     pub fn recognises(&self, row: &Row) -> bool {
         let has = |digits: &[u8]| {
-            let wanted = std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            let wanted = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
             row.points.iter().any(|point| Some(*point as u32) == wanted)
         };
-        self.step == row.step
-            && self.timestamp == row.timestamp
-            && self.points.as_bytes().chunks(8).all(has)
+        self.step == row.step && self.timestamp == row.timestamp && self.points.as_bytes().chunks(8).all(has)
     }
 }
 
@@ -83,9 +70,7 @@ impl Digest {
 /// Folds a word into a hash. Fast rather than strong: it has to notice change, not malice. Who could forge it serves the data.
 pub fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 29))
-        .wrapping_mul(0xbf58_476d_1ce4_e5b9)
-        .rotate_left(31)
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31)
 }
 
 #[cfg(test)]
@@ -93,12 +78,7 @@ mod tests {
     use super::*;
 
     fn row(points: &[u64]) -> Row {
-        Row {
-            step: 7,
-            timestamp: Some(1),
-            points: points.to_vec(),
-            hash: 0,
-        }
+        Row { step: 7, timestamp: Some(1), points: points.to_vec(), hash: 0 }
     }
 
     #[test]
@@ -113,27 +93,15 @@ mod tests {
     fn a_row_that_was_logged_anew_is_another() {
         let tail = Tail::of(&row(&[1, 2, 3]));
         assert!(!tail.recognises(&row(&[1, 2, 4])));
-        assert!(!tail.recognises(&Row {
-            timestamp: Some(2),
-            ..row(&[1, 2, 3])
-        }));
-        assert!(!tail.recognises(&Row {
-            step: 8,
-            ..row(&[1, 2, 3])
-        }));
-        let broken = Tail {
-            points: "zz".to_owned(),
-            ..tail
-        };
+        assert!(!tail.recognises(&Row { timestamp: Some(2), ..row(&[1, 2, 3]) }));
+        assert!(!tail.recognises(&Row { step: 8, ..row(&[1, 2, 3]) }));
+        let broken = Tail { points: "zz".to_owned(), ..tail };
         assert!(!broken.recognises(&row(&[1, 2, 3])));
     }
 
     #[test]
     fn a_digest_depends_on_every_row_and_on_their_order() {
-        let of = |rows: &[u64]| {
-            rows.iter()
-                .fold(Digest::EMPTY, |digest, row| digest.with(*row))
-        };
+        let of = |rows: &[u64]| rows.iter().fold(Digest::EMPTY, |digest, row| digest.with(*row));
         assert_ne!(of(&[1, 2]), of(&[2, 1]));
         assert_ne!(of(&[1]), of(&[1, 0]));
         assert_eq!(of(&[1, 2]), of(&[1]).with(2));

@@ -38,23 +38,14 @@ pub struct Names {
 impl Names {
     /// An empty table. Names that the filter does not allow are interned, but not [`allowed`](Self::allowed).
     pub fn new(filter: MetricFilter) -> Self {
-        Self {
-            filter,
-            names: Vec::new(),
-            ids: BTreeMap::new(),
-            bytes: 0,
-            last: 0,
-        }
+        Self { filter, names: Vec::new(), ids: BTreeMap::new(), bytes: 0, last: 0 }
     }
 
     /// The number of a name.
     pub fn intern(&mut self, text: &str) -> NameId {
         let guess = self.names.get(self.last as usize).map(|last| last.next);
         if let Some(guess) = guess
-            && self
-                .names
-                .get(guess as usize)
-                .is_some_and(|name| *name.text == *text)
+            && self.names.get(guess as usize).is_some_and(|name| *name.text == *text)
         {
             self.last = guess;
             return guess;
@@ -74,13 +65,7 @@ impl Names {
         // 2^32 names do not fit into a 32-bit memory.
         let id = self.names.len() as NameId;
         let allowed = self.filter.allows(text);
-        self.names.push(Name {
-            text: text.into(),
-            hash: hash(text.as_bytes()),
-            allowed,
-            row: u64::MAX,
-            next: id,
-        });
+        self.names.push(Name { text: text.into(), hash: hash(text.as_bytes()), allowed, row: u64::MAX, next: id });
         self.ids.insert(text.into(), id);
         self.bytes += 2 * text.len() + 96;
         id

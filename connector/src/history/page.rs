@@ -1,8 +1,6 @@
 //! A page of history rows, from either dialect, into a [`History`].
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::json;
 
@@ -21,9 +19,7 @@ pub fn rest(body: &[u8], history: &mut History, position: i64) -> Result<Option<
             json::place(&error)
         })
     };
-    let strict = std::str::from_utf8(body)
-        .map_err(|error| error.to_string())
-        .and_then(&mut read);
+    let strict = std::str::from_utf8(body).map_err(|error| error.to_string()).and_then(&mut read);
     strict.or_else(|error| read(&json::repair(body)).map_err(|_| error))
 }
 
@@ -31,12 +27,10 @@ pub fn rest(body: &[u8], history: &mut History, position: i64) -> Result<Option<
 pub fn graphql(list: &str, history: &mut History, position: i64) -> Result<(), String> {
     let (mark, rows) = (history.mark(), history.rows().len());
     let mut deserializer = serde_json::Deserializer::from_str(list);
-    deserializer
-        .deserialize_any(TextRows { history, position })
-        .map_err(|error| {
-            history.rewind(mark, rows);
-            json::place(&error)
-        })
+    deserializer.deserialize_any(TextRows { history, position }).map_err(|error| {
+        history.rewind(mark, rows);
+        json::place(&error)
+    })
 }
 
 struct RestPage<'h> {
@@ -56,37 +50,21 @@ impl<'de> Visitor<'de> for RestPage<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "history" => {
-                    map.next_value_seed(Rows {
-                        history: &mut *self.history,
-                        position: self.position,
-                    })?;
+                    map.next_value_seed(Rows { history: &mut *self.history, position: self.position })?;
                     found = true;
                 }
-                "nextUrl" => {
-                    next = map
-                        .next_value::<Option<String>>()?
-                        .filter(|url| !url.is_empty())
-                }
+                "nextUrl" => next = map.next_value::<Option<String>>()?.filter(|url| !url.is_empty()),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
         // An object without rows is an error page, not an empty history.
-        if found {
-            Ok(next)
-        } else {
-            Err(A::Error::missing_field("history"))
-        }
+        if found { Ok(next) } else { Err(A::Error::missing_field("history")) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Option<String>, A::Error> {
-        Rows {
-            history: self.history,
-            position: self.position,
-        }
-        .visit_seq(list)
-        .map(|()| None)
+        Rows { history: self.history, position: self.position }.visit_seq(list).map(|()| None)
     }
 }
 
@@ -113,13 +91,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut position = self.position;
-        while list
-            .next_element_seed(RowSeed {
-                history: &mut *self.history,
-                position,
-            })?
-            .is_some()
-        {
+        while list.next_element_seed(RowSeed { history: &mut *self.history, position })?.is_some() {
             position += 1;
         }
         Ok(())
@@ -145,13 +117,7 @@ impl<'de> Visitor<'de> for TextRows<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut position = self.position;
-        while list
-            .next_element_seed(TextRow {
-                history: &mut *self.history,
-                position,
-            })?
-            .is_some()
-        {
+        while list.next_element_seed(TextRow { history: &mut *self.history, position })?.is_some() {
             position += 1;
         }
         Ok(())
@@ -183,25 +149,14 @@ impl<'de> Visitor<'de> for TextRow<'_> {
         let (mark, rows) = (history.mark(), history.rows().len());
         let mut read = |text: &str| {
             let mut deserializer = serde_json::Deserializer::from_str(text);
-            let row = RowSeed {
-                history: &mut *history,
-                position,
-            }
-            .deserialize(&mut deserializer);
-            row.and_then(|()| deserializer.end())
-                .inspect_err(|_| history.rewind(mark, rows))
+            let row = RowSeed { history: &mut *history, position }.deserialize(&mut deserializer);
+            row.and_then(|()| deserializer.end()).inspect_err(|_| history.rewind(mark, rows))
         };
-        read(text).or_else(|error| {
-            read(&json::repair(text.as_bytes())).map_err(|_| E::custom(json::place(&error)))
-        })
+        read(text).or_else(|error| read(&json::repair(text.as_bytes())).map_err(|_| E::custom(json::place(&error))))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        RowSeed {
-            history: self.history,
-            position: self.position,
-        }
-        .visit_map(map)
+        RowSeed { history: self.history, position: self.position }.visit_map(map)
     }
 }
 
@@ -223,11 +178,7 @@ mod tests {
 
     fn lines(history: &mut History) -> Vec<String> {
         let (metrics, objects) = history.take("r");
-        [metrics, objects]
-            .into_iter()
-            .flatten()
-            .flat_map(|batch| batch_lines(&batch))
-            .collect()
+        [metrics, objects].into_iter().flatten().flat_map(|batch| batch_lines(&batch)).collect()
     }
 
     fn batch_lines(batch: &Batch) -> Vec<String> {
@@ -238,14 +189,10 @@ mod tests {
             Values::Dictionary { keys, values } => values[keys[row] as usize].clone(),
         };
         let line = |row: usize| {
-            let cells =
-                batch
-                    .columns
-                    .iter()
-                    .map(|column| match column.nulls.contains(&(row as u32)) {
-                        true => "null".to_owned(),
-                        false => cell(&column.values, row),
-                    });
+            let cells = batch.columns.iter().map(|column| match column.nulls.contains(&(row as u32)) {
+                true => "null".to_owned(),
+                false => cell(&column.values, row),
+            });
             cells.skip(1).collect::<Vec<_>>().join(" ")
         };
         (0..batch.rows()).map(line).collect()
@@ -270,17 +217,10 @@ mod tests {
 
     #[test]
     fn doubles_are_rounded_correctly() {
-        for text in [
-            "0.1",
-            "2.2250738585072011e-308",
-            "1.7976931348623157e308",
-            "123456789.123456789",
-            "9007199254740993.0",
-        ] {
-            assert_eq!(
-                points(&format!(r#"{{"a":{text}}}"#)),
-                [format!("7 a {:?} null", text.parse::<f64>().unwrap())]
-            );
+        for text in
+            ["0.1", "2.2250738585072011e-308", "1.7976931348623157e308", "123456789.123456789", "9007199254740993.0"]
+        {
+            assert_eq!(points(&format!(r#"{{"a":{text}}}"#)), [format!("7 a {:?} null", text.parse::<f64>().unwrap())]);
         }
     }
 
@@ -288,10 +228,7 @@ mod tests {
     fn non_finite_numbers_are_doubles_bare_or_quoted() {
         let expected = ["7 a NaN null", "7 b inf null", "7 c -inf null"];
         assert_eq!(points(r#"{"a":NaN,"b":Infinity,"c":-Infinity}"#), expected);
-        assert_eq!(
-            points(r#"{"a":"NaN","b":"Infinity","c":"-Infinity"}"#),
-            expected
-        );
+        assert_eq!(points(r#"{"a":"NaN","b":"Infinity","c":"-Infinity"}"#), expected);
     }
 
     #[test]
@@ -331,10 +268,7 @@ mod tests {
     #[test]
     fn the_last_of_two_keys_with_one_name_wins_in_both_tables() {
         assert_eq!(points(r#"{"a.b":1,"a":{"b":"x"}}"#), [r#"7 a.b "x" null"#]);
-        assert_eq!(
-            points(r#"{"a":{"b":"x"},"a.b":1,"c":2}"#),
-            ["7 a.b 1.0 null", "7 c 2.0 null"]
-        );
+        assert_eq!(points(r#"{"a":{"b":"x"},"a.b":1,"c":2}"#), ["7 a.b 1.0 null", "7 c 2.0 null"]);
         assert_eq!(points(r#"{"a":9007199254740993,"a":2}"#), ["7 a 2.0 null"]);
         assert_eq!(points(r#"{"a":1,"a":null}"#), ["7 a 1.0 null"]);
     }
@@ -346,43 +280,21 @@ mod tests {
             (r#""_step":null"#, "7", "null"),
             (r#""_step":"x""#, "7", "null"),
             (r#""_step":-1"#, "-1", "null"),
-            (
-                r#""_step":2147483648,"_timestamp":1.795404379055351e+09"#,
-                "2147483648",
-                "1795404379055351",
-            ),
+            (r#""_step":2147483648,"_timestamp":1.795404379055351e+09"#, "2147483648", "1795404379055351"),
             (r#""_timestamp":1750000000123"#, "7", "1750000000123000"),
             (r#""_timestamp":NaN"#, "7", "null"),
-            (
-                r#""_timestamp":1e300,"_runtime":3,"_wandb":{"x":1}"#,
-                "7",
-                "null",
-            ),
+            (r#""_timestamp":1e300,"_runtime":3,"_wandb":{"x":1}"#, "7", "null"),
         ] {
-            assert_eq!(
-                points(&format!(r#"{{{own},"a":1}}"#)),
-                [format!("{step} a 1.0 {time}")],
-                "{own}"
-            );
+            assert_eq!(points(&format!(r#"{{{own},"a":1}}"#)), [format!("{step} a 1.0 {time}")], "{own}");
         }
     }
 
     #[test]
     fn rows_of_both_dialects_become_the_same_points() {
-        let rows = [
-            r#"{"_step":0,"a":NaN,"b":"\ud83e"}"#,
-            r#"{"_step":1,"a":1}"#,
-        ];
+        let rows = [r#"{"_step":0,"a":NaN,"b":"\ud83e"}"#, r#"{"_step":1,"a":1}"#];
         let mut one = History::new(MetricFilter::default());
-        let next = rest(
-            format!(
-                r#"{{"x":[{{}}],"history":[{}],"nextUrl":"/n"}}"#,
-                rows.join(",")
-            )
-            .as_bytes(),
-            &mut one,
-            0,
-        );
+        let next =
+            rest(format!(r#"{{"x":[{{}}],"history":[{}],"nextUrl":"/n"}}"#, rows.join(",")).as_bytes(), &mut one, 0);
         assert_eq!(next, Ok(Some("/n".to_owned())));
         let mut two = History::new(MetricFilter::default());
         graphql(&serde_json::to_string(&rows).unwrap(), &mut two, 0).unwrap();
@@ -417,31 +329,17 @@ mod tests {
     fn the_filter_holds_for_flattened_names_too() {
         let text = r#"{"api_key":"k","entity":"e","project":"p","metrics":{"include":["a.*"],"exclude":["a.y"]}}"#;
         let mut history = History::new(crate::config::Config::parse(text).unwrap().metrics);
-        rest(
-            br#"[{"a":{"x":9007199254740993,"y":"s","z":1},"b":2}]"#,
-            &mut history,
-            0,
-        )
-        .unwrap();
+        rest(br#"[{"a":{"x":9007199254740993,"y":"s","z":1},"b":2}]"#, &mut history, 0).unwrap();
         assert_eq!(
             lines(&mut history),
-            [
-                "0 a.x 9007199254740992.0 null",
-                "0 a.z 1.0 null",
-                "0 a.x 9007199254740993 null"
-            ]
+            ["0 a.x 9007199254740992.0 null", "0 a.z 1.0 null", "0 a.x 9007199254740993 null"]
         );
     }
 
     #[test]
     fn dropped_rows_take_their_points_along() {
         let mut history = History::new(MetricFilter::default());
-        rest(
-            br#"[{"a":1,"s":"x"},{"a":2},{"a":3,"_timestamp":1}]"#,
-            &mut history,
-            0,
-        )
-        .unwrap();
+        rest(br#"[{"a":1,"s":"x"},{"a":2},{"a":3,"_timestamp":1}]"#, &mut history, 0).unwrap();
         history.drop_first(2);
         assert_eq!(history.rows().len(), 1);
         assert_eq!(lines(&mut history), ["2 a 3.0 1000000"]);
@@ -453,11 +351,7 @@ mod tests {
         let row = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
         let points = points(&row);
         assert_eq!(points.len(), 1);
-        assert!(
-            points[0].starts_with("7 a.a.a") && points[0].ends_with("}}} null"),
-            "{}",
-            &points[0][..40]
-        );
+        assert!(points[0].starts_with("7 a.a.a") && points[0].ends_with("}}} null"), "{}", &points[0][..40]);
     }
 
     proptest! {
@@ -479,10 +373,9 @@ mod tests {
         match value {
             Value::Null => 0,
             _ if key.starts_with('_') => 0,
-            Value::Object(object) if !object.is_empty() => object
-                .iter()
-                .map(|(key, value)| leaves(&format!("n{key}"), value))
-                .sum(),
+            Value::Object(object) if !object.is_empty() => {
+                object.iter().map(|(key, value)| leaves(&format!("n{key}"), value)).sum()
+            }
             _ => 1,
         }
     }

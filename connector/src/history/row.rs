@@ -84,10 +84,7 @@ impl History {
         let Some((_, start)) = self.rows.first().filter(|_| count > 0).cloned() else {
             return;
         };
-        let end = self
-            .rows
-            .get(count)
-            .map_or_else(|| self.mark(), |(_, mark)| *mark);
+        let end = self.rows.get(count).map_or_else(|| self.mark(), |(_, mark)| *mark);
         self.metrics.remove(start.metrics, end.metrics);
         self.objects.remove(start.objects, end.objects);
         self.rows.drain(..count.min(self.rows.len()));
@@ -99,10 +96,7 @@ impl History {
 
     /// Where the next row will begin.
     pub fn mark(&self) -> Mark {
-        Mark {
-            metrics: self.metrics.len(),
-            objects: self.objects.len(),
-        }
+        Mark { metrics: self.metrics.len(), objects: self.objects.len() }
     }
 
     /// Forgets the rows added since `mark` and their points: the page they came from was broken.
@@ -114,12 +108,8 @@ impl History {
 
     /// Takes the points out as batches of `metrics` and `metric_objects`.
     pub fn take(&mut self, run_id: &str) -> (Option<Batch>, Option<Batch>) {
-        let metrics = self
-            .metrics
-            .take(run_id, &self.names, "metric_value", Values::Doubles);
-        let objects = self
-            .objects
-            .take(run_id, &self.names, "value_json", Values::Jsons);
+        let metrics = self.metrics.take(run_id, &self.names, "metric_value", Values::Doubles);
+        let objects = self.objects.take(run_id, &self.names, "value_json", Values::Jsons);
         self.object_bytes = 0;
         self.rows.clear();
         self.names.trim();
@@ -141,12 +131,7 @@ impl History {
     pub fn end_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
         self.metrics.close_row(step, timestamp);
         self.objects.close_row(step, timestamp);
-        let row = Row {
-            step,
-            timestamp,
-            points: Vec::new(),
-            hash: 0,
-        };
+        let row = Row { step, timestamp, points: Vec::new(), hash: 0 };
         self.rows.push((row, start));
     }
 
@@ -192,12 +177,8 @@ impl History {
     fn close_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
         self.metrics.close_row(step, timestamp);
         self.objects.close_row(step, timestamp);
-        let mut row = Row {
-            step,
-            timestamp,
-            points: Vec::new(),
-            hash: mix(step as u64, timestamp.unwrap_or(i64::MIN) as u64),
-        };
+        let mut row =
+            Row { step, timestamp, points: Vec::new(), hash: mix(step as u64, timestamp.unwrap_or(i64::MIN) as u64) };
         for point in self.hashes(start) {
             row.hash = mix(row.hash, point);
         }
@@ -205,49 +186,26 @@ impl History {
     }
 
     fn hashes(&self, start: Mark) -> impl Iterator<Item = u64> {
-        let metrics = self
-            .metrics
-            .since(start.metrics)
-            .map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
-        let objects = self
-            .objects
-            .since(start.objects)
-            .map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
+        let metrics =
+            self.metrics.since(start.metrics).map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
+        let objects =
+            self.objects.since(start.objects).map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
         metrics.chain(objects)
     }
 
     /// The row at a position in [`History::rows`], with the hashes of its points.
     pub fn row_with_points(&self, index: usize) -> Option<Row> {
         let (row, start) = self.rows.get(index)?;
-        let end = self
-            .rows
-            .get(index + 1)
-            .map_or_else(|| self.mark(), |(_, mark)| *mark);
-        let metrics = self
-            .metrics
-            .since(start.metrics)
-            .take(end.metrics - start.metrics);
+        let end = self.rows.get(index + 1).map_or_else(|| self.mark(), |(_, mark)| *mark);
+        let metrics = self.metrics.since(start.metrics).take(end.metrics - start.metrics);
         let metrics = metrics.map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
-        let objects = self
-            .objects
-            .since(start.objects)
-            .take(end.objects - start.objects);
-        let objects =
-            objects.map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
-        Some(Row {
-            points: metrics.chain(objects).collect(),
-            ..row.clone()
-        })
+        let objects = self.objects.since(start.objects).take(end.objects - start.objects);
+        let objects = objects.map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
+        Some(Row { points: metrics.chain(objects).collect(), ..row.clone() })
     }
 
     /// One value under a name that is already interned.
-    fn value(
-        &mut self,
-        start: Mark,
-        name: NameId,
-        raw: &str,
-        depth: usize,
-    ) -> serde_json::Result<()> {
+    fn value(&mut self, start: Mark, name: NameId, raw: &str, depth: usize) -> serde_json::Result<()> {
         match raw.as_bytes().first() {
             Some(b'-' | b'0'..=b'9') => self.number(start, name, raw),
             Some(b't') => self.metric(start, name, 1.0),
@@ -297,11 +255,7 @@ impl History {
 
     /// `beside`: the same value is already in `metrics`.
     fn push_object(&mut self, start: Mark, name: NameId, raw: &str, beside: bool) {
-        let wanted = if beside {
-            self.names.allowed(name)
-        } else {
-            self.claim(start, name)
-        };
+        let wanted = if beside { self.names.allowed(name) } else { self.claim(start, name) };
         if wanted {
             self.object_bytes += raw.len() + 32;
             self.objects.push(name, raw.to_owned());
@@ -316,19 +270,12 @@ impl History {
         if self.names.stamp(name, self.serial) {
             self.metrics.retract(start.metrics, name);
             self.objects.retract(start.objects, name);
-            self.collision
-                .get_or_insert_with(|| self.names.text(name).to_owned());
+            self.collision.get_or_insert_with(|| self.names.text(name).to_owned());
         }
         true
     }
 
-    fn nested(
-        &mut self,
-        start: Mark,
-        name: NameId,
-        raw: &str,
-        depth: usize,
-    ) -> serde_json::Result<()> {
+    fn nested(&mut self, start: Mark, name: NameId, raw: &str, depth: usize) -> serde_json::Result<()> {
         let Entries(entries) = serde_json::from_str(raw)?;
         // Media and histograms say what they are.
         if entries.is_empty() || entries.iter().any(|(key, _)| key == "_type") {
@@ -369,9 +316,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
-                while let Some((key, value)) =
-                    map.next_entry::<BorrowedText<'de>, &'de RawValue>()?
-                {
+                while let Some((key, value)) = map.next_entry::<BorrowedText<'de>, &'de RawValue>()? {
                     entries.push((key.0, value));
                 }
                 Ok(Entries(entries))
@@ -419,9 +364,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 Key::Step => step = integer(raw),
                 Key::Timestamp => timestamp = raw.parse::<f64>().ok().and_then(time::from_history),
                 Key::Ignored => {}
-                Key::Metric(name) => history
-                    .value(start, name, raw, 0)
-                    .map_err(A::Error::custom)?,
+                Key::Metric(name) => history.value(start, name, raw, 0).map_err(A::Error::custom)?,
             }
         }
         history.close_row(start, step.unwrap_or(position), timestamp);

@@ -40,11 +40,7 @@ impl Default for Budget {
 impl Budget {
     /// With so many bytes to share.
     pub fn new(most: usize) -> Self {
-        Self {
-            most,
-            taken: Cell::new(0),
-            waiting: RefCell::default(),
-        }
+        Self { most, taken: Cell::new(0), waiting: RefCell::default() }
     }
 
     /// Waits for a share. Who wants more than there is gets it when nobody else has any.
@@ -63,10 +59,7 @@ impl Budget {
     /// A share for one who has another one already, at once: waiting with a share in hand could last forever.
     pub fn extra(&self, bytes: usize) -> Share<'_> {
         self.taken.set(self.taken.get() + bytes);
-        Share {
-            budget: self,
-            bytes,
-        }
+        Share { budget: self, bytes }
     }
 }
 

@@ -101,17 +101,9 @@ impl Column {
 
     /// Decodes until the window has `rows` rows. Where bytes are missing for that, it returns the range of the file that is to be given to
     /// [`supply`](Self::supply); then it goes on.
-    pub fn advance(
-        &mut self,
-        rows: usize,
-        decompressor: &mut Decompressor,
-    ) -> Result<Option<Range<u64>>, Broken> {
+    pub fn advance(&mut self, rows: usize, decompressor: &mut Decompressor) -> Result<Option<Range<u64>>, Broken> {
         loop {
-            let done = if self.leaf.repetition == 0 {
-                self.read_flat(rows)?
-            } else {
-                self.read_repeated(rows)?
-            };
+            let done = if self.leaf.repetition == 0 { self.read_flat(rows)? } else { self.read_repeated(rows)? };
             if done {
                 return Ok(None);
             }
@@ -123,11 +115,8 @@ impl Column {
 
     /// Takes the bytes that [`advance`](Self::advance) asked for.
     pub fn supply(&mut self, bytes: Bytes) {
-        self.bytes = if self.bytes.is_empty() {
-            bytes
-        } else {
-            Bytes::from([self.bytes.as_ref(), bytes.as_ref()].concat())
-        };
+        self.bytes =
+            if self.bytes.is_empty() { bytes } else { Bytes::from([self.bytes.as_ref(), bytes.as_ref()].concat()) };
     }
 
     fn read_flat(&mut self, rows: usize) -> Result<bool, Broken> {
@@ -137,17 +126,10 @@ impl Column {
             };
             let count = page.left.min(rows - self.rows);
             let present = match &mut page.definitions {
-                Some(levels) => {
-                    levels.levels(count, self.leaf.definition, &mut self.definitions)?
-                }
+                Some(levels) => levels.levels(count, self.leaf.definition, &mut self.definitions)?,
                 None => count,
             };
-            page.values.read(
-                present,
-                self.leaf.physical,
-                self.dictionary.as_ref(),
-                &mut self.data,
-            )?;
+            page.values.read(present, self.leaf.physical, self.dictionary.as_ref(), &mut self.data)?;
             page.left -= count;
             self.rows += count;
         }
@@ -159,11 +141,7 @@ impl Column {
         loop {
             let Some(page) = self.page.as_mut().filter(|page| page.left > 0) else {
                 let ended = self.begun == self.chunk.values;
-                return if ended && self.rows < rows {
-                    Err(short())
-                } else {
-                    Ok(ended)
-                };
+                return if ended && self.rows < rows { Err(short()) } else { Ok(ended) };
             };
             let repetition = match page.peeked.take() {
                 Some(level) => level,
@@ -172,11 +150,7 @@ impl Column {
                     if let Some(levels) = &mut page.repetitions {
                         levels.levels(1, self.leaf.repetition, &mut self.repetitions)?;
                     }
-                    self.repetitions
-                        .split_off(start)
-                        .first()
-                        .copied()
-                        .unwrap_or(0)
+                    self.repetitions.split_off(start).first().copied().unwrap_or(0)
                 }
             };
             if repetition == 0 && self.rows == rows {
@@ -192,12 +166,7 @@ impl Column {
                 Some(levels) => levels.levels(1, self.leaf.definition, &mut self.definitions)?,
                 None => 1,
             };
-            page.values.read(
-                present,
-                self.leaf.physical,
-                self.dictionary.as_ref(),
-                &mut self.data,
-            )?;
+            page.values.read(present, self.leaf.physical, self.dictionary.as_ref(), &mut self.data)?;
             page.left -= 1;
         }
     }
@@ -206,11 +175,7 @@ impl Column {
     fn next_page(&mut self, decompressor: &mut Decompressor) -> Result<Option<Range<u64>>, Broken> {
         let end = self.chunk.start + self.chunk.bytes;
         let have = self.at + self.bytes.len() as u64;
-        let more = |least: u64| {
-            Ok(Some(
-                have..end.min(self.at.saturating_add(least.max(self.piece))),
-            ))
-        };
+        let more = |least: u64| Ok(Some(have..end.min(self.at.saturating_add(least.max(self.piece)))));
         if self.at >= end {
             return Err(short());
         }
@@ -262,11 +227,7 @@ impl Column {
                 _ if most == 0 => 0,
                 PageKind::V1 { levels } => {
                     let head = rest.split_first_chunk::<4>().filter(|_| levels[index] == 3);
-                    let length = head
-                        .ok_or_else(|| {
-                            Broken::new("levels are encoded in a way that is not known")
-                        })?
-                        .0;
+                    let length = head.ok_or_else(|| Broken::new("levels are encoded in a way that is not known"))?.0;
                     let length = u32::from_le_bytes(*length) as usize;
                     rest = rest.slice(4..);
                     length
@@ -308,11 +269,7 @@ impl Column {
     /// Of a nested column: the levels that come next, repetition first. Without repetition, that is 0.
     pub fn peek(&self) -> Result<(u8, u8), Broken> {
         let repetition = self.repetitions.get(self.level).copied();
-        let definition = if self.leaf.definition > 0 {
-            self.definitions.get(self.level).copied()
-        } else {
-            Some(0)
-        };
+        let definition = if self.leaf.definition > 0 { self.definitions.get(self.level).copied() } else { Some(0) };
         match (repetition, definition) {
             (Some(repetition), Some(definition)) => Ok((repetition, definition)),
             (None, Some(definition)) if self.leaf.repetition == 0 => Ok((0, definition)),

@@ -45,47 +45,30 @@ enum Answer {
 
 impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
     /// Asks for the file's end and reads its footer. `keep`: so many bytes may be kept for later.
-    pub async fn open(
-        client: &'c Client<'a, X, D>,
-        link: &str,
-        keep: usize,
-    ) -> Result<(Self, Footer), ReadError> {
-        let url = url::download(link).map_err(Broken)?;
-        let (end, size) =
-            match ask(client, &url, &format!("bytes=-{FIRST_BYTES}"), BODY_LIMIT).await {
-                Ok(Answer::Part(bytes, size)) => (bytes, size),
-                Ok(Answer::Whole(bytes)) => {
-                    let size = bytes.len() as u64;
-                    (bytes, size)
+    pub async fn open(client: &'c Client<'a, X, D>, link: &str, keep: usize) -> Result<(Self, Footer), ReadError> {
+        let url = url::download(link).map_err(Broken::File)?;
+        let (end, size) = match ask(client, &url, &format!("bytes=-{FIRST_BYTES}"), BODY_LIMIT).await {
+            Ok(Answer::Part(bytes, size)) => (bytes, size),
+            Ok(Answer::Whole(bytes)) => {
+                let size = bytes.len() as u64;
+                (bytes, size)
+            }
+            // Servers that do not know suffix ranges may answer with the whole file, or refuse.
+            Ok(Answer::Gone(400 | 416)) | Err(Asked::TooLarge) => {
+                let size = match ask(client, &url, "bytes=0-0", BODY_LIMIT).await {
+                    Ok(Answer::Part(_, size)) => size,
+                    other => return Err(unexpected(other)),
+                };
+                let first = size.saturating_sub(FIRST_BYTES);
+                match ask(client, &url, &format!("bytes={first}-{}", size.saturating_sub(1)), BODY_LIMIT).await {
+                    Ok(Answer::Part(bytes, _)) => (bytes, size),
+                    other => return Err(unexpected(other)),
                 }
-                // Servers that do not know suffix ranges may answer with the whole file, or refuse.
-                Ok(Answer::Gone(400 | 416)) | Err(Asked::TooLarge) => {
-                    let size = match ask(client, &url, "bytes=0-0", BODY_LIMIT).await {
-                        Ok(Answer::Part(_, size)) => size,
-                        other => return Err(unexpected(other)),
-                    };
-                    let first = size.saturating_sub(FIRST_BYTES);
-                    match ask(
-                        client,
-                        &url,
-                        &format!("bytes={first}-{}", size.saturating_sub(1)),
-                        BODY_LIMIT,
-                    )
-                    .await
-                    {
-                        Ok(Answer::Part(bytes, _)) => (bytes, size),
-                        other => return Err(unexpected(other)),
-                    }
-                }
-                other => return Err(unexpected(other)),
-            };
-        let file = Self {
-            client,
-            url: RefCell::new(url),
-            size,
-            kept_at: size.saturating_sub(end.len() as u64),
-            kept: end,
+            }
+            other => return Err(unexpected(other)),
         };
+        let file =
+            Self { client, url: RefCell::new(url), size, kept_at: size.saturating_sub(end.len() as u64), kept: end };
         let footer = file.footer().await?;
         Ok((file.keeping(keep), footer))
     }
@@ -120,7 +103,7 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
 
     /// Takes a URL with a new signature.
     pub fn renew(&self, link: &str) -> Result<(), Broken> {
-        *self.url.borrow_mut() = url::download(link).map_err(Broken)?;
+        *self.url.borrow_mut() = url::download(link).map_err(Broken::File)?;
         Ok(())
     }
 
@@ -137,16 +120,12 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
         // A server that ignores ranges sends the whole file.
         let limit = length.max(BODY_LIMIT);
         match ask(self.client, &url, &header, limit).await {
-            Ok(Answer::Part(bytes, size)) if bytes.len() == length && size == self.size => {
-                Ok((range, bytes))
-            }
+            Ok(Answer::Part(bytes, size)) if bytes.len() == length && size == self.size => Ok((range, bytes)),
             Ok(Answer::Whole(bytes)) if bytes.len() as u64 == self.size => {
                 let part = bytes.slice(range.start as usize..range.end as usize);
                 Ok((range, part))
             }
-            Ok(Answer::Part(..) | Answer::Whole(_)) => {
-                Err(Broken::new("the file changed while it was read").into())
-            }
+            Ok(Answer::Part(..) | Answer::Whole(_)) => Err(Broken::new("the file changed while it was read").into()),
             other => Err(unexpected(other)),
         }
     }
@@ -154,17 +133,11 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
 
 impl<X: Exchange, D: Destination> Ranges for RemoteFile<'_, '_, X, D> {
     async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
-        if ranges
-            .iter()
-            .any(|range| range.start > range.end || range.end > self.size)
-        {
+        if ranges.iter().any(|range| range.start > range.end || range.end > self.size) {
             return Err(Broken::new("a column lies outside of the file").into());
         }
-        let mut missing: Vec<Range<u64>> = ranges
-            .iter()
-            .filter(|range| !range.is_empty() && self.kept_part(range).is_none())
-            .cloned()
-            .collect();
+        let mut missing: Vec<Range<u64>> =
+            ranges.iter().filter(|range| !range.is_empty() && self.kept_part(range).is_none()).cloned().collect();
         missing.sort_by_key(|range| range.start);
         let parts = try_join_all(joined(missing).into_iter().map(|range| self.part(range))).await?;
         let find = |range: &Range<u64>| {
@@ -172,9 +145,8 @@ impl<X: Exchange, D: Destination> Ranges for RemoteFile<'_, '_, X, D> {
                 return Some(Bytes::new());
             }
             self.kept_part(range).or_else(|| {
-                let (whole, bytes) = parts
-                    .iter()
-                    .find(|(whole, _)| whole.start <= range.start && range.end <= whole.end)?;
+                let (whole, bytes) =
+                    parts.iter().find(|(whole, _)| whole.start <= range.start && range.end <= whole.end)?;
                 let start = (range.start - whole.start) as usize;
                 Some(bytes.slice(start..start + (range.end - range.start) as usize))
             })
@@ -210,14 +182,11 @@ enum Asked {
 fn unexpected(answer: Result<Answer, Asked>) -> ReadError {
     match answer {
         Ok(Answer::Gone(status)) => ReadError::Gone(status),
-        Ok(Answer::Broken(why)) => Broken(why).into(),
-        Ok(Answer::Part(..) | Answer::Whole(_)) => {
-            Broken::new("the server does not answer ranges").into()
+        Ok(Answer::Broken(why)) => Broken::File(why).into(),
+        Ok(Answer::Part(..) | Answer::Whole(_)) => Broken::new("the server does not answer ranges").into(),
+        Err(Asked::TooLarge) => {
+            Broken::new("the server does not answer ranges, and the file is too large to come whole").into()
         }
-        Err(Asked::TooLarge) => Broken::new(
-            "the server does not answer ranges, and the file is too large to come whole",
-        )
-        .into(),
         Err(Asked::Denied(why)) => ReadError::Denied(why),
         Err(Asked::Failed(error)) => ReadError::Failed(error),
     }
@@ -236,9 +205,7 @@ async fn ask<X: Exchange, D: Destination>(
         headers: vec![("range", range.to_owned())],
         body: Vec::new(),
     };
-    let result = client
-        .take(&request, "downloading an exported history", limit, answer)
-        .await;
+    let result = client.take(&request, "downloading an exported history", limit, answer).await;
     result.map_err(|error| match error {
         RequestError::TooLarge(_) => Asked::TooLarge,
         RequestError::Denied(error) => Asked::Denied(error.to_string()),
@@ -256,14 +223,10 @@ fn answer(response: &mut Response) -> Result<Answer, Failure> {
                     Answer::Part(std::mem::take(&mut response.body).into(), size)
                 }
                 Some(_) => return Err(Failure::malformed(206, "it is cut short")),
-                None => Answer::Broken(
-                    "the server's answer is not the range that was asked for".to_owned(),
-                ),
+                None => Answer::Broken("the server's answer is not the range that was asked for".to_owned()),
             }
         }
-        status @ 300..=399 => {
-            Answer::Broken(format!("HTTP {status}, a redirect, which is not followed"))
-        }
+        status @ 300..=399 => Answer::Broken(format!("HTTP {status}, a redirect, which is not followed")),
         status => Answer::Gone(status),
     })
 }
@@ -272,10 +235,7 @@ fn answer(response: &mut Response) -> Result<Answer, Failure> {
 fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.trim().strip_prefix("bytes")?.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (
-        first.trim().parse().ok()?,
-        last.trim().parse().ok()?,
-        size.trim().parse().ok()?,
-    );
+    let (first, last, size): (u64, u64, u64) =
+        (first.trim().parse().ok()?, last.trim().parse().ok()?, size.trim().parse().ok()?);
     (first <= last && last < size).then_some((first..last + 1, size))
 }

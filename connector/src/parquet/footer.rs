@@ -165,9 +165,7 @@ pub fn footer_length(trailer: &[u8], size: u64) -> Result<usize, Broken> {
     };
     let length = u32::from_le_bytes(*length) as usize;
     if length > MOST_FOOTER_BYTES || length as u64 + (TRAILER_BYTES + MAGIC.len()) as u64 > size {
-        return Err(Broken::new(format!(
-            "its footer of {length} bytes can't be"
-        )));
+        return Err(Broken::new(format!("its footer of {length} bytes can't be")));
     }
     Ok(length)
 }
@@ -191,9 +189,7 @@ impl Footer {
                         elements.push(SchemaElement::read(&mut reader)?);
                     }
                     let mut schema = elements.drain(..);
-                    let root = schema
-                        .next()
-                        .ok_or_else(|| Broken::new("it has no schema"))?;
+                    let root = schema.next().ok_or_else(|| Broken::new("it has no schema"))?;
                     for _ in 0..root.children {
                         columns.push(node(&mut schema, &mut leaves, Levels::default(), 0)?);
                     }
@@ -205,11 +201,7 @@ impl Footer {
                 (_, of) => reader.skip(of)?,
             }
         }
-        Ok(Self {
-            columns,
-            leaves,
-            groups: groups.ok_or_else(|| Broken::new("it has no row groups"))?,
-        })
+        Ok(Self { columns, leaves, groups: groups.ok_or_else(|| Broken::new("it has no row groups"))? })
     }
 
     /// The column of that name.
@@ -219,9 +211,7 @@ impl Footer {
 
     /// Rows in the whole file.
     pub fn rows(&self) -> u64 {
-        self.groups
-            .iter()
-            .fold(0, |rows, group| rows.saturating_add(group.rows))
+        self.groups.iter().fold(0, |rows, group| rows.saturating_add(group.rows))
     }
 }
 
@@ -352,9 +342,7 @@ fn node(
     levels: Levels,
     depth: u8,
 ) -> Result<Node, Broken> {
-    let element = schema
-        .next()
-        .ok_or_else(|| Broken::new("its schema ends too early"))?;
+    let element = schema.next().ok_or_else(|| Broken::new("its schema ends too early"))?;
     node_of(element, schema, leaves, levels, depth)
 }
 
@@ -377,10 +365,7 @@ fn node_of(
             // A repeated node that no list announces is a list without nulls.
             levels.definition += 1;
             levels.repetition += 1;
-            let inner = SchemaElement {
-                repetition: 0,
-                ..element
-            };
+            let inner = SchemaElement { repetition: 0, ..element };
             let name = inner.name.clone();
             let node = node_of(inner, schema, leaves, levels, depth + 1)?;
             return Ok(Node {
@@ -412,20 +397,12 @@ fn node_of(
             }
             if first == leaves.len() {
                 // Levels lie in leaves: an object without any can't be told from null.
-                return Err(Broken::new(format!(
-                    "its column {:?} has no values",
-                    element.name
-                )));
+                return Err(Broken::new(format!("its column {:?} has no values", element.name)));
             }
             shape_of(element.is_list, element.is_map, children, levels.definition)
         }
     };
-    Ok(Node {
-        name: element.name,
-        definition: levels.definition,
-        shape,
-        leaves: first..leaves.len(),
-    })
+    Ok(Node { name: element.name, definition: levels.definition, shape, leaves: first..leaves.len() })
 }
 
 /// A group that says it is a list or a map, and is built like one, is one.
@@ -433,23 +410,19 @@ fn shape_of(is_list: bool, is_map: bool, mut children: Vec<Node>, definition: u8
     let [only] = children.as_mut_slice() else {
         return Shape::Struct(children);
     };
-    let repeats =
-        matches!(&only.shape, Shape::List(element) if element.definition == definition + 1);
+    let repeats = matches!(&only.shape, Shape::List(element) if element.definition == definition + 1);
     if !(is_list || is_map) || !repeats {
         return Shape::Struct(children);
     }
     let name = std::mem::take(&mut only.name);
     let leaves = only.leaves.clone();
-    let Shape::List(mut element) = std::mem::replace(&mut only.shape, Shape::Leaf(leaves.start))
-    else {
+    let Shape::List(mut element) = std::mem::replace(&mut only.shape, Shape::Leaf(leaves.start)) else {
         return Shape::Struct(children);
     };
     match &mut element.node.shape {
         Shape::Struct(entries) if is_map && entries.len() == 2 => Shape::Map(element),
         // The level between a list and its elements has one field; `array` and `…_tuple` are elements of older writers.
-        Shape::Struct(fields)
-            if is_list && fields.len() == 1 && name != "array" && !name.ends_with("_tuple") =>
-        {
+        Shape::Struct(fields) if is_list && fields.len() == 1 && name != "array" && !name.ends_with("_tuple") => {
             if let Some(node) = fields.pop() {
                 element.node = node;
             }
@@ -462,10 +435,7 @@ fn shape_of(is_list: bool, is_map: bool, mut children: Vec<Node>, definition: u8
 fn row_groups(reader: &mut Reader<'_>, leaves: &[Leaf], end: u64) -> Result<Vec<RowGroup>, Broken> {
     let (length, _) = reader.list()?;
     if length.saturating_mul(leaves.len().max(1)) > MOST_CHUNKS {
-        return Err(Broken::new(format!(
-            "{length} row groups of {} columns are too many",
-            leaves.len()
-        )));
+        return Err(Broken::new(format!("{length} row groups of {} columns are too many", leaves.len())));
     }
     let mut groups = Vec::new();
     for _ in 0..length {
@@ -487,14 +457,9 @@ fn row_groups(reader: &mut Reader<'_>, leaves: &[Leaf], end: u64) -> Result<Vec<
             }
         }
         let rows = rows.ok_or_else(|| Broken::new("a row group does not say how long it is"))?;
-        let flat = leaves
-            .iter()
-            .zip(&chunks)
-            .filter(|(leaf, _)| leaf.repetition == 0);
+        let flat = leaves.iter().zip(&chunks).filter(|(leaf, _)| leaf.repetition == 0);
         if chunks.len() != leaves.len() || flat.into_iter().any(|(_, chunk)| chunk.values != rows) {
-            return Err(Broken::new(
-                "a row group's columns are of different lengths",
-            ));
+            return Err(Broken::new("a row group's columns are of different lengths"));
         }
         groups.push(RowGroup { rows, chunks });
     }
@@ -538,13 +503,8 @@ fn chunk_metadata(reader: &mut Reader<'_>, leaf: &Leaf, end: u64) -> Result<Chun
             _ => reader.skip(of)?,
         }
     }
-    let start = if dictionary > 0 {
-        data.min(dictionary)
-    } else {
-        data
-    };
-    let count =
-        |value: i64| u64::try_from(value).map_err(|_| Broken::new("a column's place can't be"));
+    let start = if dictionary > 0 { data.min(dictionary) } else { data };
+    let count = |value: i64| u64::try_from(value).map_err(|_| Broken::new("a column's place can't be"));
     let chunk = Chunk {
         start: count(start)?,
         bytes: count(bytes)?,
@@ -553,10 +513,7 @@ fn chunk_metadata(reader: &mut Reader<'_>, leaf: &Leaf, end: u64) -> Result<Chun
         codec,
         range,
     };
-    let fits = chunk
-        .start
-        .checked_add(chunk.bytes)
-        .is_some_and(|chunk_end| chunk_end <= end);
+    let fits = chunk.start.checked_add(chunk.bytes).is_some_and(|chunk_end| chunk_end <= end);
     if !fits || chunk.start < MAGIC.len() as u64 {
         return Err(Broken::new("a column lies outside of the file"));
     }
@@ -566,10 +523,7 @@ fn chunk_metadata(reader: &mut Reader<'_>, leaf: &Leaf, end: u64) -> Result<Chun
 fn statistics(reader: &mut Reader<'_>, leaf: &Leaf) -> Result<Option<(i64, i64)>, Broken> {
     let (mut least, mut greatest, mut last) = (None, None, 0);
     let value = |bytes: &[u8]| match leaf.physical {
-        Physical::Int32 => bytes
-            .try_into()
-            .ok()
-            .map(|bytes| i64::from(i32::from_le_bytes(bytes))),
+        Physical::Int32 => bytes.try_into().ok().map(|bytes| i64::from(i32::from_le_bytes(bytes))),
         Physical::Int64 => bytes.try_into().ok().map(i64::from_le_bytes),
         _ => None,
     };
@@ -581,7 +535,5 @@ fn statistics(reader: &mut Reader<'_>, leaf: &Leaf) -> Result<Option<(i64, i64)>
             (_, of) => reader.skip(of)?,
         }
     }
-    Ok(least
-        .zip(greatest)
-        .filter(|(least, greatest)| least <= greatest && leaf.meaning != Meaning::Unsigned))
+    Ok(least.zip(greatest).filter(|(least, greatest)| least <= greatest && leaf.meaning != Meaning::Unsigned))
 }

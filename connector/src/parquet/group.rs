@@ -51,10 +51,7 @@ impl From<Broken> for ReadError {
 }
 
 /// Where the bytes of a file come from.
-#[allow(
-    async_fn_in_trait,
-    reason = "single-threaded by design, used with static dispatch"
-)]
+#[allow(async_fn_in_trait, reason = "single-threaded by design, used with static dispatch")]
 pub trait Ranges {
     /// The bytes of these ranges, in their order.
     async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError>;
@@ -89,23 +86,18 @@ impl Selection {
                     if !wanted(name) {
                         continue;
                     }
-                    selection
-                        .flat
-                        .push((name.to_owned(), selection.leaves.len()));
+                    selection.flat.push((name.to_owned(), selection.leaves.len()));
                     selection.leaves.push(*leaf);
                 }
                 // What the metrics of a nested column are called shows only when it is read.
                 (_, _) => {
                     let start = selection.leaves.len();
                     selection.leaves.extend(column.leaves.clone());
-                    selection
-                        .nested
-                        .push((column.clone(), start..selection.leaves.len()));
+                    selection.nested.push((column.clone(), start..selection.leaves.len()));
                 }
             }
-            if let Some(leaf) = leaves
-                .iter()
-                .find(|leaf| leaf.physical == Physical::Other || leaf.meaning == Meaning::Unknown)
+            if let Some(leaf) =
+                leaves.iter().find(|leaf| leaf.physical == Physical::Other || leaf.meaning == Meaning::Unknown)
             {
                 return Err(Broken::new(format!(
                     "its column {name:?} is of a type that is not known here ({:?})",
@@ -119,31 +111,17 @@ impl Selection {
 
     /// `_step` only.
     pub fn steps(footer: &Footer) -> Result<Self, Broken> {
-        let column = footer
-            .column("_step")
-            .ok_or_else(|| Broken::new("it has no column _step"))?;
+        let column = footer.column("_step").ok_or_else(|| Broken::new("it has no column _step"))?;
         let leaf = match column.shape {
             Shape::Leaf(leaf) => leaf,
             _ => return Err(Broken::new("its column _step is no number")),
         };
-        match footer
-            .leaves
-            .get(leaf)
-            .map(|leaf| (leaf.physical, leaf.meaning))
-        {
-            Some((
-                Physical::Int32 | Physical::Int64 | Physical::Float | Physical::Double,
-                meaning,
-            )) if meaning != Meaning::Unknown => {}
+        match footer.leaves.get(leaf).map(|leaf| (leaf.physical, leaf.meaning)) {
+            Some((Physical::Int32 | Physical::Int64 | Physical::Float | Physical::Double, meaning))
+                if meaning != Meaning::Unknown => {}
             _ => return Err(Broken::new("its column _step is no number")),
         }
-        Ok(Self {
-            leaves: vec![leaf],
-            timestamp: None,
-            flat: Vec::new(),
-            nested: Vec::new(),
-            repeats: false,
-        })
+        Ok(Self { leaves: vec![leaf], timestamp: None, flat: Vec::new(), nested: Vec::new(), repeats: false })
     }
 
     /// The first and the last step of a group, where the file says so. Of [`Selection::steps`].
@@ -153,31 +131,19 @@ impl Selection {
 
     fn piece(&self, group: &RowGroup) -> u64 {
         let columns = self.leaves.len().max(1) as u64;
-        if self.bytes(group) <= WHOLE_BYTES {
-            WHOLE_BYTES
-        } else {
-            (WHOLE_BYTES / columns).max(LEAST_PIECE)
-        }
+        if self.bytes(group) <= WHOLE_BYTES { WHOLE_BYTES } else { (WHOLE_BYTES / columns).max(LEAST_PIECE) }
     }
 
     fn bytes(&self, group: &RowGroup) -> u64 {
-        self.chunks(group)
-            .map(|chunk| chunk.bytes)
-            .fold(0, u64::saturating_add)
+        self.chunks(group).map(|chunk| chunk.bytes).fold(0, u64::saturating_add)
     }
 
     fn chunks<'g>(&self, group: &'g RowGroup) -> impl Iterator<Item = &'g super::footer::Chunk> {
-        self.leaves
-            .iter()
-            .filter_map(|leaf| group.chunks.get(*leaf))
+        self.leaves.iter().filter_map(|leaf| group.chunks.get(*leaf))
     }
 
     fn window(&self) -> usize {
-        let most = if self.repeats {
-            MOST_NESTED_ROWS
-        } else {
-            MOST_ROWS
-        };
+        let most = if self.repeats { MOST_NESTED_ROWS } else { MOST_ROWS };
         (WINDOW_BYTES / (self.leaves.len() * 10)).clamp(16, most)
     }
 
@@ -188,9 +154,7 @@ impl Selection {
             .chunks(group)
             .map(|chunk| chunk.bytes.min(piece) + chunk.uncompressed.min(PAGE_BYTES))
             .fold(0, u64::saturating_add);
-        usize::try_from(pages)
-            .unwrap_or(usize::MAX)
-            .saturating_add(self.window() * self.leaves.len() * 10)
+        usize::try_from(pages).unwrap_or(usize::MAX).saturating_add(self.window() * self.leaves.len() * 10)
     }
 }
 
@@ -227,13 +191,7 @@ impl<'b> GroupReader<'b> {
         let columns: Option<Vec<Column>> = selection
             .leaves
             .iter()
-            .map(|leaf| {
-                Some(Column::new(
-                    *footer.leaves.get(*leaf)?,
-                    *group.chunks.get(*leaf)?,
-                    piece,
-                ))
-            })
+            .map(|leaf| Some(Column::new(*footer.leaves.get(*leaf)?, *group.chunks.get(*leaf)?, piece)))
             .collect();
         Ok(Self {
             columns: columns.ok_or_else(|| Broken::new("a schema that can't be"))?,
@@ -314,11 +272,7 @@ impl<'b> GroupReader<'b> {
         column.clear();
         self.left -= rows as u64;
         let before = self.steps.last().copied();
-        if !ahead.is_sorted()
-            || before
-                .zip(ahead.first())
-                .is_some_and(|(before, first)| before > *first)
-        {
+        if !ahead.is_sorted() || before.zip(ahead.first()).is_some_and(|(before, first)| before > *first) {
             return Err(Broken::new("its rows are not in the order of their steps").into());
         }
         self.ahead = ahead;
@@ -374,11 +328,7 @@ impl<'b> GroupReader<'b> {
 
     /// Goes over the next row.
     pub fn skip(&mut self) -> Result<(), Broken> {
-        for column in self
-            .selection
-            .timestamp
-            .into_iter()
-            .chain(self.selection.flat.iter().map(|(_, column)| *column))
+        for column in self.selection.timestamp.into_iter().chain(self.selection.flat.iter().map(|(_, column)| *column))
         {
             self.columns[column].next_value();
         }
@@ -392,9 +342,7 @@ impl<'b> GroupReader<'b> {
         if !self.names_of_window {
             self.intern(history);
         }
-        let step = self
-            .step()
-            .ok_or_else(|| Broken::new("a row that is not there"))?;
+        let step = self.step().ok_or_else(|| Broken::new("a row that is not there"))?;
         let start = history.begin_row();
         for (column, name) in &self.active {
             let column = &mut self.columns[*column];
@@ -402,31 +350,22 @@ impl<'b> GroupReader<'b> {
                 continue;
             };
             match column.data() {
-                Data::Doubles(values) => {
-                    history.add_double(start, *name, *values.get(at).ok_or_else(cut)?)
-                }
+                Data::Doubles(values) => history.add_double(start, *name, *values.get(at).ok_or_else(cut)?),
                 Data::Integers(values) => {
-                    add_integer(
-                        history,
-                        start,
-                        *name,
-                        column.leaf(),
-                        *values.get(at).ok_or_else(cut)?,
-                    );
+                    add_integer(history, start, *name, column.leaf(), *values.get(at).ok_or_else(cut)?);
                 }
                 Data::Texts(values) => {
                     let bytes = values.get(at).ok_or_else(cut)?;
                     match nested::document(column.leaf().meaning, bytes) {
                         Some(json) => add_json(history, start, *name, &json)?,
-                        None => history.add_text(start, *name, &String::from_utf8_lossy(bytes)),
+                        None => history.add_text(start, *name, &nested::text(bytes)?),
                     }
                 }
             }
         }
         self.nested(|name, json, _| {
             let name = history.intern(name);
-            let json =
-                std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
+            let json = std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
             add_json(history, start, name, json)
         })?;
         let timestamp = match self.selection.timestamp {
@@ -458,10 +397,7 @@ impl<'b> GroupReader<'b> {
     }
 
     /// Calls `take` with the name and the JSON text of each nested column that is not null in the next row.
-    fn nested(
-        &mut self,
-        mut take: impl FnMut(&str, &[u8], usize) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
+    fn nested(&mut self, mut take: impl FnMut(&str, &[u8], usize) -> Result<(), Broken>) -> Result<(), Broken> {
         for (index, (node, columns)) in self.selection.nested.iter().enumerate() {
             self.text.clear();
             let columns = self.columns.get_mut(columns.clone()).unwrap_or_default();
@@ -477,37 +413,21 @@ fn cut() -> Broken {
     Broken::new("a column ends too early")
 }
 
-fn add_integer(
-    history: &mut History,
-    start: crate::history::row::Mark,
-    name: NameId,
-    leaf: &Leaf,
-    value: i64,
-) {
+fn add_integer(history: &mut History, start: crate::history::row::Mark, name: NameId, leaf: &Leaf, value: i64) {
     match (leaf.physical, leaf.meaning) {
         (Physical::Boolean, _) => history.add_double(start, name, f64::from(u8::from(value != 0))),
         (physical, Meaning::Unsigned) => match i64::try_from(nested::unsigned(physical, value)) {
             Ok(value) => history.add_integer(start, name, value),
-            Err(_) => {
-                history.add_number(start, name, &nested::unsigned(physical, value).to_string())
-            }
+            Err(_) => history.add_number(start, name, &nested::unsigned(physical, value).to_string()),
         },
         _ => history.add_integer(start, name, value),
     }
 }
 
-fn add_json(
-    history: &mut History,
-    start: crate::history::row::Mark,
-    name: NameId,
-    json: &str,
-) -> Result<(), Broken> {
-    history.add_json(start, name, json).map_err(|error| {
-        Broken::new(format!(
-            "a value is no JSON: {}",
-            crate::json::place(&error)
-        ))
-    })
+fn add_json(history: &mut History, start: crate::history::row::Mark, name: NameId, json: &str) -> Result<(), Broken> {
+    history
+        .add_json(start, name, json)
+        .map_err(|error| Broken::new(format!("a value is no JSON: {}", crate::json::place(&error))))
 }
 
 fn timestamp(column: &mut Column) -> Option<i64> {

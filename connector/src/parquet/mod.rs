@@ -32,13 +32,20 @@ mod tests;
 
 /// Why a file can't be read. The rows it holds are read in another way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(pub String);
+pub enum Broken {
+    /// It is not what it should be.
+    #[error("{0}")]
+    File(String),
+    /// A column holds texts that are JSON. How W&B exports a metric whose values are of several kinds is not known; if as such texts, what
+    /// was logged as a text and what was not can't be told apart.
+    #[error("texts such as {0:?} may be values of another kind")]
+    Ambiguous(String),
+}
 
 impl Broken {
     /// With a reason.
     pub fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+        Self::File(why.into())
     }
 }
 

@@ -10,16 +10,8 @@ use super::values::Data;
 
 /// Writes the next row of `node` to `out`. `columns` are the columns of its leaves, of which the first is the leaf `first`. False: it is
 /// null, and nothing was written.
-pub fn write(
-    node: &Node,
-    columns: &mut [Column],
-    first: usize,
-    out: &mut Vec<u8>,
-) -> Result<bool, Broken> {
-    let column = |leaf: usize| {
-        leaf.checked_sub(first)
-            .ok_or_else(|| Broken::new("a schema that can't be"))
-    };
+pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8>) -> Result<bool, Broken> {
+    let column = |leaf: usize| leaf.checked_sub(first).ok_or_else(|| Broken::new("a schema that can't be"));
     let at = column(node.leaves.start)?;
     let (_, definition) = columns[at].peek()?;
     if definition < node.definition {
@@ -51,21 +43,15 @@ pub fn write(
         }
         Shape::List(element) => {
             out.push(b'[');
-            each(
-                element,
-                columns,
-                at,
-                definition,
-                &mut |columns, is_first| {
-                    if !is_first {
-                        out.push(b',');
-                    }
-                    if !write(&element.node, columns, first, out)? {
-                        out.extend_from_slice(b"null");
-                    }
-                    Ok(())
-                },
-            )?
+            each(element, columns, at, definition, &mut |columns, is_first| {
+                if !is_first {
+                    out.push(b',');
+                }
+                if !write(&element.node, columns, first, out)? {
+                    out.extend_from_slice(b"null");
+                }
+                Ok(())
+            })?
             .then_some(())
             .map_or_else(|| pass_over(node, columns, first), Ok)?;
             out.push(b']');
@@ -78,31 +64,25 @@ pub fn write(
                 return Err(Broken::new("a map without entries"));
             };
             out.push(b'{');
-            each(
-                element,
-                columns,
-                at,
-                definition,
-                &mut |columns, is_first| {
-                    if !is_first {
-                        out.push(b',');
-                    }
-                    let mut text = Vec::new();
-                    if !write(key, columns, first, &mut text)? {
-                        text.extend_from_slice(b"null");
-                    }
-                    if text.first() == Some(&b'"') {
-                        out.extend_from_slice(&text);
-                    } else {
-                        write_text(&String::from_utf8_lossy(&text), out)?;
-                    }
-                    out.push(b':');
-                    if !write(value, columns, first, out)? {
-                        out.extend_from_slice(b"null");
-                    }
-                    Ok(())
-                },
-            )?
+            each(element, columns, at, definition, &mut |columns, is_first| {
+                if !is_first {
+                    out.push(b',');
+                }
+                let mut text = Vec::new();
+                if !write(key, columns, first, &mut text)? {
+                    text.extend_from_slice(b"null");
+                }
+                if text.first() == Some(&b'"') {
+                    out.extend_from_slice(&text);
+                } else {
+                    write_text(&String::from_utf8_lossy(&text), out)?;
+                }
+                out.push(b':');
+                if !write(value, columns, first, out)? {
+                    out.extend_from_slice(b"null");
+                }
+                Ok(())
+            })?
             .then_some(())
             .map_or_else(|| pass_over(node, columns, first), Ok)?;
             out.push(b'}');
@@ -172,7 +152,7 @@ fn write_value(leaf: &Leaf, data: &Data, at: usize, out: &mut Vec<u8>) -> Result
             if let Some(json) = document(leaf.meaning, bytes) {
                 out.write_all(json.as_bytes())
             } else {
-                return write_text(&String::from_utf8_lossy(bytes), out);
+                return write_text(&text(bytes)?, out);
             }
         }
     };
@@ -181,11 +161,7 @@ fn write_value(leaf: &Leaf, data: &Data, at: usize, out: &mut Vec<u8>) -> Result
 
 /// An unsigned integer from its bits.
 pub fn unsigned(physical: Physical, value: i64) -> u64 {
-    if physical == Physical::Int32 {
-        u64::from(value as u32)
-    } else {
-        value as u64
-    }
+    if physical == Physical::Int32 { u64::from(value as u32) } else { value as u64 }
 }
 
 /// The JSON document that bytes are: where they say so, or where nothing says that they are a text and they look like one.
@@ -204,6 +180,16 @@ pub fn document(meaning: Meaning, bytes: &[u8]) -> Option<std::borrow::Cow<'_, s
     }
     let repaired = crate::json::repair(bytes);
     is_json(&repaired).then(|| repaired.trim().to_owned().into())
+}
+
+/// A text that is certainly one. The names of non-finite numbers are, since they mean the same either way.
+pub fn text(bytes: &[u8]) -> Result<std::borrow::Cow<'_, str>, Broken> {
+    let text = String::from_utf8_lossy(bytes);
+    let may_be = matches!(bytes.first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
+    if may_be && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        return Err(Broken::Ambiguous(text.chars().take(40).collect()));
+    }
+    Ok(text)
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) -> Result<(), Broken> {

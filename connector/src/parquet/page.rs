@@ -73,9 +73,7 @@ impl Header {
                     let mut last = 0;
                     while let Some((part, of)) = reader.field(&mut last)? {
                         match (part, of) {
-                            (1..=6, kind::I32) => {
-                                raw.numbers[part as usize - 1] = reader.integer()?
-                            }
+                            (1..=6, kind::I32) => raw.numbers[part as usize - 1] = reader.integer()?,
                             (7, kind::FALSE) => raw.is_plain = true,
                             (_, of) => reader.skip(of)?,
                         }
@@ -100,27 +98,14 @@ struct RawHeader {
 
 impl RawHeader {
     fn check(self) -> Result<Header, Broken> {
-        let count = |number: i64| {
-            usize::try_from(number).map_err(|_| Broken::new("a page's length can't be"))
-        };
+        let count = |number: i64| usize::try_from(number).map_err(|_| Broken::new("a page's length can't be"));
         let [values, second, third, fourth, fifth, sixth] = self.numbers;
         let (kind, encoding) = match self.kind {
-            0 => (
-                PageKind::V1 {
-                    levels: [fourth, third],
-                },
-                second,
-            ),
+            0 => (PageKind::V1 { levels: [fourth, third] }, second),
             2 => (PageKind::Dictionary, second),
             3 => {
                 let levels = [count(sixth)?, count(fifth)?];
-                (
-                    PageKind::V2 {
-                        levels,
-                        compressed: !self.is_plain,
-                    },
-                    fourth,
-                )
+                (PageKind::V2 { levels, compressed: !self.is_plain }, fourth)
             }
             _ => (PageKind::Other, 0),
         };
@@ -133,10 +118,7 @@ impl RawHeader {
             encoding,
         };
         if header.compressed.max(header.uncompressed) > MOST_PAGE_BYTES {
-            let message = format!(
-                "a page of {} bytes is too large",
-                header.compressed.max(header.uncompressed)
-            );
+            let message = format!("a page of {} bytes is too large", header.compressed.max(header.uncompressed));
             return Err(Broken::new(message));
         }
         Ok(header)
@@ -162,17 +144,11 @@ impl Decompressor {
 
     /// A page's bytes as they were before compression.
     pub fn page(&mut self, header: &Header, bytes: Bytes, codec: Codec) -> Result<Bytes, Broken> {
-        if header
-            .checksum
-            .is_some_and(|expected| expected != crc32fast::hash(&bytes))
-        {
+        if header.checksum.is_some_and(|expected| expected != crc32fast::hash(&bytes)) {
             return Err(Broken::new("a page's checksum is wrong"));
         }
         let outside = match header.kind {
-            PageKind::V2 {
-                levels: [repetition, definition],
-                compressed,
-            } => {
+            PageKind::V2 { levels: [repetition, definition], compressed } => {
                 let outside = repetition.saturating_add(definition);
                 if outside > bytes.len() || outside > header.uncompressed {
                     return Err(Broken::new("a page's levels are longer than the page"));
@@ -207,30 +183,21 @@ impl Decompressor {
                 decoder.read_exact(out).ok().map(|()| out.len())
             }
             Codec::Lz4Raw => lz4_flex::block::decompress_into(bytes, out).ok(),
-            Codec::Lz4 => {
-                hadoop_lz4(bytes, out).or_else(|| lz4_flex::block::decompress_into(bytes, out).ok())
-            }
+            Codec::Lz4 => hadoop_lz4(bytes, out).or_else(|| lz4_flex::block::decompress_into(bytes, out).ok()),
             Codec::Zstd => {
                 let zstd = match &mut self.zstd {
                     Some(zstd) => zstd,
-                    none => none.insert(
-                        zstd::bulk::Decompressor::new()
-                            .map_err(|_| Broken::new("no memory for zstd"))?,
-                    ),
+                    none => {
+                        none.insert(zstd::bulk::Decompressor::new().map_err(|_| Broken::new("no memory for zstd"))?)
+                    }
                 };
                 zstd.decompress_to_buffer(bytes, out).ok()
             }
             Codec::Unknown(codec) => {
-                return Err(Broken::new(format!(
-                    "its compression (codec {codec}) is not known"
-                )));
+                return Err(Broken::new(format!("its compression (codec {codec}) is not known")));
             }
         };
-        if length == Some(out.len()) {
-            Ok(())
-        } else {
-            Err(Broken::new("a page can't be decompressed"))
-        }
+        if length == Some(out.len()) { Ok(()) } else { Err(Broken::new("a page can't be decompressed")) }
     }
 }
 

@@ -197,10 +197,7 @@ mod tests {
 
     #[test]
     fn a_list_is_never_longer_than_its_bytes() {
-        assert_eq!(
-            Reader::new(&[0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f]).list(),
-            Err(Fault::Short)
-        );
+        assert_eq!(Reader::new(&[0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f]).list(), Err(Fault::Short));
     }
 
     proptest! {

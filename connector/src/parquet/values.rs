@@ -81,12 +81,7 @@ impl Hybrid {
         if width > 32 {
             return Err(Broken::new(format!("values of {width} bits can't be")));
         }
-        Ok(Self {
-            bytes,
-            at: 0,
-            width,
-            run: Run::Same { value: 0, left: 0 },
-        })
+        Ok(Self { bytes, at: 0, width, run: Run::Same { value: 0, left: 0 } })
     }
 
     fn next_run(&mut self) -> Result<(), Broken> {
@@ -97,10 +92,7 @@ impl Hybrid {
             let bytes = length.checked_mul(self.width as usize).ok_or_else(short)?;
             // The last group may be cut short; what is missing is noticed when it is asked for.
             let end = self.at.saturating_add(bytes).min(self.bytes.len());
-            self.run = Run::Packed {
-                bit: self.at.checked_mul(8).ok_or_else(short)?,
-                left: count,
-            };
+            self.run = Run::Packed { bit: self.at.checked_mul(8).ok_or_else(short)?, left: count };
             self.at = end;
         } else {
             let bytes = self.width.div_ceil(8) as usize;
@@ -113,20 +105,13 @@ impl Hybrid {
                 .rev()
                 .fold(0u32, |value, byte| value << 8 | u32::from(*byte));
             self.at = end;
-            self.run = Run::Same {
-                value,
-                left: length,
-            };
+            self.run = Run::Same { value, left: length };
         }
         Ok(())
     }
 
     /// Hands `count` values to `take`, as runs of equal ones.
-    fn each(
-        &mut self,
-        mut count: usize,
-        mut take: impl FnMut(u32, usize) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
+    fn each(&mut self, mut count: usize, mut take: impl FnMut(u32, usize) -> Result<(), Broken>) -> Result<(), Broken> {
         while count > 0 {
             match &mut self.run {
                 Run::Same { left: 0, .. } | Run::Packed { left: 0, .. } => self.next_run()?,
@@ -189,21 +174,13 @@ fn bits(bytes: &[u8], bit: usize, width: u32) -> Option<u64> {
     let end = (bit + width as usize).div_ceil(8);
     let low = match bytes.get(at..at + 8) {
         Some(word) => u64::from_le_bytes(word.try_into().ok()?),
-        None => bytes
-            .get(at..end.min(at + 8))?
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        None => bytes.get(at..end.min(at + 8))?.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
     let mut value = low >> shift;
     if shift + width > 64 {
         value |= u64::from(*bytes.get(at + 8)?) << (64 - shift);
     }
-    Some(if width == 64 {
-        value
-    } else {
-        value & ((1 << width) - 1)
-    })
+    Some(if width == 64 { value } else { value & ((1 << width) - 1) })
 }
 
 /// Differences, bit-packed in blocks.
@@ -268,10 +245,7 @@ impl Delta {
                 self.at = self.at.saturating_add(self.miniblocks);
                 self.miniblock = 0;
             }
-            let width = self
-                .bytes
-                .get(self.widths + self.miniblock)
-                .ok_or_else(short)?;
+            let width = self.bytes.get(self.widths + self.miniblock).ok_or_else(short)?;
             self.width = u32::from(*width);
             if self.width > 64 {
                 return Err(Broken::new("a difference has more than 64 bits"));
@@ -281,16 +255,12 @@ impl Delta {
         }
         let index = self.values - self.in_miniblock;
         let start = self.at.checked_mul(8).ok_or_else(short)?;
-        let difference =
-            bits(&self.bytes, start + index * self.width as usize, self.width).ok_or_else(short)?;
+        let difference = bits(&self.bytes, start + index * self.width as usize, self.width).ok_or_else(short)?;
         self.in_miniblock -= 1;
         if self.in_miniblock == 0 {
             self.at += self.values / 8 * self.width as usize;
         }
-        self.last = self
-            .last
-            .wrapping_add(self.least)
-            .wrapping_add(difference as i64);
+        self.last = self.last.wrapping_add(self.least).wrapping_add(difference as i64);
         Ok(self.last)
     }
 
@@ -302,9 +272,7 @@ impl Delta {
         let mut lengths = Vec::with_capacity(count);
         for _ in 0..count {
             let length = self.next()?;
-            lengths.push(
-                usize::try_from(length).map_err(|_| Broken::new("a text has a negative length"))?,
-            );
+            lengths.push(usize::try_from(length).map_err(|_| Broken::new("a text has a negative length"))?);
         }
         // A miniblock that was begun is there as a whole.
         if self.in_miniblock > 0 {
@@ -340,12 +308,7 @@ pub enum Values {
 
 impl Values {
     /// The values of a data page; `most` is how many there can be.
-    pub fn new(
-        encoding: i64,
-        physical: Physical,
-        bytes: Bytes,
-        most: usize,
-    ) -> Result<Self, Broken> {
+    pub fn new(encoding: i64, physical: Physical, bytes: Bytes, most: usize) -> Result<Self, Broken> {
         Ok(match (encoding, physical) {
             (0, Physical::Boolean) => Self::Bits(bytes, 0),
             (0, _) => Self::Plain(bytes, 0),
@@ -364,13 +327,9 @@ impl Values {
             (6 | 7, Physical::Bytes) if bytes.is_empty() => Self::Plain(bytes, 0),
             (6, Physical::Bytes) => Self::Texts(texts_by_length(bytes, most)?.into_iter()),
             (7, Physical::Bytes) => Self::Texts(texts_by_prefix(bytes, most)?.into_iter()),
-            (9, Physical::Int32 | Physical::Int64 | Physical::Float | Physical::Double) => {
-                Self::Split(bytes, 0)
-            }
+            (9, Physical::Int32 | Physical::Int64 | Physical::Float | Physical::Double) => Self::Split(bytes, 0),
             (encoding, physical) => {
-                return Err(Broken::new(format!(
-                    "encoding {encoding} of {physical:?} is not known"
-                )));
+                return Err(Broken::new(format!("encoding {encoding} of {physical:?} is not known")));
             }
         })
     }
@@ -394,10 +353,7 @@ impl Values {
             }
             (Self::Plain(bytes, at), out) => {
                 let size = size(physical);
-                let end = count
-                    .checked_mul(size)
-                    .and_then(|length| at.checked_add(length))
-                    .ok_or_else(short)?;
+                let end = count.checked_mul(size).and_then(|length| at.checked_add(length)).ok_or_else(short)?;
                 let taken = bytes.get(*at..end).ok_or_else(short)?;
                 plain(taken, physical, out);
                 *at = end;
@@ -417,11 +373,7 @@ impl Values {
                 out.reserve(count);
                 for _ in 0..count {
                     let value = delta.next()?;
-                    out.push(if physical == Physical::Int32 {
-                        i64::from(value as i32)
-                    } else {
-                        value
-                    });
+                    out.push(if physical == Physical::Int32 { i64::from(value as i32) } else { value });
                 }
             }
             (Self::Split(bytes, at), out) => {
@@ -459,23 +411,12 @@ pub fn dictionary(bytes: Bytes, count: usize, physical: Physical) -> Result<Data
     Ok(data)
 }
 
-fn from_dictionary(
-    places: &mut Hybrid,
-    count: usize,
-    dictionary: Option<&Data>,
-    out: &mut Data,
-) -> Result<(), Broken> {
-    fn copy<T: Clone>(
-        places: &mut Hybrid,
-        count: usize,
-        from: &[T],
-        out: &mut Vec<T>,
-    ) -> Result<(), Broken> {
+fn from_dictionary(places: &mut Hybrid, count: usize, dictionary: Option<&Data>, out: &mut Data) -> Result<(), Broken> {
+    fn copy<T: Clone>(places: &mut Hybrid, count: usize, from: &[T], out: &mut Vec<T>) -> Result<(), Broken> {
         out.reserve(count);
         places.each(count, |place, run| {
-            let value = from
-                .get(place as usize)
-                .ok_or_else(|| Broken::new("a place lies outside of the dictionary"))?;
+            let value =
+                from.get(place as usize).ok_or_else(|| Broken::new("a place lies outside of the dictionary"))?;
             if run == 1 {
                 out.push(value.clone());
             } else {
@@ -502,37 +443,17 @@ fn size(physical: Physical) -> usize {
 
 fn plain(bytes: &[u8], physical: Physical, out: &mut Data) {
     match (physical, out) {
-        (Physical::Double, Data::Doubles(out)) => out.extend(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| f64::from_le_bytes(*bytes)),
-        ),
-        (Physical::Float, Data::Doubles(out)) => {
-            out.extend(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|bytes| f64::from(f32::from_le_bytes(*bytes))),
-            );
+        (Physical::Double, Data::Doubles(out)) => {
+            out.extend(bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)))
         }
-        (Physical::Int64, Data::Integers(out)) => out.extend(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| i64::from_le_bytes(*bytes)),
-        ),
+        (Physical::Float, Data::Doubles(out)) => {
+            out.extend(bytes.as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))));
+        }
+        (Physical::Int64, Data::Integers(out)) => {
+            out.extend(bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)))
+        }
         (Physical::Int32, Data::Integers(out)) => {
-            out.extend(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|bytes| i64::from(i32::from_le_bytes(*bytes))),
-            );
+            out.extend(bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))));
         }
         _ => {}
     }
@@ -540,13 +461,8 @@ fn plain(bytes: &[u8], physical: Physical, out: &mut Data) {
 
 fn plain_text(bytes: &Bytes, at: &mut usize) -> Result<Bytes, Broken> {
     let start = at.checked_add(4).ok_or_else(short)?;
-    let length = bytes
-        .get(*at..start)
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(short)?;
-    let end = start
-        .checked_add(u32::from_le_bytes(length) as usize)
-        .ok_or_else(short)?;
+    let length = bytes.get(*at..start).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?;
+    let end = start.checked_add(u32::from_le_bytes(length) as usize).ok_or_else(short)?;
     if end > bytes.len() {
         return Err(short());
     }
@@ -563,10 +479,7 @@ fn texts_by_length(bytes: Bytes, most: usize) -> Result<Vec<Bytes>, Broken> {
     let (lengths, rest) = delta.lengths(count)?;
     let mut at = 0usize;
     let cut = |length: usize| {
-        let end = at
-            .checked_add(length)
-            .filter(|end| *end <= rest.len())
-            .ok_or_else(short)?;
+        let end = at.checked_add(length).filter(|end| *end <= rest.len()).ok_or_else(short)?;
         let text = rest.slice(at..end);
         at = end;
         Ok(text)
@@ -591,10 +504,7 @@ fn texts_by_prefix(bytes: Bytes, most: usize) -> Result<Vec<Bytes>, Broken> {
         let text = if prefix == 0 {
             suffix
         } else {
-            let before = texts
-                .last()
-                .and_then(|text| text.get(..prefix))
-                .ok_or_else(short)?;
+            let before = texts.last().and_then(|text| text.get(..prefix)).ok_or_else(short)?;
             total += before.len() + suffix.len();
             if total > MOST_TEXT_BYTES {
                 return Err(Broken::new("the texts of a page are too long"));

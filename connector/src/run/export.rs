@@ -45,11 +45,7 @@ pub struct Exports {
 
 impl Default for Exports {
     fn default() -> Self {
-        Self {
-            budget: Budget::default(),
-            off: Cell::new(false),
-            counts_tell: Cell::new(true),
-        }
+        Self { budget: Budget::default(), off: Cell::new(false), counts_tell: Cell::new(true) }
     }
 }
 
@@ -132,17 +128,8 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
     ) -> Result<Exported, Error> {
         let urls = {
             let history = RefCell::new(&mut self.history);
-            let run = steps
-                .graphql
-                .run(
-                    &self.sync.client,
-                    &self.listed.id,
-                    Beside::Export,
-                    BODY_LIMIT,
-                    &history,
-                    0,
-                )
-                .await;
+            let run =
+                steps.graphql.run(&self.sync.client, &self.listed.id, Beside::Export, BODY_LIMIT, &history, 0).await;
             match run {
                 Ok(Some((mut run, _))) => {
                     let urls = std::mem::take(&mut run.exported);
@@ -151,14 +138,9 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 }
                 Ok(None) => return Ok(Exported::Ended(Pass::Deleted)),
                 // A server that is older than exported histories names what it does not know.
-                Err(RequestError::Failed(Error::Upstream { message, .. }))
-                    if message.contains("parquet") =>
-                {
+                Err(RequestError::Failed(Error::Upstream { message, .. })) if message.contains("parquet") => {
                     self.sync.exports.off.set(true);
-                    self.log(
-                        Level::Debug,
-                        &format!("This W&B has no exported histories ({message})"),
-                    );
+                    self.log(Level::Debug, &format!("This W&B has no exported histories ({message})"));
                     return Ok(Exported::Nothing);
                 }
                 Err(error) => return Err(error.into()),
@@ -170,10 +152,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         let mut from = 0;
         if let Some(tail) = tail {
             let after = tail.step.saturating_add(1);
-            if let Some(pass) = self
-                .read_steps(steps, tail.step, Some(after), Some(tail))
-                .await?
-            {
+            if let Some(pass) = self.read_steps(steps, tail.step, Some(after), Some(tail)).await? {
                 return Ok(Exported::Ended(pass));
             }
             from = after;
@@ -194,10 +173,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             }
         }
         Ok(match (&self.entry.last, tail) {
-            (Some(last), _) if emitted => Exported::Read(Tail {
-                points: String::new(),
-                ..last.clone()
-            }),
+            (Some(last), _) if emitted => Exported::Read(Tail { points: String::new(), ..last.clone() }),
             (_, Some(tail)) => Exported::Behind(tail.clone()),
             (_, None) => Exported::Nothing,
         })
@@ -222,23 +198,22 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 }
                 return;
             }
+            ReadError::Broken(why @ Broken::Ambiguous(_)) => {
+                let message =
+                    format!("Run {id}: its exported files are not unambiguous ({why}); reading its history by steps");
+                self.log(Level::Info, &message);
+                return;
+            }
             ReadError::Broken(why) => why.to_string(),
             ReadError::Gone(status) => format!("HTTP {status}"),
             ReadError::Failed(error) => error.to_string(),
         };
-        let message = format!(
-            "Run {id}: an exported file can't be read ({why}); reading its history by steps instead"
-        );
+        let message = format!("Run {id}: an exported file can't be read ({why}); reading its history by steps instead");
         self.log(Level::Warning, &message);
     }
 
     /// Reads all steps from `from` on that the files hold, and those that lie between files.
-    async fn merge(
-        &mut self,
-        steps: &mut Steps<'_>,
-        urls: &[String],
-        from: i64,
-    ) -> Result<(), Stop> {
+    async fn merge(&mut self, steps: &mut Steps<'_>, urls: &[String], from: i64) -> Result<(), Stop> {
         let sync = self.sync;
         let allows = |name: &str| sync.config.metrics.allows(name);
         let keep = KEPT_BYTES / urls.len().max(1);
@@ -246,59 +221,38 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             .map(|url| async move {
                 let (file, footer) = RemoteFile::open(&sync.client, url, keep).await?;
                 let selection = Selection::new(&footer, allows)?;
-                Ok::<_, ReadError>(Opened {
-                    file,
-                    footer,
-                    selection,
-                })
+                Ok::<_, ReadError>(Opened { file, footer, selection })
             })
             .buffered(OPENING)
             .try_collect()
             .await?;
         let units = self.units(&files, from).await?;
         let heavy = steps.heavy.as_ref();
-        let rows: u64 = units
-            .iter()
-            .map(|unit| files[unit.file].footer.groups[unit.group].rows)
-            .sum();
+        let rows: u64 = units.iter().map(|unit| files[unit.file].footer.groups[unit.group].rows).sum();
         let lines = heavy.and_then(|heavy| heavy.lines);
         let last = units.iter().map(|unit| unit.last).max();
-        if last
-            .zip(heavy.and_then(|heavy| heavy.last_step))
-            .is_some_and(|(exported, last)| exported > last)
-        {
-            self.log(
-                Level::Debug,
-                &format!(
-                    "Run {}: its exported files are older than its history",
-                    self.listed.id
-                ),
-            );
+        if last.zip(heavy.and_then(|heavy| heavy.last_step)).is_some_and(|(exported, last)| exported > last) {
+            self.log(Level::Debug, &format!("Run {}: its exported files are older than its history", self.listed.id));
             return Ok(());
         }
         if let Some(cost) = units
             .iter()
-            .map(|unit| {
-                files[unit.file]
-                    .selection
-                    .cost(&files[unit.file].footer.groups[unit.group])
-            })
+            .map(|unit| files[unit.file].selection.cost(&files[unit.file].footer.groups[unit.group]))
             .max()
             .filter(|cost| *cost > MOST_COST)
         {
             self.log(
                 Level::Debug,
-                &format!("Run {}: reading its exported files would take {} MiB of memory; reading by steps", self.listed.id, cost >> 20),
+                &format!(
+                    "Run {}: reading its exported files would take {} MiB of memory; reading by steps",
+                    self.listed.id,
+                    cost >> 20
+                ),
             );
             return Ok(());
         }
         let has_gaps = lines.is_none_or(|lines| self.entry.rows.saturating_add(rows) < lines);
-        let mut merge = Merge {
-            files: &files,
-            renewed: false,
-            active: Vec::new(),
-            at: from,
-        };
+        let mut merge = Merge { files: &files, renewed: false, active: Vec::new(), at: from };
         let mut waiting = units.iter().peekable();
         // Of one file, rows that lie between two row groups can't be missing.
         let spans: Vec<(i64, i64)> = (0..files.len())
@@ -310,31 +264,19 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             .collect();
         loop {
             merge.load(steps.graphql, self).await?;
-            let least = merge
-                .active
-                .iter()
-                .filter_map(|(_, reader)| reader.step())
-                .min();
-            if let Some(unit) =
-                waiting.next_if(|unit| least.is_none_or(|least| unit.first <= least))
-            {
+            let least = merge.active.iter().filter_map(|(_, reader)| reader.step()).min();
+            if let Some(unit) = waiting.next_if(|unit| least.is_none_or(|least| unit.first <= least)) {
                 let is_gap = least.is_none()
                     && unit.first > merge.at
-                    && !spans
-                        .iter()
-                        .any(|(first, last)| *first < merge.at && unit.first <= *last);
+                    && !spans.iter().any(|(first, last)| *first < merge.at && unit.first <= *last);
                 if has_gaps && is_gap {
-                    let pass = self
-                        .read_steps(steps, merge.at, Some(unit.first), None)
-                        .await?;
+                    let pass = self.read_steps(steps, merge.at, Some(unit.first), None).await?;
                     if let Some(pass) = pass {
                         return Err(Stop::Pass(pass));
                     }
                     merge.at = unit.first;
                 }
-                let Opened {
-                    footer, selection, ..
-                } = &files[unit.file];
+                let Opened { footer, selection, .. } = &files[unit.file];
                 let group = &footer.groups[unit.group];
                 let cost = selection.cost(group);
                 let share = if merge.active.is_empty() {
@@ -342,10 +284,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 } else {
                     sync.exports.budget.extra(cost)
                 };
-                merge.active.push((
-                    unit.file,
-                    GroupReader::new(selection.clone(), footer, group, Some(share))?,
-                ));
+                merge.active.push((unit.file, GroupReader::new(selection.clone(), footer, group, Some(share))?));
                 continue;
             }
             if least.is_none() {
@@ -361,42 +300,22 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
     }
 
     /// The row groups that hold steps from `from` on, by their first steps.
-    async fn units(
-        &self,
-        files: &[Opened<'_, '_, X, D>],
-        from: i64,
-    ) -> Result<Vec<Unit>, ReadError> {
+    async fn units(&self, files: &[Opened<'_, '_, X, D>], from: i64) -> Result<Vec<Unit>, ReadError> {
         let mut units = Vec::new();
         for (file, opened) in files.iter().enumerate() {
             let steps = Selection::steps(&opened.footer)?;
-            for (group, row_group) in opened
-                .footer
-                .groups
-                .iter()
-                .enumerate()
-                .filter(|(_, group)| group.rows > 0)
-            {
+            for (group, row_group) in opened.footer.groups.iter().enumerate().filter(|(_, group)| group.rows > 0) {
                 let range = match steps.range(row_group) {
                     Some(range) => range,
                     None => {
                         let share = self.sync.exports.budget.share(steps.cost(row_group)).await;
-                        let mut reader = GroupReader::new(
-                            steps.clone(),
-                            &opened.footer,
-                            row_group,
-                            Some(share),
-                        )?;
+                        let mut reader = GroupReader::new(steps.clone(), &opened.footer, row_group, Some(share))?;
                         reader.range(&opened.file).await?
                     }
                 };
                 let (first, last) = range;
                 if last >= from {
-                    units.push(Unit {
-                        file,
-                        group,
-                        first,
-                        last,
-                    });
+                    units.push(Unit { file, group, first, last });
                 }
             }
         }
@@ -427,11 +346,7 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
                     self.renewed = true;
                     let urls = graphql.export(&run.sync.client, &run.listed.id).await;
                     for url in urls.map_err(|_| ReadError::Gone(status))? {
-                        for opened in self
-                            .files
-                            .iter()
-                            .filter(|opened| opened.file.name() == shown(&url))
-                        {
+                        for opened in self.files.iter().filter(|opened| opened.file.name() == shown(&url)) {
                             opened.file.renew(&url)?;
                         }
                     }
@@ -449,11 +364,7 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
     }
 
     /// Adds rows with steps before `until`, until one of the readers has no more in its window. Returns how many.
-    fn emit(
-        &mut self,
-        history: &mut crate::history::row::History,
-        until: i64,
-    ) -> Result<usize, Broken> {
+    fn emit(&mut self, history: &mut crate::history::row::History, until: i64) -> Result<usize, Broken> {
         let mut rows = 0;
         if let [(_, reader)] = self.active.as_mut_slice() {
             while let Some(step) = reader.step().filter(|step| *step < until) {
@@ -467,23 +378,12 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
             }
             return Ok(rows);
         }
-        while self
-            .active
-            .iter()
-            .all(|(_, reader)| reader.step().is_some())
-        {
-            let least = self
-                .active
-                .iter()
-                .filter_map(|(_, reader)| reader.step())
-                .min();
+        while self.active.iter().all(|(_, reader)| reader.step().is_some()) {
+            let least = self.active.iter().filter_map(|(_, reader)| reader.step()).min();
             let Some(least) = least.filter(|least| *least < until) else {
                 break;
             };
-            let mut holders = self
-                .active
-                .iter_mut()
-                .filter(|(_, reader)| reader.step() == Some(least));
+            let mut holders = self.active.iter_mut().filter(|(_, reader)| reader.step() == Some(least));
             let Some((_, winner)) = holders.next_back() else {
                 break;
             };

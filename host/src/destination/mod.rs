@@ -4,6 +4,18 @@
 //! and a state patch that belong together. A destination may gather groups in a transaction; [`Destination::commit`]
 //! makes all of them durable. The trait is synchronous: [`writer`](crate::destination::writer) runs it on a thread of its own, beside the guest.
 
+pub mod null;
+pub mod sqlite;
+pub mod url;
+pub mod writer;
+
+mod cells;
+mod lock;
+mod order;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+
 use arrow_array::RecordBatch;
 
 use crate::schema::Table;
@@ -16,6 +28,30 @@ pub struct Group {
     pub changes: Vec<Change>,
     /// The checkpoint that ended the group.
     pub patch: StatePatch,
+}
+
+impl Group {
+    /// Memory that the group's rows take, about.
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().map(|change| change.batch().get_array_memory_size()).sum()
+    }
+}
+
+impl Change {
+    /// The rows or the keys.
+    pub fn batch(&self) -> &RecordBatch {
+        match self {
+            Self::Upsert { rows, .. } => rows,
+            Self::Delete { keys, .. } => keys,
+        }
+    }
+
+    /// Which table it is about.
+    pub fn table(&self) -> usize {
+        match self {
+            Self::Upsert { table, .. } | Self::Delete { table, .. } => *table,
+        }
+    }
 }
 
 /// One upsert or deletion. `table` is a position in the tables given to [`Destination::prepare`].
@@ -58,6 +94,14 @@ pub enum DestinationError {
     /// Storing failed: a full disk, a lost connection.
     #[error("{0}")]
     Failed(String),
+}
+
+impl DestinationError {
+    /// For a batch or a table number that does not fit the tables of [`Destination::prepare`]. The host checks what a
+    /// connector sends before it gets here, so this is a fault of the host.
+    pub(crate) fn misfit(what: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("the host handed its destination something that does not fit: {what}"))
+    }
 }
 
 /// A place that stores rows and state together.

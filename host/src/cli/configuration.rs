@@ -1,0 +1,203 @@
+//! Where the configuration comes from: the file goes before the environment, that before `~/.netrc`.
+//!
+//! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
+//! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use wandb_connector_host::error::{ConfigurationProblem, Error};
+
+use super::{json, netrc};
+
+/// Keys that the environment can fill, and from what.
+const VARIABLES: [(&str, &str); 4] = [
+    ("api_key", "WANDB_API_KEY"),
+    ("entity", "WANDB_ENTITY"),
+    ("project", "WANDB_PROJECT"),
+    ("base_url", "WANDB_BASE_URL"),
+];
+
+/// Where a key is valid when no base URL is given.
+const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
+
+/// Names of one and the same service, so that a key stored for one is a key for the others (`FORGE_HOSTS` in the
+/// `wandb` package 0.31, whose `login` stores keys under the newer name).
+const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
+
+/// A configuration, and what there is to say about it.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {
+    pub(crate) values: Map<String, Value>,
+    pub(crate) base_url: String,
+    pub(crate) key_source: KeySource,
+    /// Lines for the log.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Configuration {
+    /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
+    /// them.
+    pub(crate) fn fill_gaps(&mut self) {
+        for key in ["api_key", "entity", "project"] {
+            if !is_given(&self.values, key) {
+                self.values.insert(key.into(), "-".into());
+            }
+        }
+    }
+}
+
+/// Where the API key was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    #[default]
+    Nowhere,
+    File(PathBuf),
+    Variable(&'static str),
+    Netrc(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("nowhere"),
+            Self::File(path) | Self::Netrc(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "the environment variable {name}"),
+        }
+    }
+}
+
+/// What lies around the process: a value of its own, so that tests need not change the real one.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// Reads the configuration from all its places. `-` as the file is standard input.
+pub(crate) fn load(file: Option<&Path>) -> Result<Configuration, Error> {
+    let surroundings = Surroundings { variable: &|name| std::env::var(name).ok(), home: std::env::home_dir() };
+    load_from(file, &surroundings)
+}
+
+fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Configuration, Error> {
+    let mut configuration = Configuration::default();
+    if let Some(path) = file {
+        configuration.values = read_object(path)?;
+        if is_given(&configuration.values, "api_key") {
+            configuration.key_source = KeySource::File(path.into());
+            configuration.warnings.extend(loose_permissions(path));
+        }
+    }
+    for (key, name) in VARIABLES {
+        let variable = (surroundings.variable)(name).map(|value| value.trim().to_owned());
+        if let Some(value) = variable.filter(|value| !value.is_empty() && !is_given(&configuration.values, key)) {
+            configuration.values.insert(key.into(), value.into());
+            if key == "api_key" {
+                configuration.key_source = KeySource::Variable(name);
+            }
+        }
+    }
+    let base_url = configuration.values.get("base_url").and_then(Value::as_str).map(str::trim);
+    configuration.base_url = base_url.filter(|url| !url.is_empty()).unwrap_or(DEFAULT_BASE_URL).to_owned();
+    if !is_given(&configuration.values, "api_key") {
+        fill_from_netrc(&mut configuration, surroundings);
+    }
+    Ok(configuration)
+}
+
+/// Whether `key` has a value. One of a wrong type counts as given: the connector says what is wrong with it.
+fn is_given(values: &Map<String, Value>, key: &str) -> bool {
+    match values.get(key) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(_) => true,
+    }
+}
+
+/// Reads a JSON object from a file, or from standard input if it is `-`.
+pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let shown = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let text = if path == Path::new("-") {
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).map(|_| text)
+    } else {
+        std::fs::read(path)
+    };
+    let text = text.map_err(|error| problem(format!("{shown} can't be read: {error}")))?;
+    json::object(&text).map_err(|error| problem(format!("{shown}:{}:{}: {}", error.line, error.column, error.message)))
+}
+
+/// A problem with the configuration as a whole.
+pub(crate) fn problem(message: String) -> Error {
+    Error::Configuration(vec![ConfigurationProblem { key: None, message }])
+}
+
+#[cfg(unix)]
+fn loose_permissions(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let loose = metadata.permissions().mode() & 0o077 != 0;
+    let path = path.display();
+    loose.then(|| format!("{path} holds an API key and other users may read it; run `chmod 600 {path}`"))
+}
+
+#[cfg(not(unix))]
+fn loose_permissions(_: &Path) -> Option<String> {
+    None
+}
+
+/// A file that can't be read or understood is a warning and no more, as with the `wandb` tools: it is not ours.
+fn fill_from_netrc(configuration: &mut Configuration, surroundings: &Surroundings<'_>) {
+    let Some(path) = netrc_path(surroundings) else { return };
+    let text = match std::fs::read(&path) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            configuration.warnings.push(format!("{} can't be read: {error}", path.display()));
+            return;
+        }
+    };
+    let Some(machine) = machine(&configuration.base_url) else { return };
+    let mut machines = vec![machine.as_str()];
+    if SAME_SERVICE.contains(&machine.as_str()) {
+        machines.extend(SAME_SERVICE);
+    }
+    match netrc::password(&text, &machines) {
+        Ok(Some(key)) => {
+            configuration.values.insert("api_key".into(), key.into());
+            configuration.key_source = KeySource::Netrc(path);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let line = error.line;
+            configuration.warnings.push(format!("{}:{line}: not understood; no key is read from it", path.display()));
+        }
+    }
+}
+
+/// `NETRC`, else `~/.netrc`, else `~/_netrc`: the order of the `wandb` tools.
+fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    let home = surroundings.home.as_deref();
+    if let Some(named) = (surroundings.variable)("NETRC").filter(|path| !path.is_empty()) {
+        return Some(match named.strip_prefix("~/") {
+            Some(rest) => home?.join(rest),
+            None => named.into(),
+        });
+    }
+    let home = home?;
+    [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
+}
+
+/// Host and, if there is one, port of a URL, which is how the `wandb` tools name a server in `~/.netrc`.
+fn machine(base_url: &str) -> Option<String> {
+    let uri = base_url.parse::<http::Uri>().ok()?;
+    let authority = uri.authority()?.as_str();
+    Some(authority.rsplit('@').next()?.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "configuration_tests.rs"]
+mod tests;

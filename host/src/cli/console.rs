@@ -1,0 +1,318 @@
+//! Standard error: log lines, and the progress of a sync.
+//!
+//! One thread owns the stream, so that lines never tear each other, and so that whoever logs never waits for a slow
+//! terminal. On a terminal the progress is one line, redrawn below the log; elsewhere it is a log line now and then.
+
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use wandb_connector_host::secrets::escape_control;
+use wandb_connector_host::sync::{Event, Level, Observer};
+
+use super::args::{Color, Format, LogLevel, OutputArgs};
+use super::progress::Progress;
+use super::{json, table};
+
+/// Between two drawings of the line on a terminal.
+const FRAME: Duration = Duration::from_millis(100);
+/// Between two progress lines where there is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of the process waits for the last lines.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A handle on standard error.
+pub(crate) struct Console {
+    sender: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Event(Event),
+    ProgressStarts,
+    ProgressEnds,
+    Flush(mpsc::SyncSender<()>),
+}
+
+impl Console {
+    /// Starts the thread that owns standard error.
+    pub(crate) fn new(output: &OutputArgs) -> std::io::Result<Self> {
+        let style = Style::of_process(output);
+        let (sender, receiver) = mpsc::channel();
+        let mut screen = Screen::new(std::io::stderr(), style);
+        std::thread::Builder::new().name("console".into()).spawn(move || screen.serve(&receiver))?;
+        Ok(Self { sender })
+    }
+
+    /// One line, if its level is shown.
+    pub(crate) fn log(&self, level: Level, message: impl Into<String>) {
+        self.send(Message::Event(Event::Log { level, message: message.into() }));
+    }
+
+    pub(crate) fn start_progress(&self) {
+        self.send(Message::ProgressStarts);
+    }
+
+    pub(crate) fn end_progress(&self) {
+        self.send(Message::ProgressEnds);
+    }
+
+    /// Waits until all that was said is written, but not for ever.
+    pub(crate) fn flush(&self) {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.send(Message::Flush(sender));
+        receiver.recv_timeout(PATIENCE).ok();
+    }
+
+    /// Only fails when the thread is gone, and then there is nobody to tell.
+    fn send(&self, message: Message) {
+        self.sender.send(message).ok();
+    }
+}
+
+impl Observer for Console {
+    fn event(&self, event: Event) {
+        self.send(Message::Event(event));
+    }
+}
+
+/// How lines look, and which are shown.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    least: Level,
+    format: Format,
+    color: bool,
+    progress: Shown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Never,
+    /// A log line now and then.
+    Plain,
+    /// One line that is redrawn.
+    Live,
+}
+
+impl Style {
+    fn of_process(output: &OutputArgs) -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let terminal = std::io::stderr().is_terminal();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let color = match output.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !dumb && !set("NO_COLOR"),
+        };
+        let progress = match output.no_progress {
+            true => Shown::Never,
+            false if terminal && !dumb && output.log_format == Format::Text => Shown::Live,
+            false => Shown::Plain,
+        };
+        let least = match output.log_level {
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Info => Level::Info,
+            LogLevel::Warning => Level::Warning,
+            LogLevel::Severe => Level::Severe,
+        };
+        Self { least, format: output.log_format, color, progress }
+    }
+
+    fn line(self, level: Level, message: &str) -> String {
+        let (name, color) = match level {
+            Level::Debug => ("DEBUG", "\x1b[2m"),
+            Level::Info => ("INFO", "\x1b[32m"),
+            Level::Warning => ("WARNING", "\x1b[33m"),
+            Level::Severe => ("SEVERE", "\x1b[31m"),
+        };
+        match self.format {
+            Format::Json => {
+                let ts = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+                json::line(&LogLine { ts, level: name.to_ascii_lowercase(), message })
+            }
+            Format::Text if self.color => format!("{color}{name}:\x1b[0m {}\n", escape_control(message)),
+            Format::Text => format!("{name}: {}\n", escape_control(message)),
+        }
+    }
+}
+
+/// A log line as JSON.
+#[derive(Serialize)]
+struct LogLine<'a> {
+    ts: String,
+    level: String,
+    message: &'a str,
+}
+
+/// What the thread owns. Errors of writing are ignored: standard error may be closed, and the sync goes on.
+struct Screen<W: Write> {
+    stream: W,
+    style: Style,
+    progress: Option<Progress>,
+    /// What stands in the live line now; empty when there is none.
+    drawn: String,
+    shown_at: Instant,
+}
+
+impl<W: Write> Screen<W> {
+    fn new(stream: W, style: Style) -> Self {
+        Self { stream, style, progress: None, drawn: String::new(), shown_at: Instant::now() }
+    }
+
+    fn serve(&mut self, receiver: &mpsc::Receiver<Message>) {
+        loop {
+            match receiver.recv_timeout(FRAME) {
+                Ok(message) => self.take(message, Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.clear(),
+            }
+            self.show_progress(Instant::now());
+        }
+    }
+
+    fn take(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Event(Event::Log { level, message }) => self.log(level, &message),
+            Message::Event(event) => {
+                if let Some(progress) = &mut self.progress {
+                    progress.note(&event, now);
+                }
+            }
+            Message::ProgressStarts => {
+                self.progress = Some(Progress::new(now));
+                self.shown_at = now;
+            }
+            Message::ProgressEnds => {
+                self.progress = None;
+                self.clear();
+            }
+            Message::Flush(done) => {
+                self.clear();
+                self.stream.flush().ok();
+                done.send(()).ok();
+            }
+        }
+    }
+
+    fn log(&mut self, level: Level, message: &str) {
+        if level < self.style.least {
+            return;
+        }
+        let drawn = std::mem::take(&mut self.drawn);
+        let erase = if drawn.is_empty() { "" } else { ERASE };
+        let line = self.style.line(level, message);
+        self.stream.write_all(format!("{erase}{line}{drawn}").as_bytes()).ok();
+        self.drawn = drawn;
+    }
+
+    fn show_progress(&mut self, now: Instant) {
+        let Some(progress) = &self.progress else { return };
+        let interval = if self.style.progress == Shown::Live { FRAME } else { PLAIN_INTERVAL };
+        if now.saturating_duration_since(self.shown_at) < interval {
+            return;
+        }
+        self.shown_at = now;
+        let line = progress.line(now);
+        match self.style.progress {
+            Shown::Never => {}
+            Shown::Plain => self.log(Level::Info, &line),
+            Shown::Live => {
+                let line = table::shorten(&line, terminal_width().saturating_sub(1));
+                if line != self.drawn {
+                    self.stream.write_all(format!("{ERASE}{line}").as_bytes()).ok();
+                    self.stream.flush().ok();
+                    self.drawn = line;
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        if !std::mem::take(&mut self.drawn).is_empty() {
+            self.stream.write_all(ERASE.as_bytes()).ok();
+        }
+    }
+}
+
+/// To the start of the line, and erase it.
+const ERASE: &str = "\r\x1b[2K";
+
+fn terminal_width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| width.0.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PLAIN: Style = Style { least: Level::Info, format: Format::Text, color: false, progress: Shown::Plain };
+
+    fn written(style: Style, act: impl FnOnce(&mut Screen<&mut Vec<u8>>, Instant)) -> String {
+        let mut stream = Vec::new();
+        act(&mut Screen::new(&mut stream, style), Instant::now());
+        String::from_utf8(stream).unwrap()
+    }
+
+    fn log(level: Level, message: &str) -> Message {
+        Message::Event(Event::Log { level, message: message.into() })
+    }
+
+    #[test]
+    fn lines_have_their_level_in_front_and_only_those_asked_for_are_shown() {
+        let all = |style| {
+            written(style, |screen, now| {
+                for level in [Level::Debug, Level::Info, Level::Warning, Level::Severe] {
+                    screen.take(log(level, "a\u{1b}[2Jb"), now);
+                }
+            })
+        };
+        insta::assert_snapshot!(all(Style { least: Level::Debug, ..PLAIN }), @r#"
+        DEBUG: a\u{1b}[2Jb
+        INFO: a\u{1b}[2Jb
+        WARNING: a\u{1b}[2Jb
+        SEVERE: a\u{1b}[2Jb
+        "#);
+        insta::assert_snapshot!(all(Style { least: Level::Warning, ..PLAIN }), @r#"
+        WARNING: a\u{1b}[2Jb
+        SEVERE: a\u{1b}[2Jb
+        "#);
+    }
+
+    #[test]
+    fn json_lines_hold_time_level_and_message() {
+        let text = written(Style { format: Format::Json, ..PLAIN }, |screen, now| {
+            screen.take(log(Level::Warning, "a \"b\"\u{9b}"), now);
+        });
+        assert!(text.is_ascii());
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&json!("warning"), &json!("a \"b\"\u{9b}")));
+        assert!(chrono::DateTime::parse_from_rfc3339(line["ts"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn without_a_terminal_progress_is_a_line_every_ten_seconds() {
+        let text = written(PLAIN, |screen, now| {
+            screen.take(Message::ProgressStarts, now);
+            for second in 0..=25 {
+                screen.show_progress(now + Duration::from_secs(second));
+            }
+        });
+        assert_eq!(text, "INFO: starting · 0:10\nINFO: starting · 0:20\n");
+    }
+
+    #[test]
+    fn on_a_terminal_a_log_line_goes_above_the_progress() {
+        let text = written(Style { progress: Shown::Live, ..PLAIN }, |screen, now| {
+            screen.take(Message::ProgressStarts, now);
+            screen.show_progress(now + FRAME);
+            screen.take(log(Level::Info, "hello"), now);
+            screen.take(Message::ProgressEnds, now);
+            screen.take(log(Level::Info, "bye"), now);
+        });
+        let expected = "\r\x1b[2Kstarting · 0:00\r\x1b[2KINFO: hello\nstarting · 0:00\r\x1b[2KINFO: bye\n";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,60 @@
+//! SIGINT (Ctrl-C) and SIGTERM. The first asks for an orderly end, the second ends at once.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use wandb_connector_host::sync::Level;
+
+use super::console::Console;
+use super::exit::Exit;
+
+/// Returns a token that the first signal cancels. `notice` is what the user is told then.
+pub(crate) fn watch(console: &Arc<Console>, notice: &'static str) -> std::io::Result<CancellationToken> {
+    let mut signals = Signals::new()?;
+    let token = CancellationToken::new();
+    let (console, cancel) = (Arc::clone(console), token.clone());
+    tokio::spawn(async move {
+        signals.next().await;
+        console.log(Level::Warning, notice);
+        cancel.cancel();
+        signals.next().await;
+        console.flush();
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(token)
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        tokio::signal::ctrl_c().await.ok();
+    }
+}

@@ -1,0 +1,78 @@
+//! The command line.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`args`], [`units`] | what can be typed |
+//! | [`configuration`], [`netrc`], [`json`] | where the configuration comes from |
+//! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
+//! | [`sync`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
+//! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
+//! | [`output`], [`summary`], [`table`], [`cells`] | standard output |
+//! | [`exit`], [`interrupt`] | how the process ends |
+
+mod advice;
+mod args;
+mod cells;
+mod configuration;
+mod console;
+mod exit;
+mod inspect;
+mod interrupt;
+mod json;
+mod netrc;
+mod output;
+mod preview;
+mod progress;
+mod query;
+mod report;
+mod run;
+mod sandbox;
+mod state;
+mod summary;
+mod sync;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use args::{Cli, Commands};
+use console::Console;
+use exit::Exit;
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, whose reader may be gone.
+            error.print().ok();
+            return u8::try_from(error.exit_code()).map_or(Exit::Configuration.into(), ExitCode::from);
+        }
+    };
+    let Ok(console) = Console::new(&cli.output).map(Arc::new) else { return Exit::Internal.into() };
+    let exit = start(&cli, &console).unwrap_or_else(|failure| report::failure(&console, &failure));
+    console.flush();
+    exit.into()
+}
+
+fn start(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(dispatch(cli, console));
+    // Work that nobody waits for any more must not hold up the end of the process.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let sandbox = &cli.sandbox;
+    match &cli.command {
+        Commands::Sync(args) => sync::run(args, sandbox, console).await,
+        Commands::Check(args) => query::check(args, sandbox, console).await,
+        Commands::Schema(args) => query::schema(args, sandbox, console).await,
+        Commands::Spec => query::spec(sandbox, console).await,
+        Commands::Preview(args) => preview::run(args, sandbox, console).await,
+        Commands::Inspect(args) => inspect::run(args, sandbox, console).await,
+        Commands::State(command) => state::run(command, console),
+    }
+}

@@ -1,0 +1,86 @@
+//! The one place where the command line calls the runtime.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use wandb_connector_host::cache::{Cache, CacheUse};
+use wandb_connector_host::component::ComponentInfo;
+use wandb_connector_host::destination::Destination;
+use wandb_connector_host::destination::url::{self, DestinationUrl};
+use wandb_connector_host::error::Error;
+use wandb_connector_host::policy::Policy;
+use wandb_connector_host::schema::Table;
+use wandb_connector_host::spec::Spec;
+use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
+use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+
+use super::args::SandboxArgs;
+use super::console::Console;
+use super::sandbox;
+
+pub(crate) use wandb_connector_host::destination::url::Access;
+
+/// A loaded component, and what it needs to run.
+pub(crate) struct Runner {
+    pub(crate) policy: Policy,
+    pub(crate) bytes: Vec<u8>,
+    connector: Connector,
+    client: HttpClient,
+    console: Arc<Console>,
+}
+
+/// Opens the destination that `text` names.
+pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, Error> {
+    let open = |url: DestinationUrl| url::open(&url, access);
+    text.parse().and_then(open).map_err(|error| Error::Destination(error.to_string()))
+}
+
+impl Runner {
+    /// Compiles the component, or loads what an earlier run compiled.
+    pub(crate) fn load(sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<Self, Error> {
+        let bytes = sandbox::component(sandbox)?;
+        let engine = Engine::new(&EngineOptions::default())?;
+        let connector = Connector::load(&engine, &bytes, &Cache::for_user())?;
+        console.log(
+            Level::Debug,
+            match connector.cache_use() {
+                CacheUse::Hit => "the compiled component came from the cache".into(),
+                CacheUse::Stored => "the component was compiled and stored in the cache".into(),
+                CacheUse::NotStored(why) => format!("the component was compiled and not stored in the cache: {why}"),
+            },
+        );
+        let client = HttpClient::default();
+        Ok(Self { policy: sandbox::policy(sandbox), bytes, connector, client, console: Arc::clone(console) })
+    }
+
+    pub(crate) fn info(&self) -> &ComponentInfo {
+        self.connector.info()
+    }
+
+    pub(crate) async fn spec(&self) -> Result<&Spec, Error> {
+        self.connector.spec().await
+    }
+
+    pub(crate) async fn check(&self, config: &Map<String, Value>, token: &CancellationToken) -> Result<String, Error> {
+        self.connector.check(config, &self.policy, &self.client, self.observer(), token).await
+    }
+
+    pub(crate) async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
+        self.connector.schema(config).await
+    }
+
+    pub(crate) async fn sync(
+        &self,
+        config: Map<String, Value>,
+        destination: Box<dyn Destination>,
+        full_refresh: bool,
+        token: &CancellationToken,
+    ) -> Outcome {
+        let request = SyncRequest { config, destination, full_refresh, policy: self.policy.clone() };
+        self.connector.sync(request, &self.client, self.observer(), token).await
+    }
+
+    fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.console) as _
+    }
+}

@@ -1,0 +1,160 @@
+//! What the destinations' tests share: tables, batches and a model to compare with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::types::UInt32Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow_schema::{Field, Schema};
+
+use super::{Change, Preparation};
+use crate::schema::{Column, DataType, Table};
+
+/// The time of every test sync.
+pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;
+
+/// One cell, as the tests write it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Time(i64),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+
+pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
+    Column { name: name.to_owned(), data_type, nullable }
+}
+
+fn table(name: &str, columns: Vec<Column>, key: &[&str]) -> Table {
+    let key: Vec<String> = key.iter().map(|&part| part.to_owned()).collect();
+    Table::new(name.to_owned(), columns, &key).unwrap()
+}
+
+/// One row for each run, with every type beside the key.
+pub(crate) fn runs() -> Table {
+    let columns = vec![
+        column("run_id", DataType::Text, false),
+        column("name", DataType::Text, true),
+        column("created_at", DataType::Timestamp, true),
+        column("config_json", DataType::Json, true),
+        column("starred", DataType::Boolean, true),
+    ];
+    table("runs", columns, &["run_id"])
+}
+
+/// The table that speed is about.
+pub(crate) fn metrics() -> Table {
+    let columns = vec![
+        column("run_id", DataType::Text, false),
+        column("step", DataType::Integer, false),
+        column("metric_name", DataType::Text, false),
+        column("metric_value", DataType::Double, true),
+        column("timestamp", DataType::Timestamp, true),
+    ];
+    table("metrics", columns, &["run_id", "step", "metric_name"])
+}
+
+pub(crate) fn preparation(tables: &[Table]) -> Preparation {
+    Preparation { tables: tables.to_vec(), synced_at: SYNCED_AT, full_refresh: false }
+}
+
+/// An array of the column's type; text as a dictionary when `dictionary`.
+fn array(data_type: DataType, values: &[Value], dictionary: bool) -> ArrayRef {
+    macro_rules! values {
+        ($case:ident) => {
+            values.iter().map(|value| match value {
+                Value::$case(value) => Some(value.clone()),
+                Value::Null => None,
+                other => panic!("{other:?} in a column of {data_type:?}"),
+            })
+        };
+    }
+    match data_type {
+        DataType::Boolean => Arc::new(values!(Bool).collect::<BooleanArray>()),
+        DataType::Integer => Arc::new(values!(Int).collect::<Int64Array>()),
+        DataType::Double => Arc::new(values!(Double).collect::<Float64Array>()),
+        DataType::Timestamp => Arc::new(values!(Time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+        DataType::Text | DataType::Json if dictionary => {
+            let texts: Vec<Option<String>> = values!(Text).collect();
+            Arc::new(texts.iter().map(Option::as_deref).collect::<DictionaryArray<UInt32Type>>())
+        }
+        DataType::Text | DataType::Json => Arc::new(values!(Text).collect::<StringArray>()),
+    }
+}
+
+fn batch(columns: &[&Column], rows: &[Vec<Value>], dictionary: bool) -> RecordBatch {
+    let arrays: Vec<ArrayRef> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            let values: Vec<Value> = rows.iter().map(|row| row[index].clone()).collect();
+            array(column.data_type, &values, dictionary && column.data_type == DataType::Text)
+        })
+        .collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .zip(&arrays)
+        .map(|(column, array)| Field::new(&column.name, array.data_type().clone(), column.nullable))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+/// An upsert of `rows` into table number `number`, which is `table`.
+pub(crate) fn upsert(number: usize, table: &Table, rows: &[Vec<Value>], dictionary: bool) -> Change {
+    let columns: Vec<&Column> = table.columns().iter().collect();
+    Change::Upsert { table: number, rows: batch(&columns, rows, dictionary) }
+}
+
+/// A deletion by leading parts of the key, all of one length.
+pub(crate) fn delete(number: usize, table: &Table, keys: &[Vec<Value>]) -> Change {
+    let parts = keys.first().map_or(1, Vec::len);
+    let columns: Vec<&Column> = table.primary_key()[..parts].iter().map(|&index| &table.columns()[index]).collect();
+    Change::Delete { table: number, keys: batch(&columns, keys, false) }
+}
+
+/// A row of `metrics`.
+pub(crate) fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value> {
+    vec![run.into(), step.into(), name.into(), value.into(), Value::Time(1_600_000_000_000_000 + step)]
+}
+
+/// Cells in a form that can be compared, NaN and -0.0 included; what is stored as something else looks the same here.
+pub(crate) type Row = Vec<String>;
+
+/// What a table should hold: rows by key.
+pub(crate) type Model = BTreeMap<Row, Row>;
+
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => i64::from(*value).to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Double(value) if value.is_nan() => "null".to_owned(),
+        Value::Double(value) => format!("{:?}", value + 0.0),
+        Value::Text(value) => format!("{value:?}"),
+        Value::Time(value) => format!("{:?}", super::sqlite::TimestampText::new().of(*value)),
+    }
+}

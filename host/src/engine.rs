@@ -1,0 +1,92 @@
+//! One wasmtime engine for a process: compiles connectors and runs their instances.
+//!
+//! Guests are stopped by *epochs*: a thread raises a counter every [`TICK`], compiled code compares it with a deadline on
+//! every loop and call, and gives way to other tasks when it has passed. So a guest that never returns can still be
+//! cancelled, and can't keep a thread from other tenants.
+
+use std::time::Duration;
+
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::error::Error;
+
+/// How long a guest may compute before it gives way to other tasks.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// Where the memory of instances comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Allocator {
+    /// Mapped when an instance starts. For a process that runs one sync.
+    #[default]
+    OnDemand,
+    /// Reserved once, reused by instance after instance: starting one costs microseconds. For a server of many tenants.
+    Pooling {
+        /// Instances that may be alive at once.
+        instances: u32,
+        /// The largest linear memory, in bytes; no `limits.memory` above it can be used.
+        memory: usize,
+    },
+}
+
+/// How an [`Engine`] is built.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Where instances get their memory.
+    pub allocator: Allocator,
+}
+
+/// Compiles and runs connectors. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    inner: wasmtime::Engine,
+}
+
+impl Engine {
+    /// Builds an engine and starts its clock.
+    pub fn new(options: &EngineOptions) -> Result<Self, Error> {
+        let fault =
+            |why: wasmtime::Error| Error::Internal(format!("WebAssembly can't be run on this machine: {why:#}"));
+        let inner = wasmtime::Engine::new(&config(options)).map_err(fault)?;
+        start_clock(&inner)?;
+        Ok(Self { inner })
+    }
+
+    /// The wasmtime engine, for what this crate does not wrap.
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.inner
+    }
+}
+
+fn config(options: &EngineOptions) -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true).cranelift_opt_level(OptLevel::Speed).parallel_compilation(true);
+    if let Allocator::Pooling { instances, memory } = options.allocator {
+        // A connector is one core module beside the small ones that the component model's glue consists of.
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(instances)
+            .total_core_instances(instances.saturating_mul(4))
+            .total_memories(instances)
+            .total_tables(instances.saturating_mul(4))
+            .total_stacks(instances)
+            .max_memory_size(memory)
+            .table_elements(100_000)
+            .linear_memory_keep_resident(1 << 20)
+            .max_unused_warm_slots(instances.min(64));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+/// The thread holds the engine weakly and ends with it.
+fn start_clock(engine: &wasmtime::Engine) -> Result<(), Error> {
+    let weak = engine.weak();
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    let thread = std::thread::Builder::new().name("guest-clock".into()).spawn(tick);
+    thread.map(drop).map_err(|why| Error::Internal(format!("no thread could be started: {why}")))
+}

@@ -1,0 +1,196 @@
+//! `elt:connector/destination`: rows, deletions and checkpoints, checked and gathered into groups.
+//!
+//! A group goes to the writer when its checkpoint arrives, whole. The writer's queue is bounded, so a checkpoint waits while
+//! the destination is behind, and the guest with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Guest;
+use crate::batch::{self, BatchError, shorten};
+use crate::bindings::destination::{DestinationError as GuestError, Host};
+use crate::bindings::types::Batch;
+use crate::destination::writer::Writer;
+use crate::destination::{Change, Group};
+use crate::error::Error;
+use crate::limits::breach;
+use crate::policy::Limits;
+use crate::schema::Table;
+use crate::state::{State, StatePatch};
+
+/// What one change costs beside its arrays, so that a flood of tiny batches meets a limit too.
+const CHANGE_BYTES: usize = 1 << 10;
+
+/// Where the rows of one sync go.
+pub(crate) struct Sink {
+    tables: Arc<[Table]>,
+    writer: Arc<Writer>,
+    limits: Limits,
+    group: Group,
+    group_bytes: usize,
+    rows: u64,
+    state: StateSize,
+}
+
+impl Sink {
+    /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`.
+    pub(crate) fn new(tables: Arc<[Table]>, writer: Arc<Writer>, limits: Limits, state: &State) -> Self {
+        let state = StateSize::of(state);
+        Self { tables, writer, limits, group: Group::default(), group_bytes: 0, rows: 0, state }
+    }
+
+    fn upsert(&mut self, table: &str, rows: Batch) -> Result<(), Error> {
+        let index = self.find(table)?;
+        let Some(rows) = self.checked(batch::rows(&self.tables[index], rows, self.limits.batch_bytes))? else {
+            return Ok(());
+        };
+        self.rows = self.rows.saturating_add(rows.num_rows() as u64);
+        if self.rows > self.limits.rows {
+            return Err(breach("rows", format!("{} allowed", self.limits.rows)));
+        }
+        self.add(rows.get_array_memory_size(), Change::Upsert { table: index, rows })
+    }
+
+    fn delete(&mut self, table: &str, keys: Batch) -> Result<(), Error> {
+        let index = self.find(table)?;
+        let Some(keys) = self.checked(batch::keys(&self.tables[index], keys, self.limits.batch_bytes))? else {
+            return Ok(());
+        };
+        self.add(keys.get_array_memory_size(), Change::Delete { table: index, keys })
+    }
+
+    async fn checkpoint(&mut self, patch: StatePatch) -> Result<(), Error> {
+        self.state.apply(&patch);
+        if self.state.bytes > self.limits.state_bytes {
+            let detail = format!("{} bytes allowed, {} needed", self.limits.state_bytes, self.state.bytes);
+            return Err(breach("state_bytes", detail));
+        }
+        self.group.patch = patch;
+        self.group_bytes = 0;
+        let sent = self.writer.send(std::mem::take(&mut self.group)).await;
+        sent.map_err(|why| Error::Destination(why.to_string()))
+    }
+
+    /// Ends the sync: rows after the last checkpoint are a last group.
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        if self.group.changes.is_empty() { Ok(()) } else { self.checkpoint(StatePatch::new()).await }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, Error> {
+        let found = self.tables.iter().position(|table| table.name() == name);
+        found.ok_or_else(|| Error::Contract(format!("there is no table `{}` in its schema", shorten(name))))
+    }
+
+    fn checked<T>(&self, batch: Result<T, BatchError>) -> Result<T, Error> {
+        batch.map_err(|why| match why {
+            BatchError::Invalid(why) => Error::Contract(why),
+            BatchError::TooLarge(bytes) => {
+                breach("batch_bytes", format!("{} bytes allowed, {bytes} sent", self.limits.batch_bytes))
+            }
+        })
+    }
+
+    fn add(&mut self, bytes: usize, change: Change) -> Result<(), Error> {
+        self.group_bytes = self.group_bytes.saturating_add(bytes).saturating_add(CHANGE_BYTES);
+        if self.group_bytes > self.limits.group_bytes {
+            return Err(breach(
+                "group_bytes",
+                format!("{} bytes allowed between two checkpoints", self.limits.group_bytes),
+            ));
+        }
+        self.group.changes.push(change);
+        Ok(())
+    }
+}
+
+/// The size of the state, without its values.
+struct StateSize {
+    bytes: usize,
+    values: HashMap<Box<str>, usize>,
+}
+
+impl StateSize {
+    fn of(state: &State) -> Self {
+        let values = state.iter().map(|(key, value)| (key.as_str().into(), value.len())).collect();
+        Self { bytes: state.iter().map(|(key, value)| key.len() + value.len()).sum(), values }
+    }
+
+    fn apply(&mut self, patch: &StatePatch) {
+        for (key, value) in patch {
+            let before = match value {
+                Some(value) => {
+                    self.bytes += key.len() + value.len();
+                    self.values.insert(key.as_str().into(), value.len())
+                }
+                None => self.values.remove(key.as_str()),
+            };
+            self.bytes -= before.map_or(0, |length| key.len() + length);
+        }
+    }
+}
+
+impl Guest {
+    /// Where rows go; an error after one was given (the connector has to return then), and outside of `sync`.
+    fn sink(&mut self) -> Result<&mut Sink, GuestError> {
+        match &mut self.sink {
+            Some(_) if self.verdict.reason().is_some() => Err(GuestError::Interrupted),
+            Some(sink) => Ok(sink),
+            None => Err(GuestError::Invalid("rows can be sent in `sync` only".into())),
+        }
+    }
+
+    /// Remembers why the sync has to end, and tells the guest.
+    fn settle(&mut self, result: Result<(), Error>) -> Result<(), GuestError> {
+        result.map_err(|error| {
+            self.verdict.give(error.clone());
+            match error {
+                Error::Contract(why) => GuestError::Invalid(why),
+                Error::Limit { limit, .. } => GuestError::Limit(limit.into()),
+                // What a destination says is for people, and can name files of the host.
+                _ => GuestError::Failed("the destination failed; the host knows why".into()),
+            }
+        })
+    }
+}
+
+impl Host for Guest {
+    async fn upsert(&mut self, table: String, rows: Batch) -> wasmtime::Result<Result<(), GuestError>> {
+        let done = match self.sink() {
+            Ok(sink) => sink.upsert(&table, rows),
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(self.settle(done))
+    }
+
+    async fn delete(&mut self, table: String, keys: Batch) -> wasmtime::Result<Result<(), GuestError>> {
+        let done = match self.sink() {
+            Ok(sink) => sink.delete(&table, keys),
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(self.settle(done))
+    }
+
+    async fn checkpoint(&mut self, patch: StatePatch) -> wasmtime::Result<Result<(), GuestError>> {
+        let done = match self.sink() {
+            Ok(sink) => sink.checkpoint(patch).await,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(self.settle(done))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_the_state_follows_its_patches() {
+        let set = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+        let mut size = StateSize::of(&State::from([("ab".into(), "xyz".into())]));
+        assert_eq!(size.bytes, 5);
+        size.apply(&vec![set("ab", ""), set("c", "1234"), set("c", "12"), ("gone".into(), None)]);
+        assert_eq!(size.bytes, 2 + 3);
+        size.apply(&vec![("ab".into(), None), ("c".into(), None), ("c".into(), None)]);
+        assert_eq!(size.bytes, 0);
+    }
+}

@@ -1,0 +1,167 @@
+//! `wasi:http/outgoing-handler`: every request passes the egress policy, gets its credentials, and counts against limits.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::egress::{Egress, Permit};
+use crate::http_body::LimitedBody;
+use crate::http_client::{HttpClient, Timeouts};
+use crate::limits::{Verdict, breach};
+use crate::mask::Mask;
+use crate::policy::{Limits, Policy};
+use crate::report::Reporter;
+use crate::secrets::Secrets;
+use crate::sync::Level;
+
+/// Bytes of a request's body that a guest may have the host hold at once. Queries are a few KiB.
+const BODY_CHUNK: usize = 64 << 10;
+/// Different complaints that are shown; each of them once.
+const MOST_COMPLAINTS: usize = 100;
+
+/// What stands between a guest and the network.
+pub(crate) struct Gate {
+    client: HttpClient,
+    egress: Egress,
+    mask: Mask,
+    secrets: Secrets,
+    networks: Vec<ipnet::IpNet>,
+    limits: Limits,
+    open: Arc<Semaphore>,
+    requests: AtomicU64,
+    report: Arc<Reporter>,
+    verdict: Verdict,
+    complaints: Mutex<Complaints>,
+}
+
+#[derive(Default)]
+struct Complaints {
+    seen: HashSet<String>,
+    last: Option<String>,
+}
+
+type Answer = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiError>> + Send>);
+
+impl Gate {
+    pub(crate) fn new(
+        client: HttpClient,
+        egress: Egress,
+        secrets: Secrets,
+        policy: &Policy,
+        report: Arc<Reporter>,
+        verdict: Verdict,
+    ) -> Self {
+        Self {
+            client,
+            egress,
+            mask: secrets.mask(),
+            secrets,
+            networks: policy.networks.clone(),
+            limits: policy.limits.clone(),
+            open: Arc::new(Semaphore::new(policy.limits.open_requests.min(Semaphore::MAX_PERMITS))),
+            requests: AtomicU64::new(0),
+            report,
+            verdict,
+            complaints: Mutex::default(),
+        }
+    }
+
+    /// Requests that were sent, or tried.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The last thing that the host had to say about a request, which the guest can't know.
+    pub(crate) fn last_complaint(&self) -> Option<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
+    }
+
+    async fn send(
+        self: Arc<Self>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<Answer, WasiError> {
+        let Ok(open) = self.open.clone().try_acquire_owned() else {
+            self.verdict.give(breach("open_requests", format!("{} allowed at once", self.limits.open_requests)));
+            return Err(WasiError::ConnectionLimitReached);
+        };
+        let (request, permit) = self.admit(request)?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let timeouts = Timeouts::for_guest(options);
+        let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
+            if let Some(advice) = failure.advice {
+                self.complain(advice);
+            }
+            failure.code
+        })?;
+        self.forget_complaint();
+        // Only who was sent the key can echo it.
+        let mask = (permit == Permit::WithCredentials).then_some(&self.mask);
+        if let Some(mask) = mask {
+            mask.headers(answer.headers_mut());
+        }
+        let most = self.limits.response_bytes;
+        let gate = self.clone();
+        let on_limit = move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})"));
+        let limited =
+            |body| LimitedBody::new(body, most, timeouts.between_bytes, open, Box::new(on_limit), mask).boxed_unsync();
+        Ok((answer.map(limited), Box::new(std::future::ready(Ok(())))))
+    }
+
+    /// Checks where a request goes, and gives it the credentials that belong there.
+    fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, Permit), WasiError> {
+        let (mut parts, body) = request.into_parts();
+        let refuse = |why: &dyn std::fmt::Display| {
+            let host = parts.uri.host().unwrap_or_default();
+            self.complain(format!("a request to `{}` was refused: {why}", crate::report::cut(host, 255)));
+            WasiError::HttpRequestDenied
+        };
+        if parts.method == http::Method::CONNECT {
+            return Err(refuse(&"a connector may open no tunnel"));
+        }
+        let permit = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
+        let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, permit == Permit::WithCredentials);
+        authorized.map_err(|why| refuse(&why))?;
+        Ok((http::Request::from_parts(parts, body), permit))
+    }
+
+    /// Tells people what the guest can't: each thing once.
+    fn complain(&self, message: String) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.last = Some(message.clone());
+        if complaints.seen.len() < MOST_COMPLAINTS && complaints.seen.insert(message.clone()) {
+            drop(complaints);
+            self.report.line(Level::Warning, &message);
+        }
+    }
+
+    /// After a request that went well, an earlier complaint explains nothing any more.
+    fn forget_complaint(&self) {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).last = None;
+    }
+}
+
+/// Connects wasmtime's wasi:http to the gate.
+pub(crate) struct Hooks {
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), WasiError>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Answer, WasiError>> + Send> {
+        Box::new(self.gate.clone().send(request, options))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+}

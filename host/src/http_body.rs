@@ -1,0 +1,140 @@
+//! The body of a response on its way to the guest: it may not stall, may not grow without end, and counts as an open
+//! request for as long as it is read.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+use wasmtime_wasi_http::Error as WasiError;
+
+use crate::http_error;
+use crate::mask::{BodyMask, Mask};
+
+/// How long data that the client has already received may take to reach the guest.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
+
+/// A response's body under limits.
+pub(crate) struct LimitedBody {
+    incoming: Incoming,
+    /// Bytes that may still come.
+    left: u64,
+    most: u64,
+    between_bytes: Duration,
+    stall: Pin<Box<Sleep>>,
+    stalled: bool,
+    on_limit: Box<dyn Fn() + Send>,
+    mask: Option<BodyMask>,
+    /// The frame that ended the body, kept until what the mask held back is out.
+    last: Option<Frame<Bytes>>,
+    _open: OwnedSemaphorePermit,
+}
+
+impl LimitedBody {
+    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came; what `mask` looks for is hidden.
+    pub(crate) fn new(
+        incoming: Incoming,
+        most: u64,
+        between_bytes: Duration,
+        open: OwnedSemaphorePermit,
+        on_limit: Box<dyn Fn() + Send>,
+        mask: Option<&Mask>,
+    ) -> Self {
+        let stall = Box::pin(tokio::time::sleep(between_bytes));
+        Self {
+            incoming,
+            left: most,
+            most,
+            between_bytes,
+            stall,
+            stalled: false,
+            on_limit,
+            mask: mask.map(Mask::body),
+            last: None,
+            _open: open,
+        }
+    }
+
+    fn too_large(&mut self) -> WasiError {
+        self.left = 0;
+        (self.on_limit)();
+        WasiError::HttpResponseBodySize(Some(self.most))
+    }
+}
+
+impl LimitedBody {
+    /// The next frame as it came, within the limits of time and size.
+    fn poll_limited(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(why))) => return Poll::Ready(Some(Err(http_error::body_code(&why)))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                ready!(self.stall.as_mut().poll(cx));
+                if self.stalled {
+                    return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+                }
+                // It may have been the guest that was away. What came in the meantime gets a moment to come through.
+                self.stalled = true;
+                self.stall.as_mut().reset(Instant::now() + SECOND_CHANCE);
+                ready!(self.stall.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+            }
+        };
+        self.stalled = false;
+        self.stall.as_mut().reset(Instant::now() + self.between_bytes);
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => Poll::Ready(Some(Err(self.too_large()))),
+        }
+    }
+}
+
+impl Body for LimitedBody {
+    type Data = Bytes;
+    type Error = WasiError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(last) = this.last.take() {
+                return Poll::Ready(Some(Ok(last)));
+            }
+            let frame = ready!(this.poll_limited(cx));
+            let Some(mask) = &mut this.mask else { return Poll::Ready(frame) };
+            let end = match frame {
+                Some(Err(why)) => return Poll::Ready(Some(Err(why))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => match mask.push(data) {
+                        part if part.is_empty() => continue,
+                        part => return Poll::Ready(Some(Ok(Frame::data(part)))),
+                    },
+                    Err(trailers) => Some(trailers),
+                },
+                None => None,
+            };
+            this.last = end;
+            match mask.finish() {
+                Some(rest) => return Poll::Ready(Some(Ok(Frame::data(rest)))),
+                None if this.last.is_none() => return Poll::Ready(None),
+                None => {}
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let waiting = self.last.is_some() || self.mask.as_ref().is_some_and(|mask| !mask.is_empty());
+        !waiting && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,178 @@
+//! The HTTP client that a tenant's syncs share: one pool of connections, HTTP/2 where the server offers it.
+//!
+//! It follows no redirect, keeps no cookie, and dials checked addresses only ([`crate::egress::dial`]). The wasi:http
+//! implementation of wasmtime would open a connection, with its TLS handshake, for each request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody};
+
+use crate::egress::dial::{Dial, Dialler, Resolve, System};
+use crate::http_error;
+
+/// How long an unused connection is kept. Shorter than most servers keep theirs.
+const IDLE: Duration = Duration::from_secs(50);
+/// Connections to one origin that are kept although unused; a connector has fewer requests in flight.
+const IDLE_CONNECTIONS: usize = 64;
+
+/// How long the parts of an exchange may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until there is a connection.
+    pub connect: Duration,
+    /// From then until the response's head.
+    pub first_byte: Duration,
+    /// Between two parts of the response's body.
+    pub between_bytes: Duration,
+}
+
+impl Timeouts {
+    /// What the guest asks for, where it is not more than is sensible; where it asks for nothing, the defaults.
+    pub fn for_guest(asked: Option<RequestOptions>) -> Self {
+        let choose = |asked: Option<Duration>, default, most| {
+            // A timeout of zero would fail every request; the smallest that a timer can keep is meant.
+            asked.unwrap_or(Duration::from_secs(default)).clamp(Duration::from_millis(1), Duration::from_secs(most))
+        };
+        let asked = asked.unwrap_or_default();
+        Self {
+            connect: choose(asked.connect_timeout, 10, 60),
+            first_byte: choose(asked.first_byte_timeout, 60, 600),
+            between_bytes: choose(asked.between_bytes_timeout, 30, 300),
+        }
+    }
+}
+
+/// What an [`HttpClient`] is made of. The default is the system's resolver, TCP, root certificates and proxy variables.
+#[derive(Clone)]
+pub struct HttpOptions {
+    /// Finds addresses.
+    pub resolve: Arc<dyn Resolve>,
+    /// Opens connections.
+    pub dial: Arc<dyn Dial>,
+    /// Which proxy to use for what.
+    pub proxy: Arc<Matcher>,
+    /// How to speak TLS; none for the system's root certificates.
+    pub tls: Option<rustls::ClientConfig>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self { resolve: Arc::new(System), dial: Arc::new(System), proxy: Arc::new(Matcher::from_env()), tls: None }
+    }
+}
+
+type Pool = Client<HttpsConnector<Dialler>, WasiBody>;
+
+/// Sends requests. Cheap to clone; clones share connections. One for each tenant: what is shared is also told apart by none.
+#[derive(Clone)]
+pub struct HttpClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: HttpOptions,
+    tls: std::sync::OnceLock<rustls::ClientConfig>,
+    /// A connection that one policy allowed must not serve a request under another, so each has a pool of its own.
+    pools: Mutex<HashMap<Vec<IpNet>, Pool>>,
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new(HttpOptions::default())
+    }
+}
+
+impl HttpClient {
+    /// Connects to nothing yet.
+    pub fn new(options: HttpOptions) -> Self {
+        let shared = Shared { options, tls: std::sync::OnceLock::new(), pools: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sends one request, whose origin was allowed already, and waits for the head of the response. Special addresses are
+    /// dialled only in `networks`.
+    pub(crate) async fn send(
+        &self,
+        networks: &[IpNet],
+        mut request: Request<WasiBody>,
+        timeouts: Timeouts,
+    ) -> Result<Response<Incoming>, http_error::Failure> {
+        let (pool, proxy) = self.pool(networks);
+        if request.uri().scheme_str() == Some("http")
+            && let Some(credentials) = proxy.proxy(request.uri()).as_ref().and_then(|proxy| proxy.basic_auth())
+        {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials.clone());
+        }
+        let mut connection = capture_connection(&mut request);
+        let mut exchange = std::pin::pin!(pool.request(request));
+        let connected = async {
+            // Never resolves when connecting fails; the exchange does then.
+            drop(connection.wait_for_connection_metadata().await);
+        };
+        tokio::select! {
+            biased;
+            answer = &mut exchange => return answer.map_err(http_error::Failure::of),
+            late = tokio::time::timeout(timeouts.connect, connected) => {
+                late.map_err(|_| http_error::Failure::from(WasiError::ConnectionTimeout))?;
+            }
+        }
+        match tokio::time::timeout(timeouts.first_byte, exchange).await {
+            Ok(answer) => answer.map_err(http_error::Failure::of),
+            Err(_) => Err(WasiError::ConnectionReadTimeout.into()),
+        }
+    }
+
+    fn pool(&self, networks: &[IpNet]) -> (Pool, Dialler) {
+        let Shared { options, tls, pools } = &*self.shared;
+        let dialler = Dialler {
+            resolve: options.resolve.clone(),
+            dial: options.dial.clone(),
+            networks: networks.into(),
+            proxy: options.proxy.clone(),
+        };
+        let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry(networks.to_vec()).or_insert_with(|| {
+            let tls = tls.get_or_init(|| options.tls.clone().unwrap_or_else(system_tls)).clone();
+            build(dialler.clone(), tls)
+        });
+        (pool.clone(), dialler)
+    }
+}
+
+fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(dialler);
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        // Pages of a few MiB over a long way: the default windows (64 KiB) would be waited for all the time.
+        .http2_adaptive_window(true)
+        .build(connector)
+}
+
+/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
+fn system_tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    match versions {
+        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
+        Err(never) => unreachable!("ring speaks the default versions of TLS: {never}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! How a sync is ended when its connector goes too far: the first breach is remembered, the guest is asked to stop, and
+//! stopped if it does not.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use wasmtime::ResourceLimiter;
+
+use crate::error::Error;
+
+/// Elements of all tables of functions: a connector has a few thousand functions.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// Why a sync has to end, shared by everything that can find a reason. The first reason counts: others follow from it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    reason: Mutex<Option<Error>>,
+    given: Notify,
+}
+
+impl Verdict {
+    /// Ends the sync for `reason`, if it has none yet.
+    pub(crate) fn give(&self, reason: Error) {
+        let mut slot = self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(reason);
+            self.inner.given.notify_waiters();
+        }
+    }
+
+    /// The reason, if there is one.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until there is a reason.
+    pub(crate) async fn given(&self) {
+        let given = self.inner.given.notified();
+        if self.reason().is_none() {
+            given.await;
+        }
+    }
+}
+
+/// Says that the limit `name` of [`crate::policy::Limits`] was reached.
+pub(crate) fn breach(limit: &'static str, detail: impl Into<String>) -> Error {
+    Error::Limit { limit, detail: detail.into() }
+}
+
+/// Bounds the memory of all instances in a store together. A guest that is refused memory usually crashes; what it was refused is
+/// remembered, since that is the cause.
+#[derive(Debug)]
+pub(crate) struct MemoryLimit {
+    most: usize,
+    used: usize,
+    elements: usize,
+    refused: Option<usize>,
+}
+
+impl MemoryLimit {
+    /// At most `most` bytes of linear memory.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, used: 0, elements: 0, refused: None }
+    }
+
+    /// The breach, if the guest was ever refused memory.
+    pub(crate) fn breach(&self) -> Option<Error> {
+        let asked = self.refused?;
+        Some(breach("memory", format!("{} bytes allowed, {asked} asked for", self.most)))
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.used.saturating_sub(current).saturating_add(desired);
+        if total > self.most {
+            self.refused = Some(total);
+            return Ok(false);
+        }
+        self.used = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.elements.saturating_sub(current).saturating_add(desired);
+        let fits = total <= TABLE_ELEMENTS;
+        if fits {
+            self.elements = total;
+        }
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_count_together() {
+        let mut limit = MemoryLimit::new(100);
+        assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert!(limit.memory_growing(0, 40, None).unwrap());
+        assert!(limit.breach().is_none());
+        assert!(!limit.memory_growing(40, 41, None).unwrap());
+        assert!(matches!(limit.breach(), Some(Error::Limit { limit: "memory", .. })));
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_counts() {
+        let verdict = Verdict::default();
+        assert!(verdict.reason().is_none());
+        verdict.give(breach("rows", "1"));
+        verdict.give(Error::Interrupted);
+        verdict.given().await;
+        assert!(matches!(verdict.reason(), Some(Error::Limit { limit: "rows", .. })));
+    }
+}

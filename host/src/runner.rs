@@ -1,0 +1,147 @@
+//! One sync, from the configuration to the last commit.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::connector::Connector;
+use crate::destination::writer::{Writer, WriterOptions, WriterReport};
+use crate::destination::{DestinationError, Preparation};
+use crate::error::Error;
+use crate::guest::destination::Sink;
+use crate::http_client::HttpClient;
+use crate::policy::Limits;
+use crate::schema::Table;
+use crate::session::{Call, Session};
+use crate::state::State;
+use crate::sync::{Observer, Outcome, SyncRequest};
+use crate::wit;
+
+/// Bytes of groups that wait for the destination. Beside one group being gathered and one being written, this is what a
+/// sync keeps of the data in the host's memory.
+const QUEUE_BYTES: usize = 16 << 20;
+/// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
+const COMMIT_ROWS: u64 = 250_000;
+/// Or at this age, which is what a crash can lose.
+const COMMIT_AFTER: Duration = Duration::from_secs(5);
+
+impl Connector {
+    /// Brings a destination up to date.
+    ///
+    /// Whatever happens, the groups that the connector completed are stored before this returns, and the outcome tells as much as is
+    /// known. After `cancel` the connector is stopped at once, wherever it is.
+    pub async fn sync(
+        &self,
+        request: SyncRequest,
+        client: &HttpClient,
+        observer: Arc<dyn Observer>,
+        cancel: &CancellationToken,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let spec = match self.spec().await {
+            Ok(spec) => spec,
+            Err(why) => {
+                return Outcome { error: Some(why), ..outcome };
+            }
+        };
+        let session = match Session::open(spec, &request.config, &request.policy, client, observer) {
+            Ok(session) => session,
+            Err(why) => {
+                return Outcome { error: Some(why), ..outcome };
+            }
+        };
+        let ended = self.store(&session, request, cancel, &mut outcome).await;
+        session.report.finish();
+        outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
+        outcome.requests = session.gate.requests();
+        outcome.elapsed = session.elapsed();
+        outcome
+    }
+
+    /// Runs the guest beside the writer, and brings both to their end.
+    async fn store(
+        &self,
+        session: &Session,
+        request: SyncRequest,
+        cancel: &CancellationToken,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let SyncRequest { config: _, destination, full_refresh, policy } = request;
+        let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
+        let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
+        let report = session.report.clone();
+        let options = WriterOptions {
+            queue_bytes: QUEUE_BYTES,
+            commit_rows: COMMIT_ROWS,
+            commit_after: COMMIT_AFTER,
+            on_commit: Box::new(move |written: &WriterReport| report.committed(written.rows.clone())),
+        };
+        let (writer, prepared) = Writer::start(destination, preparation, options);
+        let writer = Arc::new(writer);
+        let read = self.read(session, &tables, &writer, prepared, policy.limits, cancel, outcome).await;
+        // The guest and its sink are gone, so this is the last one.
+        let Some(writer) = Arc::into_inner(writer) else {
+            return Err(Error::Internal("the writer is still in use".into()));
+        };
+        let (written, stored) = writer.close().await;
+        outcome.rows = written.rows;
+        outcome.deletes = written.deletes;
+        outcome.checkpoints = written.checkpoints;
+        outcome.state = written.state;
+        // A destination that fails also ends the guest: its error is the cause.
+        stored.map_err(destination_error).and(read)
+    }
+
+    /// Runs the guest, once the destination is prepared.
+    #[allow(clippy::too_many_arguments)]
+    async fn read(
+        &self,
+        session: &Session,
+        tables: &Arc<[Table]>,
+        writer: &Arc<Writer>,
+        prepared: oneshot::Receiver<Result<State, DestinationError>>,
+        limits: Limits,
+        cancel: &CancellationToken,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let state = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Error::Interrupted),
+            state = prepared => state,
+        };
+        let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
+        let state = state.map_err(lost).flatten().map_err(destination_error)?;
+        let sink = Sink::new(tables.clone(), writer.clone(), limits, &state);
+        let config = session.config();
+        let state: Vec<(String, String)> = state.into_iter().collect();
+        let call: Call<_> = Box::new(move |world, store| {
+            Box::pin(async move { world.elt_connector_source().call_sync(store, &config, &state).await })
+        });
+        let (returned, sink) = self.call(session, Some(sink), cancel, call).await;
+        let summary = returned.and_then(|returned| returned.map_err(wit::error));
+        let summary = match summary {
+            Ok(summary) => summary,
+            Err(why) => {
+                (outcome.items, outcome.retries) = session.report.items();
+                return Err(why);
+            }
+        };
+        wit::summarize(summary, session.report.redactor(), outcome);
+        match sink {
+            Some(sink) => sink.finish().await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn destination_error(error: DestinationError) -> Error {
+    Error::Destination(error.to_string())
+}
+
+/// Microseconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,169 @@
+//! Components that do their worst. Each ends its own sync with a typed error, within its limits, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wandb_connector_host::error::Error;
+use wandb_connector_host::policy::Limits;
+
+use crate::support::{Run, Script};
+
+fn small() -> Limits {
+    Limits {
+        memory: 64 << 20,
+        wall_time: Duration::from_secs(20),
+        batch_bytes: 4 << 20,
+        group_bytes: 8 << 20,
+        rows: 1_000_000,
+        state_bytes: 10 << 20,
+        log_lines: 100,
+        ..Limits::default()
+    }
+}
+
+/// Runs one act after a group that was validly committed.
+async fn act(step: Value, limits: Limits) -> Run {
+    let steps = json!([["rows", 0, 2], ["checkpoint", {"a": "1"}], ["rows", 2, 2], step]);
+    let run = tokio::time::timeout(Duration::from_secs(60), Script::new(steps).limits(limits).run()).await.unwrap();
+    assert!(run.outcome.error.is_some(), "nothing stopped it");
+    assert_eq!(run.outcome.state["a"], "1", "what was committed is kept: {}", run.error());
+    run
+}
+
+async fn limit_of(step: Value, limits: Limits) -> &'static str {
+    let run = act(step, limits).await;
+    match run.outcome.error {
+        Some(Error::Limit { limit, .. }) => limit,
+        _ => panic!("{}", run.error()),
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    assert_eq!(limit_of(json!(["memory"]), small()).await, "memory");
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_with_the_time_it_has() {
+    let started = Instant::now();
+    assert_eq!(limit_of(json!(["loop"]), Limits { wall_time: Duration::from_secs(1), ..small() }).await, "wall_time");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn an_endless_wait_ends_with_the_time_it_has() {
+    assert_eq!(
+        limit_of(json!(["sleep", 1_000_000_000]), Limits { wall_time: Duration::from_secs(1), ..small() }).await,
+        "wall_time"
+    );
+}
+
+#[tokio::test]
+async fn a_loop_does_not_hold_up_the_thread() {
+    // One thread for all: a guest that never gave way would stop this test's own timer.
+    let hog = tokio::spawn(
+        Script::new(json!([["loop"]])).limits(Limits { wall_time: Duration::from_secs(3), ..small() }).run(),
+    );
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = Instant::now();
+    let run = Script::new(json!([["rows", 0, 1], ["sleep", 50], ["log", "done"]])).run().await;
+    assert_eq!(run.log(), ["done"]);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    hog.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_is_an_error_of_the_connector() {
+    for step in [json!(["panic"]), json!(["recurse"]), json!(["random"])] {
+        let run = act(step.clone(), small()).await;
+        assert!(
+            matches!(&run.outcome.error, Some(Error::Internal(why)) if why.starts_with("the connector crashed")),
+            "{step}: {}",
+            run.error()
+        );
+        assert_eq!(run.contents.rows(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_is_dropped() {
+    let run = act(json!(["log-forever"]), Limits { wall_time: Duration::from_secs(1), ..small() }).await;
+    assert!(run.log().len() <= 102, "{}", run.log().len());
+    assert!(run.log().last().unwrap().contains("were dropped"));
+}
+
+#[tokio::test]
+async fn every_batch_that_breaks_the_contract_ends_the_sync() {
+    let kinds = [
+        "ragged",
+        "null out of range",
+        "nulls unsorted",
+        "timestamp",
+        "json",
+        "unknown column",
+        "type",
+        "twice",
+        "dictionary",
+        "null key",
+        "no key",
+    ];
+    for kind in kinds {
+        let run = act(json!(["batch", kind]), small()).await;
+        assert!(matches!(run.outcome.error, Some(Error::Contract(_))), "{kind}: {}", run.error());
+        assert_eq!(run.contents.rows(), 2, "{kind}");
+    }
+    let run = act(json!(["rows-of", "sqlite_master"]), small()).await;
+    assert!(matches!(run.outcome.error, Some(Error::Contract(_))), "{}", run.error());
+}
+
+#[tokio::test]
+async fn giant_batches_groups_and_states_meet_their_limits() {
+    assert_eq!(limit_of(json!(["batch", "large"]), Limits { memory: 512 << 20, ..small() }).await, "batch_bytes");
+    assert_eq!(limit_of(json!(["rows-forever", 100_000]), small()).await, "group_bytes");
+    assert_eq!(limit_of(json!(["rows-forever", 1]), small()).await, "group_bytes");
+    assert_eq!(limit_of(json!(["deletes-forever"]), small()).await, "group_bytes");
+    assert_eq!(limit_of(json!(["state"]), small()).await, "state_bytes");
+    assert_eq!(limit_of(json!(["checkpoints-forever", 100_000]), small()).await, "rows");
+}
+
+#[tokio::test]
+async fn a_guest_that_goes_on_after_an_error_is_stopped() {
+    let started = Instant::now();
+    let run = act(json!(["rows-forever", 100_000]), small()).await;
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "group_bytes", .. })));
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn handles_are_bounded() {
+    for step in [json!(["timers", 1_000_000]), json!(["fields", 100_000]), json!(["methods", 10_000])] {
+        let run = act(step.clone(), Limits { memory: 256 << 20, ..small() }).await;
+        assert!(matches!(run.outcome.error, Some(Error::Internal(_))), "{step}: {}", run.error());
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_ignored_still_ends_the_sync() {
+    let run = Script::new(json!([["checkpoint", {}], ["try-rows", 0, 300_000], ["log", "went on"]]))
+        .limits(small())
+        .run()
+        .await;
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "batch_bytes", .. })), "{}", run.error());
+    assert!(run.log().contains(&"went on"));
+    assert_eq!(run.contents.rows(), 0);
+}
+
+#[tokio::test]
+async fn what_a_guest_says_is_shown_escaped() {
+    let run = Script::new(json!([
+        ["log", "\u{1b}[2Jtwo\nlines"],
+        ["progress", "\u{1b}runs", 1, null],
+        ["fail", "permission", "bad \u{202e}txt\r"],
+    ]))
+    .run()
+    .await;
+    assert_eq!(run.log(), ["\\u{1b}[2Jtwo\\nlines"]);
+    assert_eq!(run.error(), "bad \\u{202e}txt\\r");
+    let run = Script::new(json!([])).with("quarantine", json!(true)).run().await;
+    assert_eq!(run.outcome.quarantined, [("q\\u{1b}[1m".to_owned(), "has \"***\"".to_owned())]);
+}

@@ -1,0 +1,9 @@
+//! Real components in the real runtime: one that does what its configuration says (`tests/guest`), also what no connector
+//! should. Requests go to servers of the tests on this machine, or nowhere.
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod network;
+mod server;
+mod support;
+mod syncs;

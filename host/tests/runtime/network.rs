@@ -1,0 +1,249 @@
+//! What reaches the network, with what, and what comes back when it fails.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wandb_connector_host::error::Error;
+use wandb_connector_host::policy::Limits;
+
+use crate::server::{Part, Server, answer};
+use crate::support::{KEY, Run, Script, client_that_resolves_to};
+
+async fn ask(server: &Server, steps: Value) -> Run {
+    Script::new(steps).with("base_url", json!(server.url())).run().await
+}
+
+fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = request.lines().take_while(|line| !line.is_empty());
+    lines.find_map(|line| {
+        line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    })
+}
+
+#[tokio::test]
+async fn the_guest_never_sees_the_key_and_the_server_does() {
+    let server = Server::start(|_| answer("200 OK", "hello")).await;
+    let url = server.url();
+    let run = ask(
+        &server,
+        json!([
+            ["log-config"],
+            ["get", format!("{url}/bearer"), {"authorization": "Bearer KEY"}],
+            ["post", format!("{url}/basic"), {"Authorization": "Basic BASIC"}],
+        ]),
+    )
+    .await;
+    assert!(run.outcome.error.is_none(), "{}", run.error());
+    assert_eq!(run.log()[1..], ["200 hello", "200 hello"]);
+    assert!(run.log()[0].contains(r#""api_key":"***""#), "{}", run.log()[0]);
+    let requests = server.requests();
+    assert_eq!(header(&requests[0], "authorization"), Some(format!("Bearer {KEY}").as_str()));
+    let basic = header(&requests[1], "authorization").unwrap().to_owned();
+    use base64::Engine as _;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap();
+    assert_eq!(decoded, format!("api:{KEY}").as_bytes());
+    assert!(requests[1].starts_with("POST") && !requests[1].contains(KEY));
+    assert_eq!((run.outcome.requests, server.connections()), (2, 1));
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn a_download_host_gets_no_credentials() {
+    let (server, downloads) =
+        (Server::start(|_| answer("200 OK", "")).await, Server::start(|_| answer("200 OK", "file")).await);
+    let steps = json!([["get", format!("{}/f", downloads.url()), {"authorization": "Bearer KEY", "cookie": "a=b", "x-other": "kept"}]]);
+    let mut script = Script::new(steps).with("base_url", json!(server.url()));
+    script.policy.download_origins = vec![downloads.url()];
+    let run = script.run().await;
+    assert_eq!(run.log(), ["200 file"]);
+    let request = &downloads.requests()[0];
+    assert_eq!(
+        (header(request, "authorization"), header(request, "cookie"), header(request, "x-other")),
+        (None, None, Some("kept"))
+    );
+}
+
+#[tokio::test]
+async fn no_other_origin_is_reached() {
+    let (server, other) =
+        (Server::start(|_| answer("200 OK", "")).await, Server::start(|_| answer("200 OK", "secret")).await);
+    let port = server.address.port();
+    let targets = [
+        other.url(),
+        format!("http://localhost:{port}"),
+        format!("http://127.0.0.2:{port}"),
+        format!("http://[::ffff:127.0.0.1]:{port}"),
+        format!("https://127.0.0.1:{port}"),
+        format!("http://user@127.0.0.1:{port}"),
+        "http://169.254.169.254/latest/meta-data/".into(),
+        "http://api.example/".into(),
+    ];
+    let steps: Vec<_> = targets.iter().map(|url| json!(["get", url])).collect();
+    let run = ask(&server, json!(steps)).await;
+    let denied = run.log().iter().filter(|line| line.contains("HttpRequestDenied")).count();
+    assert_eq!(denied, targets.len(), "{:#?}", run.log());
+    assert!(run.log().iter().any(|line| line.contains("--allow-origin")), "{:#?}", run.log());
+    assert_eq!((other.requests().len(), server.requests().len(), run.outcome.requests), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let other = Server::start(|_| answer("200 OK", "secret")).await;
+    let location = format!("302 Found\r\nlocation: {}", other.url());
+    let server = Server::start(move |_| answer(&location, "over there")).await;
+    let run = ask(&server, json!([["get", server.url(), {"authorization": "Bearer KEY"}]])).await;
+    assert_eq!((run.log(), other.requests().len()), (vec!["302 over there"], 0));
+}
+
+#[tokio::test]
+async fn a_handle_outside_of_the_authorization_header_is_not_sent() {
+    let server = Server::start(|_| answer("200 OK", "")).await;
+    let url = server.url();
+    let run = ask(
+        &server,
+        json!([
+            ["get", format!("{url}/?key=KEY")],
+            ["get", format!("{url}/KEY"), {"authorization": "Bearer KEY"}],
+            ["get", &url, {"x-api-key": "KEY"}],
+        ]),
+    )
+    .await;
+    assert_eq!(run.log().iter().filter(|line| line.contains("HttpRequestDenied")).count(), 3, "{:#?}", run.log());
+    assert_eq!(server.requests().len(), 0);
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn headers_that_steer_the_connection_are_not_the_guests() {
+    let server = Server::start(|_| answer("200 OK", "")).await;
+    let url = server.url();
+    for name in ["host", "connection", "transfer-encoding", "proxy-authorization", "upgrade"] {
+        let run = ask(&server, json!([["get", url, {name: "evil.example"}]])).await;
+        assert!(run.log()[0].contains("Forbidden"), "{name}: {:?}", run.log());
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_the_server_echoes_does_not_reach_the_guest() {
+    let echo = |_: &str| {
+        let (first, second) = KEY.split_at(5);
+        let head =
+            format!("HTTP/1.1 200 OK\r\nx-echo: {KEY}\r\ncontent-length: {}\r\n\r\nyou sent {first}", KEY.len() + 9);
+        vec![
+            Part::Bytes(head.into_bytes()),
+            Part::Pause(Duration::from_millis(50)),
+            Part::Bytes(second.as_bytes().to_vec()),
+        ]
+    };
+    let server = Server::start(echo).await;
+    let run =
+        ask(&server, json!([["get", server.url(), {"authorization": "Bearer KEY"}], ["fail", "upstream", "no"]])).await;
+    assert_eq!(run.log(), [format!("200 you sent {}", "*".repeat(KEY.len()))]);
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn credentials_of_the_connectors_own_are_not_sent() {
+    let server = Server::start(|_| answer("200 OK", "")).await;
+    let run = ask(&server, json!([["get", server.url(), {"authorization": "Bearer somebody-elses"}]])).await;
+    assert!(run.log().iter().any(|line| line.contains("HttpRequestDenied")), "{:?}", run.log());
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn failures_of_the_network_have_precise_codes() {
+    let head =
+        |length: usize| Part::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nbegin").into_bytes());
+    let server = Server::start(move |path| match path {
+        "/close" => vec![Part::Close],
+        "/short" => vec![head(100), Part::Close],
+        "/stall" => vec![head(100), Part::Pause(Duration::from_secs(60))],
+        "/silent" => vec![Part::Pause(Duration::from_secs(60))],
+        "/garbage" => vec![Part::Bytes(b"\x16\x03\x01 this is not http\r\n\r\n".to_vec()), Part::Close],
+        "/huge-head" => vec![Part::Bytes([b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 2 << 20]].concat())],
+        "/chunks" => vec![
+            Part::Bytes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n".to_vec()),
+            Part::Close,
+        ],
+        _ => answer("200 OK", "fine"),
+    })
+    .await;
+    let url = server.url();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let get = |path: &str| json!(["get", format!("{url}{path}"), {}, 300]);
+    let cases = [
+        (get("/close"), "ConnectionTerminated"),
+        (get("/short"), "HttpResponseIncomplete"),
+        (get("/chunks"), "HttpResponseIncomplete"),
+        (get("/stall"), "ConnectionReadTimeout"),
+        (get("/silent"), "ConnectionReadTimeout"),
+        (get("/garbage"), "HttpProtocolError"),
+        (get("/huge-head"), "HttpResponseHeaderSectionSize"),
+        (get("/fine"), "200 fine"),
+    ];
+    for (step, expected) in cases {
+        let run = ask(&server, json!([step])).await;
+        assert!(run.log()[0].contains(expected), "{step}: {:?}", run.log());
+    }
+    let run = Script::new(json!([["get", format!("http://{nobody}/")]]))
+        .with("base_url", json!(format!("http://{nobody}")))
+        .run()
+        .await;
+    assert!(run.log().iter().any(|line| line.contains("ErrorCode::ConnectionRefused")), "{:?}", run.log());
+    let mut script =
+        Script::new(json!([["get", "http://nowhere.example/"]])).with("base_url", json!("http://nowhere.example"));
+    script.client = client_that_resolves_to(None);
+    let run = script.run().await;
+    assert!(run.log().iter().any(|line| line.contains("DnsError")), "{:?}", run.log());
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_is_expected_is_a_tls_error() {
+    let server = Server::start(|_| answer("200 OK", "plain")).await;
+    let url = server.url().replace("http://", "https://");
+    let run = Script::new(json!([["get", &url]])).with("base_url", json!(url)).run().await;
+    assert!(
+        run.log().iter().any(|line| line.contains("Tls") || line.contains("ConnectionTerminated")),
+        "{:?}",
+        run.log()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_not_reused() {
+    let server = Server::start(|_| [answer("200 OK", "fine"), vec![Part::Close]].concat()).await;
+    let step = json!(["get", server.url()]);
+    let run = ask(&server, json!([step, ["sleep", 50], step, ["sleep", 50], step])).await;
+    assert_eq!(run.log(), ["200 fine"; 3]);
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
+async fn responses_are_bounded() {
+    let server = Server::start(|_| answer("200 OK", &"x".repeat(100_000))).await;
+    let script = Script::new(json!([["get", server.url()], ["log", "went on"]])).with("base_url", json!(server.url()));
+    let run = script.limits(Limits { response_bytes: 50_000, ..Limits::default() }).run().await;
+    assert!(run.log().iter().any(|line| line.contains("HttpResponseBodySize(Some(50000))")), "{:?}", run.log());
+    assert!(run.log().iter().any(|line| line.contains("`response_bytes`")), "{:?}", run.log());
+    assert!(run.outcome.error.is_none());
+}
+
+#[tokio::test]
+async fn open_requests_are_bounded() {
+    let server = Server::start(|_| vec![Part::Pause(Duration::from_secs(60))]).await;
+    let script = Script::new(json!([["open", server.url(), 1000]])).with("base_url", json!(server.url()));
+    let run = script.limits(Limits { open_requests: 20, ..Limits::default() }).run().await;
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "open_requests", .. })), "{}", run.error());
+    assert!(server.requests().len() <= 20);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_refused_with_advice() {
+    let script = Script::new(json!([["get", "http://inside.example/"], ["fail", "upstream", "no answer"]]));
+    let mut script = script.with("base_url", json!("http://inside.example"));
+    script.client = client_that_resolves_to(Some("10.0.0.7"));
+    let run = script.run().await;
+    assert!(run.log().iter().any(|line| line.contains("DestinationIpProhibited")), "{:?}", run.log());
+    assert!(run.error().contains("no answer") && run.error().contains("--allow-network 10.0.0.7"), "{}", run.error());
+}

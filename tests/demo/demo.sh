@@ -1,0 +1,97 @@
+#!/bin/sh
+# Shows the whole path on this machine: a local W&B server with made-up training runs, a sync into SQLite, a look at
+# what arrived, some changes at the source, and a second sync that moves only those.
+set -eu
+cd "$(dirname "$0")/../.."
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$PWD/$target ;; esac
+runs=${DEMO_RUNS:-300}
+folder=$target/demo
+here=$PWD/tests/demo
+
+server=
+end() {
+    status=$?
+    trap - EXIT INT TERM
+    if [ -n "$server" ]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    fi
+    exit "$status"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -n "${NO_COLOR:-}" ] || [ ! -t 1 ]; then
+    title() { printf '\n%s\n' "$*"; }
+fi
+
+title "Building (the first time takes some minutes)"
+cargo build --locked --quiet --workspace --bins
+
+rm -rf "$folder"
+mkdir -p "$folder"
+cd "$folder"
+# Nobody's real account is involved.
+for name in $(env | sed -n 's/^\(WANDB_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+export NETRC=/dev/null
+
+title "A local W&B server with $runs made-up training runs"
+"$target/debug/local-wandb" --preset realistic --runs "$runs" --entity acme --project demo >server.txt 2>server.log &
+server=$!
+waited=0
+until [ -s server.txt ]; do
+    if ! kill -0 "$server" 2>/dev/null || [ "$waited" -ge 600 ]; then
+        echo "the server did not start:" >&2
+        cat server.log >&2
+        exit 1
+    fi
+    waited=$((waited + 1))
+    sleep 0.1
+done
+cat server.txt
+url=$(cut -d' ' -f1 server.txt)
+
+(
+    umask 077
+    cat >configuration.json <<END
+{
+  "api_key": "0123456789abcdef0123456789abcdef01234567",
+  "entity": "acme",
+  "project": "demo",
+  "base_url": "$url"
+}
+END
+)
+sync() {
+    echo '$ wandb-connector sync --config configuration.json'
+    "$target/debug/wandb-connector" sync --config configuration.json
+}
+
+title "The first sync brings everything"
+sync
+
+title "What arrived in warehouse.db"
+python3 "$here/look.py" runs warehouse.db
+python3 "$here/look.py" plot warehouse.db
+
+title "Meanwhile, at W&B"
+python3 "$here/change.py" "$url" acme demo
+
+title "The second sync brings only what changed"
+python3 "$here/look.py" mark warehouse.db >mark.txt
+sync
+python3 "$here/look.py" moved warehouse.db "$(cat mark.txt)"
+
+title "Now with your own runs"
+cat <<END
+  1. Get your key at https://wandb.ai/authorize
+  2. make build
+  3. WANDB_API_KEY=… WANDB_ENTITY=… WANDB_PROJECT=… ${CARGO_TARGET_DIR:-target}/release/wandb-connector sync
+
+The entity and the project are in the project's address: wandb.ai/ENTITY/PROJECT. If you have used \`wandb login\` on
+this machine, the key is found without WANDB_API_KEY. The tables are in warehouse.db; the demo's are in
+$folder/warehouse.db
+END

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Makes a Python environment with the official W&B SDK, for the tests that use it, and prints the path of its Python.
+# Does nothing when the environment is there already and its requirements have not changed.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+requirements=$here/sdk/requirements.txt
+venv=${CARGO_TARGET_DIR:-$here/../target}/venv
+stamp=$venv/requirements.stamp
+wanted=$(cksum <"$requirements")
+
+if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    echo "$venv/bin/python"
+    exit 0
+fi
+
+python=
+for candidate in python3 python3.13 python3.12 python3.11; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "setup-python: no Python of 3.10 or newer was found; on Debian: apt-get install python3 python3-venv" >&2
+    exit 1
+fi
+
+echo "setup-python: making $venv with $("$python" --version) and $requirements" >&2
+rm -rf "$venv"
+if ! "$python" -m venv "$venv" >&2; then
+    echo "setup-python: $python cannot make environments; on Debian: apt-get install python3-venv" >&2
+    exit 1
+fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+echo "$wanted" >"$stamp"
+echo "$venv/bin/python"

@@ -1,0 +1,223 @@
+//! How each fault looks on the wire.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+
+use super::connection::ConnectionControl;
+use super::faults::Fault;
+use super::http::{Answer, Body, full, json, with_type};
+use super::json::Json;
+use super::server::gzip;
+
+/// Long enough for bytes already written to leave before the connection is cut.
+const FLUSH: Duration = Duration::from_millis(30);
+
+impl Fault {
+    /// What happens before the true answer is made: `Some` replaces it, an error cuts the connection.
+    pub(crate) async fn before(&self, connection: &ConnectionControl) -> io::Result<Option<Answer>> {
+        Ok(Some(match self {
+            Fault::ResetBefore => {
+                connection.reset();
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            Fault::Stall(wait) => {
+                tokio::time::sleep(*wait).await;
+                return Ok(None);
+            }
+            Fault::Status(status, headers, body) => {
+                let mut answer = json(StatusCode::from_u16(*status).unwrap_or_default(), body.clone());
+                for (name, value) in headers {
+                    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+                        answer.headers_mut().insert(name, value);
+                    }
+                }
+                answer
+            }
+            Fault::Body(content_type, body) => {
+                let mut answer = with_type(StatusCode::OK, "application/json", body.clone());
+                if let Ok(value) = HeaderValue::from_str(content_type) {
+                    answer.headers_mut().insert(http::header::CONTENT_TYPE, value);
+                }
+                answer
+            }
+            Fault::Redirect(status, url) => {
+                let mut answer = json(StatusCode::from_u16(*status).unwrap_or(StatusCode::FOUND), "");
+                if let Ok(value) = HeaderValue::from_str(url) {
+                    answer.headers_mut().insert(LOCATION, value);
+                }
+                answer
+            }
+            Fault::Errors(errors) => json(StatusCode::OK, format!("{{\"data\":null,\"errors\":{errors}}}")),
+            Fault::GzipBomb(bytes) => {
+                let mut answer = json(StatusCode::OK, gzip(&vec![b' '; *bytes]));
+                answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                answer
+            }
+            Fault::DeepJson(depth) => {
+                json(StatusCode::OK, format!("{{\"x\":{}{}}}", "[".repeat(*depth), "]".repeat(*depth)))
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The answer with what the fault changes in its JSON.
+    fn changed(&self, answer: Answer, own_url: &str) -> Answer {
+        let (empty, next) = match self {
+            Fault::CutBody(bytes) => {
+                let (parts, body) = answer.into_parts();
+                return Response::from_parts(parts, body.slice(..body.len().min(*bytes)));
+            }
+            Fault::ErrorsBesideData(errors) => {
+                return answer.map(|body| {
+                    let text = String::from_utf8_lossy(&body);
+                    let members = text.trim_start().strip_prefix('{').unwrap_or("}");
+                    Bytes::from(format!("{{\"errors\":{errors},{members}"))
+                });
+            }
+            Fault::Next(url) => (false, url.clone()),
+            Fault::Cycle => (false, own_url.to_owned()),
+            Fault::EndlessPages => (false, unique(own_url)),
+            Fault::EndlessEmptyPages => (true, unique(own_url)),
+            _ => return answer,
+        };
+        answer.map(|body| {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            match Json::parse(&text) {
+                Ok(mut page) => {
+                    let cursor = if matches!(self, Fault::Cycle) { "YXJyYXljb25uZWN0aW9uOjA=" } else { &next };
+                    turn_page(&mut page, empty, &next, cursor);
+                    if let (Json::Object(members), true) =
+                        (&mut page, text.contains("\"runs\":") || text.contains("\"history\":"))
+                    {
+                        // A REST page names its next one at the top.
+                        if !members.iter().any(|(key, _)| key == "data" || key == "nextUrl") {
+                            members.push(("nextUrl".to_owned(), Json::String(next.clone())));
+                        }
+                    }
+                    Bytes::from(page.to_string())
+                }
+                Err(_) => Bytes::from(text),
+            }
+        })
+    }
+}
+
+/// A URL that was not seen before.
+fn unique(url: &str) -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}again={n}")
+}
+
+/// Rewrites every next pointer in a page, and empties its lists when asked to.
+fn turn_page(value: &mut Json, empty: bool, next_url: &str, cursor: &str) {
+    match value {
+        Json::Object(members) => {
+            for (key, member) in members {
+                match (key.as_str(), &mut *member) {
+                    ("nextUrl", it) => *it = Json::String(next_url.to_owned()),
+                    ("hasNextPage", it) => *it = Json::Bool(true),
+                    ("endCursor", it) => *it = Json::String(cursor.to_owned()),
+                    ("runs" | "history" | "edges", Json::Array(items)) if empty => items.clear(),
+                    (_, it) => turn_page(it, empty, next_url, cursor),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| turn_page(item, empty, next_url, cursor)),
+        _ => {}
+    }
+}
+
+/// Sends an answer as the fault wants it sent. `own_url` of cyclic pages is the request's.
+pub(crate) fn send(fault: Fault, answer: Answer, connection: Arc<ConnectionControl>, own_url: &str) -> Response<Body> {
+    let answer = fault.changed(answer, own_url);
+    let (mut parts, body) = answer.into_parts();
+    let declare = |parts: &mut http::response::Parts, length: u64| {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    };
+    let steps = match fault {
+        Fault::ResetAfter(bytes) => {
+            declare(&mut parts, body.len() as u64);
+            vec![Step::Send(body.slice(..bytes.min(body.len()))), Step::Wait(FLUSH), Step::Cut { reset: true }]
+        }
+        Fault::Truncate(bytes) => {
+            declare(&mut parts, body.len() as u64);
+            let end = bytes.min(body.len().saturating_sub(1));
+            vec![Step::Send(body.slice(..end)), Step::Wait(FLUSH), Step::Cut { reset: false }]
+        }
+        Fault::ContentLength(length) => {
+            declare(&mut parts, length);
+            vec![Step::Send(body), Step::Wait(FLUSH)]
+        }
+        Fault::StallAfter(bytes, wait) => {
+            let at = bytes.min(body.len());
+            vec![Step::Send(body.slice(..at)), Step::Wait(wait), Step::Send(body.slice(at..))]
+        }
+        Fault::Drip(bytes, every) => {
+            let chunks = body.chunks(bytes.max(1)).map(Bytes::copy_from_slice);
+            chunks.flat_map(|chunk| [Step::Wait(every), Step::Send(chunk)]).collect()
+        }
+        _ => return Response::from_parts(parts, full(body)),
+    };
+    Response::from_parts(parts, stepwise(steps, connection))
+}
+
+/// One step of sending a body.
+enum Step {
+    Send(Bytes),
+    Wait(Duration),
+    Cut { reset: bool },
+}
+
+fn stepwise(steps: Vec<Step>, connection: Arc<ConnectionControl>) -> Body {
+    let state = (steps.into_iter(), connection);
+    let frames = stream::unfold(state, |(mut steps, connection)| async move {
+        loop {
+            match steps.next()? {
+                Step::Wait(wait) => tokio::time::sleep(wait).await,
+                Step::Send(bytes) if bytes.is_empty() => {}
+                Step::Send(bytes) => return Some((Ok(Frame::data(bytes)), (steps, connection))),
+                Step::Cut { reset } => {
+                    if reset {
+                        connection.reset();
+                    }
+                    return Some((Err(io::ErrorKind::ConnectionReset.into()), (steps, connection)));
+                }
+            }
+        }
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(fault: &Fault, body: &str) -> String {
+        let answer = fault.changed(json(StatusCode::OK, body.to_owned()), "http://h/p");
+        String::from_utf8(answer.into_body().to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_last_page_gets_a_next_one() {
+        let next = Fault::Next("http://evil.test/".to_owned());
+        assert_eq!(changed(&next, r#"{"runs":[1]}"#), r#"{"runs":[1],"nextUrl":"http://evil.test/"}"#);
+        assert_eq!(changed(&Fault::Cycle, r#"{"history":[]}"#), r#"{"history":[],"nextUrl":"http://h/p"}"#);
+    }
+
+    #[test]
+    fn errors_stand_beside_data() {
+        let fault = Fault::ErrorsBesideData(r#"["no"]"#.to_owned());
+        assert_eq!(changed(&fault, r#"{"data":{}}"#), r#"{"errors":["no"],"data":{}}"#);
+    }
+}

@@ -1,0 +1,97 @@
+//! An [`Exchange`] over hyper and tokio.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use wandb_connector::exchange::{Exchange, Method, Request, Response, TransportError};
+
+/// Plain HTTP with pooled connections.
+#[derive(Debug)]
+pub struct NativeExchange {
+    client: Client<HttpConnector, Full<Bytes>>,
+    started: Instant,
+    hurried: bool,
+    slept: Cell<Duration>,
+}
+
+impl NativeExchange {
+    /// With real time.
+    pub fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { client, started: Instant::now(), hurried: false, slept: Cell::new(Duration::ZERO) }
+    }
+
+    /// With a clock that jumps ahead instead of waiting.
+    pub fn hurried() -> Self {
+        Self { hurried: true, ..Self::new() }
+    }
+}
+
+impl Default for NativeExchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An error with its causes, as one line.
+fn failed(error: &dyn std::error::Error) -> TransportError {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    TransportError::Failed(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+impl Exchange for NativeExchange {
+    async fn send(&self, request: &Request, limit: usize) -> Result<Response, TransportError> {
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+        };
+        let mut builder = http::Request::builder().method(method).uri(&request.url);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        let outgoing = builder.body(Full::from(request.body.clone())).map_err(|error| failed(&error))?;
+        let response = self.client.request(outgoing).await.map_err(|error| failed(&error))?;
+        let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| failed(&error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > limit {
+                return Err(TransportError::TooLarge(limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Ok(Response { status: parts.status.as_u16(), headers: headers.collect(), body: bytes })
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        if self.hurried {
+            self.slept.set(self.slept.get() + duration);
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed() + self.slept.get()
+    }
+
+    fn wall_clock(&self) -> DateTime<Utc> {
+        DateTime::from(std::time::SystemTime::now())
+    }
+
+    fn random(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! The product as an embedder uses it: the built component in the host library, with SQLite as the destination.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use wandb_connector_host::cache::Cache;
+use wandb_connector_host::connector::Connector;
+use wandb_connector_host::destination::url::{Access, open};
+use wandb_connector_host::engine::{Engine, EngineOptions};
+use wandb_connector_host::http_client::HttpClient;
+use wandb_connector_host::policy::Policy;
+use wandb_connector_host::state::State;
+use wandb_connector_host::sync::{Event, Level, Observer, Outcome, SyncRequest};
+use wandb_connector_host::{CancellationToken, destination::Destination};
+
+use crate::local_wandb::truth::{Difference, compare_sqlite};
+use crate::local_wandb::{Dialect, LocalWandb, Truth};
+
+/// The target folder that this program was built into.
+pub fn target_dir() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    // target/debug/deps/test-0123 or target/debug/program
+    let profile = program.ancestors().find(|folder| folder.join("deps").is_dir());
+    profile.and_then(Path::parent).map_or_else(|| PathBuf::from("target"), Path::to_owned)
+}
+
+/// The component that `make component` built.
+pub fn component_file() -> PathBuf {
+    target_dir().join("wasm32-unknown-unknown/component/wandb_connector.wasm")
+}
+
+/// The component, compiled once for all tests of a program.
+///
+/// # Panics
+/// When it was not built.
+pub fn connector() -> &'static Connector {
+    static CONNECTOR: OnceLock<Connector> = OnceLock::new();
+    CONNECTOR.get_or_init(|| {
+        let file = component_file();
+        let engine = Engine::new(&EngineOptions::default()).expect("an engine");
+        let cache = Cache::in_folder(target_dir().join("component-cache"));
+        Connector::load_file(&engine, &file, &cache)
+            .unwrap_or_else(|error| panic!("{error}; run `make component` first ({})", file.display()))
+    })
+}
+
+/// Keeps what a sync reports.
+#[derive(Default)]
+pub struct Recorder(Mutex<Vec<Event>>);
+
+impl Observer for Recorder {
+    fn event(&self, event: Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+impl Recorder {
+    /// The log lines, each with its level.
+    pub fn log(&self) -> Vec<(Level, String)> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |event: &Event| match event {
+            Event::Log { level, message } => Some((*level, message.clone())),
+            _ => None,
+        };
+        events.iter().filter_map(line).collect()
+    }
+}
+
+/// One user's corner: a configuration and a database.
+pub struct Workspace {
+    folder: TempDir,
+    dialect: Dialect,
+    /// The configuration; change it as a test needs.
+    pub config: Map<String, Value>,
+    /// What the last sync reported.
+    pub recorder: Arc<Recorder>,
+}
+
+impl Workspace {
+    /// For a project of a local server.
+    ///
+    /// # Panics
+    /// Where no temporary folder can be made.
+    pub fn new(server: &LocalWandb, dialect: Dialect, entity: &str, project: &str) -> Self {
+        let api = match dialect {
+            Dialect::Rest => "rest",
+            Dialect::Graphql => "graphql",
+        };
+        let config = json!({
+            "api_key": server.api_key(), "entity": entity, "project": project,
+            "base_url": server.base_url(), "api": api,
+        });
+        let Value::Object(config) = config else { unreachable!("an object") };
+        let folder = TempDir::new().expect("a temporary folder");
+        Self { folder, dialect, config, recorder: Arc::default() }
+    }
+
+    /// Sets a key of the configuration.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.config.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("warehouse.db")
+    }
+
+    /// Opens the destination.
+    ///
+    /// # Panics
+    /// When it can't be opened.
+    pub fn destination(&self) -> Box<dyn Destination> {
+        let url = format!("sqlite:{}", self.database().display());
+        open(&url.parse().expect("a destination"), Access::ReadWrite).expect("the destination opens")
+    }
+
+    /// One sync, to its end.
+    pub async fn sync(&mut self) -> Outcome {
+        self.sync_cancellable(&CancellationToken::new()).await
+    }
+
+    /// One sync that can be cancelled.
+    pub async fn sync_cancellable(&mut self, cancel: &CancellationToken) -> Outcome {
+        self.recorder = Arc::default();
+        let request = SyncRequest {
+            config: self.config.clone(),
+            destination: self.destination(),
+            full_refresh: false,
+            policy: Policy::default(),
+        };
+        connector().sync(request, &HttpClient::default(), self.recorder.clone(), cancel).await
+    }
+
+    /// The stored state.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    pub fn state(&self) -> State {
+        self.destination().state().expect("the state is legible")
+    }
+
+    /// Replaces the stored state.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn set_state(&self, state: &State) {
+        self.destination().replace_state(state).expect("the state is written");
+    }
+
+    /// Where the database and what the server holds differ.
+    ///
+    /// # Panics
+    /// When the database can't be read.
+    pub fn differences(&self, server: &LocalWandb) -> Vec<Difference> {
+        let text = |key: &str| self.config.get(key).and_then(Value::as_str).unwrap_or_default();
+        self.differences_from(&server.truth(self.dialect, text("entity"), text("project")))
+    }
+
+    /// Where the database and a truth differ.
+    ///
+    /// # Panics
+    /// When the database can't be read.
+    pub fn differences_from(&self, truth: &Truth) -> Vec<Difference> {
+        compare_sqlite(self.database(), truth).expect("the database is legible")
+    }
+}
+
+/// The command line tool.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let profile = program.ancestors().find(|folder| folder.join("deps").is_dir()).unwrap_or(Path::new("target/debug"));
+    let binary = profile.join("wandb-connector");
+    assert!(binary.is_file(), "{} is missing: run `cargo build --workspace` first", binary.display());
+    binary
+}

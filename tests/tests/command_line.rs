@@ -1,0 +1,409 @@
+//! The binary against the local server, as a person or a script meets it: what it says, where, and how it ends.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wandb_connector_tests::local_wandb::truth::compare_sqlite;
+use wandb_connector_tests::local_wandb::{Dialect, Fault, LocalWandb, Matcher, Options, Project, Run, World, generate};
+use wandb_connector_tests::product::binary;
+
+const KEY: &str = wandb_connector_tests::local_wandb::TEST_KEY;
+
+fn serve(project: Project) -> LocalWandb {
+    let mut world = World::default();
+    *world.project_mut("acme", "demo") = project;
+    LocalWandb::start_blocking(Options::with_world(world)).unwrap()
+}
+
+/// A folder of its own with a configuration, and nothing of the tester's environment.
+struct Person {
+    folder: TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn json(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+impl Person {
+    fn new(config: &Value) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("configuration.json");
+        fs::write(&file, config.to_string()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { folder, variables: Vec::new() }
+    }
+
+    fn of(server: &LocalWandb) -> Self {
+        Self::new(&configuration(server))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let cache = wandb_connector_tests::product::target_dir().join("component-cache");
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.folder.path()).env("XDG_CACHE_HOME", cache).envs(self.variables.clone());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ended = Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "the key was shown: {ended:?}");
+        ended
+    }
+
+    fn sync(&self) -> Ended {
+        self.run(&["sync", "--config", "configuration.json", "--format", "json"])
+    }
+}
+
+fn configuration(server: &LocalWandb) -> Value {
+    json!({"api_key": KEY, "entity": "acme", "project": "demo", "base_url": server.base_url()})
+}
+
+fn with(server: &LocalWandb, key: &str, value: Value) -> Value {
+    let mut config = configuration(server);
+    config[key] = value;
+    config
+}
+
+#[track_caller]
+fn assert_stored(person: &Person, server: &LocalWandb, dialect: Dialect) {
+    let differences = compare_sqlite(person.path("warehouse.db"), &server.truth(dialect, "acme", "demo")).unwrap();
+    assert!(differences.is_empty(), "{} differences: {:#?}", differences.len(), differences.first());
+}
+
+/// No file that was written holds the key.
+fn assert_no_key_in(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_no_key_in(&path);
+        } else if path.file_name().unwrap() != "configuration.json" {
+            let bytes = fs::read(&path).unwrap();
+            assert!(!bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes()), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_sync_stores_the_project_and_says_so_in_one_object() {
+    let server = serve(generate::realistic(30, 4));
+    let person = Person::of(&server);
+    let ended = person.sync();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let summary = ended.json();
+    assert_eq!(summary["status"], "ok");
+    assert_eq!(summary["runs"], json!({"seen": 30, "synced": 30, "unchanged": 0, "quarantined": 0}));
+    assert_eq!(summary["error"], Value::Null);
+    assert_eq!(summary["requests"], server.log().len());
+    let truth = server.truth(Dialect::Graphql, "acme", "demo");
+    assert_eq!(
+        summary["rows"],
+        json!({"runs": 30, "metrics": truth.metrics.len(), "metric_objects": truth.objects.len()})
+    );
+    assert_stored(&person, &server, Dialect::Graphql);
+    for line in ["INFO: Starting Weights & Biases connector sync", "INFO: Synced 30 runs from W&B"] {
+        assert!(ended.stderr.lines().any(|said| said == line), "{}", ended.stderr);
+    }
+    assert_no_key_in(person.folder.path());
+}
+
+#[test]
+fn the_summary_for_people_names_what_they_know() {
+    let server = serve(generate::realistic(3, 4));
+    let person = Person::of(&server);
+    let ended = person.run(&["sync", "--config", "configuration.json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for word in ["Operation", "Calls", "Upserts", "Deletes", "Checkpoints", "metrics", "3 runs seen"] {
+        assert!(ended.stdout.contains(word), "{word}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn environment_and_netrc_fill_in_what_the_file_lacks() {
+    let server = serve(generate::realistic(2, 4));
+    let mut person = Person::new(&json!({"project": "demo"}));
+    fs::write(person.path(".netrc"), format!("machine 127.0.0.1\n  login user\n  password {KEY}\n")).unwrap();
+    fs::set_permissions(person.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
+    person.variables = vec![
+        ("WANDB_ENTITY", "acme".into()),
+        ("WANDB_PROJECT", "ignored".into()),
+        ("WANDB_BASE_URL", server.base_url()),
+    ];
+    let ended = person.sync();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    // The file goes before the environment, the environment before netrc.
+    person.variables.push(("WANDB_API_KEY", "wrong".into()));
+    assert_eq!(person.sync().code, 3);
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_named_and_the_exit_is_2() {
+    let person = Person::new(&json!({"api_key": "", "page_size": "many", "projct": "demo", "base_url": "ftp://x"}));
+    let ended = person.sync();
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert_eq!(ended.json()["status"], "failed");
+    for name in ["api_key", "entity", "project", "page_size", "projct", "base_url", "https://wandb.ai/authorize"] {
+        assert!(ended.stderr.contains(name), "{name}: {}", ended.stderr);
+    }
+    assert!(!person.path("warehouse.db").exists() || fs::metadata(person.path("warehouse.db")).unwrap().len() == 0);
+}
+
+#[test]
+fn a_wrong_key_is_3_and_a_missing_project_2() {
+    let server = serve(Project::new([Run::new("a")]));
+    for api in ["auto", "rest", "graphql"] {
+        let mut config = with(&server, "api", json!(api));
+        config["project"] = json!("nope");
+        let ended = Person::new(&config).sync();
+        assert_eq!(ended.code, 2, "{api}: {ended:?}");
+        assert!(ended.json()["error"].as_str().unwrap().contains("acme/nope"), "{ended:?}");
+        config["api_key"] = json!("0000000000000000000000000000000000000000");
+        let ended = Person::new(&config).sync();
+        assert_eq!(ended.code, 3, "{api}: {ended:?}");
+        assert!(ended.json()["error"].as_str().unwrap().contains("https://wandb.ai/authorize"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_down_is_5_after_the_retries() {
+    let server = serve(Project::default());
+    let person = Person::of(&server);
+    let started = Instant::now();
+    drop(server);
+    let ended = person.sync();
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert_eq!(ended.json()["retries"], 5);
+    assert_eq!(ended.stderr.matches("Retrying in").count(), 5, "{}", ended.stderr);
+    assert!(started.elapsed() > Duration::from_secs(15), "the waits grow");
+}
+
+#[test]
+fn rate_limits_are_waited_out() {
+    let server = serve(generate::realistic(4, 1));
+    server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(2)), Fault::rate_limited(Some("1")));
+    server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(4)), Fault::status(503));
+    let person = Person::of(&server);
+    let ended = person.sync();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.json()["retries"], 2);
+    for status in ["429", "503"] {
+        let line =
+            format!("WARNING: Rate-limit/server error {status} for {}/graphql. Retrying in 1s...", server.base_url());
+        assert!(ended.stderr.contains(&line), "{}", ended.stderr);
+    }
+    assert_stored(&person, &server, Dialect::Graphql);
+}
+
+#[test]
+fn a_poisoned_run_makes_the_sync_partial() {
+    let server = serve(generate::realistic(4, 1));
+    let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
+    server.fault(Matcher::history().run(&id), Fault::malformed_json());
+    let person = Person::of(&server);
+    let ended = person.sync();
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let summary = ended.json();
+    assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
+    assert!(ended.stderr.contains("SEVERE: ") && ended.stderr.contains(&id), "{}", ended.stderr);
+}
+
+#[test]
+fn a_key_that_is_revoked_midway_is_3_and_what_was_complete_stays() {
+    let server =
+        serve(Project::new((0..20).map(|n| Run::new(format!("run{n}")).with_history([r#"{"_step":0,"a":1}"#]))));
+    server.fault(Matcher::history().when(wandb_connector_tests::local_wandb::When::After(9)), Fault::status(401));
+    let mut person = Person::new(&with(&server, "concurrency", json!(1)));
+    let ended = person.sync();
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert_eq!(ended.json()["rows"]["runs"], 9);
+    server.clear_faults();
+    server.log().clear();
+    person.variables.clear();
+    let ended = person.sync();
+    assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(11)), "{ended:?}");
+    assert_stored(&person, &server, Dialect::Graphql);
+}
+
+#[test]
+fn destinations_that_cannot_be_used_are_6_and_stay_as_they_are() {
+    let server = serve(generate::realistic(2, 1));
+    let person = Person::of(&server);
+    let sync = |destination: &str| {
+        person.run(&["sync", "--config", "configuration.json", "--destination", destination, "--format", "json"])
+    };
+
+    fs::write(person.path("letter.db"), "Dear Ada, this is no database at all. ".repeat(50)).unwrap();
+    assert_eq!(sync("sqlite:letter.db").code, 6);
+    assert!(fs::read_to_string(person.path("letter.db")).unwrap().starts_with("Dear Ada"));
+
+    let other = rusqlite::Connection::open(person.path("other.db")).unwrap();
+    other
+        .execute_batch(
+            "CREATE TABLE runs (run_id INTEGER PRIMARY KEY, colour TEXT NOT NULL); INSERT INTO runs VALUES (1, 'red');",
+        )
+        .unwrap();
+    drop(other);
+    let ended = sync("sqlite:other.db");
+    assert_eq!(ended.code, 6, "{ended:?}");
+    let other = rusqlite::Connection::open(person.path("other.db")).unwrap();
+    let tables: i64 =
+        other.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
+
+    for destination in ["sqlite:no/such/folder/x.db", "oracle:x", "warehouse.db", "sqlite:"] {
+        let ended = sync(destination);
+        assert!([2, 6].contains(&ended.code), "{destination}: {ended:?}");
+    }
+
+    let locked = rusqlite::Connection::open(person.path("locked.db")).unwrap();
+    locked.execute_batch("CREATE TABLE x (y); BEGIN EXCLUSIVE").unwrap();
+    let ended = sync("sqlite:locked.db");
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert_eq!(server.log().len(), 0, "nothing was asked of W&B");
+}
+
+#[test]
+fn a_destination_of_another_project_is_refused() {
+    let server = serve(generate::realistic(2, 1));
+    server.project_mut("acme", "second", |project| project.runs.push(Run::new("x").into()));
+    let person = Person::of(&server);
+    assert_eq!(person.sync().code, 0);
+    fs::write(person.path("configuration.json"), with(&server, "project", json!("second")).to_string()).unwrap();
+    let ended = person.sync();
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert!(ended.stderr.contains("acme/demo") && ended.stderr.contains("--full-refresh"), "{}", ended.stderr);
+    assert_stored(&person, &server, Dialect::Graphql);
+    let ended = person.run(&["sync", "--config", "configuration.json", "--full-refresh", "--format", "json"]);
+    assert_eq!((ended.code, &ended.json()["runs"]["seen"]), (0, &json!(1)), "{ended:?}");
+    let truth = server.truth(Dialect::Graphql, "acme", "second");
+    assert!(compare_sqlite(person.path("warehouse.db"), &truth).unwrap().is_empty());
+}
+
+#[test]
+fn an_interrupted_sync_keeps_what_is_complete_and_the_next_one_goes_on() {
+    let mut world = World::default();
+    *world.project_mut("acme", "demo") = generate::bench(60, 200, 3, 1);
+    let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
+    let server = LocalWandb::start_blocking(options).unwrap();
+    let person = Person::new(&with(&server, "concurrency", json!(2)));
+    let child = person
+        .command(&["sync", "--config", "configuration.json", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.log().history_requests().len() < 12 {
+        assert!(Instant::now() < deadline, "the sync does not get going");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["status"], "interrupted");
+    let stored = summary["rows"]["runs"].as_u64().unwrap();
+    assert!((5..60).contains(&stored), "{summary}");
+    let ended = person.sync();
+    assert_eq!(ended.json()["runs"]["unchanged"].as_u64(), Some(stored), "what was complete is not read again");
+    assert_stored(&person, &server, Dialect::Graphql);
+}
+
+#[test]
+fn state_can_be_shown_taken_along_and_forgotten() {
+    let server = serve(generate::realistic(3, 1));
+    let person = Person::of(&server);
+    assert_eq!(person.sync().code, 0);
+    let shown = person.run(&["state", "show"]);
+    let state: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert!(state["runs_hwm_utc"].is_string(), "{shown:?}");
+    assert_eq!(person.run(&["state", "export", "--config", "configuration.json", "state.json"]).code, 0);
+    assert_eq!(person.run(&["state", "reset", "--yes"]).code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&person.run(&["state", "show"]).stdout).unwrap(), json!({}));
+    assert_eq!(person.run(&["state", "import", "state.json"]).code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&person.run(&["state", "show"]).stdout).unwrap(), state);
+    assert_eq!(person.sync().json()["runs"]["unchanged"], 3);
+}
+
+#[test]
+fn looking_writes_nothing() {
+    let server = serve(generate::realistic(5, 1));
+    let person = Person::of(&server);
+    let check = person.run(&["check", "--config", "configuration.json"]);
+    assert!(check.code == 0 && check.stdout.contains("acme/demo"), "{check:?}");
+    let preview = person.run(&["preview", "--config", "configuration.json", "--rows", "3"]);
+    assert!(
+        preview.code == 0 && preview.stdout.contains("metric_name") && preview.stdout.contains("run_id"),
+        "{preview:?}"
+    );
+    let schema = person.run(&["schema", "--config", "configuration.json"]);
+    assert!(schema.code == 0 && schema.stdout.contains("metric_objects"), "{schema:?}");
+    let spec = person.run(&["spec"]);
+    assert_eq!(serde_json::from_str::<Value>(&spec.stdout).unwrap()["properties"]["api_key"]["writeOnly"], true);
+    let mut names: Vec<_> =
+        fs::read_dir(person.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["configuration.json"]);
+}
+
+#[test]
+fn the_component_asks_for_nothing_but_what_the_contract_allows() {
+    let person = Person::new(&json!({}));
+    let inspect = person.run(&["inspect", "--format", "json"]);
+    let facts: Value = serde_json::from_str(&inspect.stdout).unwrap();
+    let names = |key: &str| -> Vec<String> {
+        let mut names: Vec<_> =
+            facts[key].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        names("imports"),
+        [
+            "elt:connector/destination@0.1.0",
+            "elt:connector/log@0.1.0",
+            "elt:connector/progress@0.1.0",
+            "elt:connector/types@0.1.0",
+            "wasi:clocks/monotonic-clock@0.2.12",
+            "wasi:clocks/wall-clock@0.2.12",
+            "wasi:http/outgoing-handler@0.2.12",
+            "wasi:http/types@0.2.12",
+            "wasi:io/error@0.2.12",
+            "wasi:io/poll@0.2.12",
+            "wasi:io/streams@0.2.12",
+            "wasi:random/random@0.2.12",
+        ]
+    );
+    assert_eq!(names("exports"), ["elt:connector/source@0.1.0"]);
+}
