@@ -21,6 +21,8 @@ use super::group::{Ranges, ReadError};
 const FIRST_BYTES: u64 = 512 << 10;
 /// Ranges with a smaller gap between them are asked for as one.
 const GAP_BYTES: u64 = 64 << 10;
+/// A request asks for so much at least, since the next row group mostly follows.
+pub const AHEAD_BYTES: u64 = 2 << 20;
 /// One request asks for no more than this, unless a single range is longer.
 const MOST_BYTES: u64 = 8 << 20;
 
@@ -32,6 +34,8 @@ pub struct RemoteFile<'c, 'a, X, D> {
     /// What came with the first request, and where it begins.
     kept: Bytes,
     kept_at: u64,
+    /// What came with the last request, and where it begins.
+    ahead: RefCell<(u64, Bytes)>,
 }
 
 enum Answer {
@@ -67,8 +71,14 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
             }
             other => return Err(unexpected(other)),
         };
-        let file =
-            Self { client, url: RefCell::new(url), size, kept_at: size.saturating_sub(end.len() as u64), kept: end };
+        let file = Self {
+            client,
+            url: RefCell::new(url),
+            size,
+            kept_at: size.saturating_sub(end.len() as u64),
+            kept: end,
+            ahead: RefCell::default(),
+        };
         let footer = file.footer().await?;
         Ok((file.keeping(keep), footer))
     }
@@ -108,9 +118,8 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
     }
 
     fn kept_part(&self, range: &Range<u64>) -> Option<Bytes> {
-        let start = usize::try_from(range.start.checked_sub(self.kept_at)?).ok()?;
-        let end = usize::try_from(range.end.checked_sub(self.kept_at)?).ok()?;
-        (start <= end && end <= self.kept.len()).then(|| self.kept.slice(start..end))
+        let (at, bytes) = &*self.ahead.borrow();
+        cut(self.kept_at, &self.kept, range).or_else(|| cut(*at, bytes, range))
     }
 
     async fn part(&self, range: Range<u64>) -> Result<(Range<u64>, Bytes), ReadError> {
@@ -139,21 +148,33 @@ impl<X: Exchange, D: Destination> Ranges for RemoteFile<'_, '_, X, D> {
         let mut missing: Vec<Range<u64>> =
             ranges.iter().filter(|range| !range.is_empty() && self.kept_part(range).is_none()).cloned().collect();
         missing.sort_by_key(|range| range.start);
-        let parts = try_join_all(joined(missing).into_iter().map(|range| self.part(range))).await?;
+        let mut missing = joined(missing);
+        let one = matches!(missing.as_slice(), [range] if range.end - range.start < AHEAD_BYTES);
+        if let Some(range) = missing.first_mut().filter(|_| one) {
+            range.end = (range.start + AHEAD_BYTES).min(self.kept_at).max(range.end);
+        }
+        let parts = try_join_all(missing.into_iter().map(|range| self.part(range))).await?;
         let find = |range: &Range<u64>| {
             if range.is_empty() {
                 return Some(Bytes::new());
             }
-            self.kept_part(range).or_else(|| {
-                let (whole, bytes) =
-                    parts.iter().find(|(whole, _)| whole.start <= range.start && range.end <= whole.end)?;
-                let start = (range.start - whole.start) as usize;
-                Some(bytes.slice(start..start + (range.end - range.start) as usize))
-            })
+            let part = || parts.iter().find_map(|(whole, bytes)| cut(whole.start, bytes, range));
+            self.kept_part(range).or_else(part)
         };
         let found: Option<Vec<Bytes>> = ranges.iter().map(find).collect();
+        // Columns keep their own hold on what they have; of what is no more needed nothing is kept.
+        if let Some((range, bytes)) = parts.first() {
+            self.ahead.replace(if one { (range.start, bytes.clone()) } else { Default::default() });
+        }
         found.ok_or_else(|| Broken::new("bytes are missing").into())
     }
+}
+
+/// The bytes of a range, if it lies within `bytes`, which begin at `at`.
+fn cut(at: u64, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
+    let start = usize::try_from(range.start.checked_sub(at)?).ok()?;
+    let end = usize::try_from(range.end.checked_sub(at)?).ok()?;
+    (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
 }
 
 /// Sorted ranges, those near each other as one.

@@ -12,6 +12,7 @@ use crate::time;
 use super::Broken;
 use super::budget::Share;
 use super::column::Column;
+use super::download::AHEAD_BYTES;
 use super::footer::{Footer, Leaf, Meaning, Node, Physical, RowGroup, Shape};
 use super::nested;
 use super::page::Decompressor;
@@ -153,7 +154,7 @@ impl Selection {
         let pages = self
             .chunks(group)
             .map(|chunk| chunk.bytes.min(piece) + chunk.uncompressed.min(PAGE_BYTES))
-            .fold(0, u64::saturating_add);
+            .fold(AHEAD_BYTES, u64::saturating_add);
         usize::try_from(pages).unwrap_or(usize::MAX).saturating_add(self.window() * self.leaves.len() * 10)
     }
 }

@@ -6,7 +6,7 @@
 //! | [`download`] | the bytes of a file behind a signed URL, by ranges |
 //! | [`page`] | page headers and decompression |
 //! | [`values`] | the encodings of values and levels |
-//! | [`column`] | one column of a row group, a window of rows at a time |
+//! | [`mod@column`] | one column of a row group, a window of rows at a time |
 //! | [`nested`] | rows of nested columns as JSON |
 //! | [`group`] | a row group, row by row into a [`crate::history::row::History`] |
 //! | [`budget`] | how much may be buffered by all runs together |
