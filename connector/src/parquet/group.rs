@@ -295,9 +295,9 @@ impl<'b> GroupReader<'b> {
                     wanted.push((index, range));
                 }
                 held += column.held();
-            }
-            if held > MOST_HELD {
-                return Err(Broken::new("its pages are too large").into());
+                if held > MOST_HELD {
+                    return Err(Broken::new("its pages are too large").into());
+                }
             }
             if wanted.is_empty() {
                 return Ok(());

@@ -403,8 +403,9 @@ impl Values {
 /// A dictionary page's values.
 pub fn dictionary(bytes: Bytes, count: usize, physical: Physical) -> Result<Data, Broken> {
     // A value takes its bytes, a text at least those of its length.
-    if physical == Physical::Boolean || count > bytes.len() / size(physical) {
-        return Err(Broken::new("a dictionary holds fewer values than it says"));
+    let too_many = count > bytes.len() / size(physical) || (physical == Physical::Bytes && count > MOST_TEXTS);
+    if physical == Physical::Boolean || too_many {
+        return Err(Broken::new(format!("a dictionary of {count} values can't be")));
     }
     let mut data = Data::new(physical);
     Values::Plain(bytes, 0).read(count, physical, None, &mut data)?;
