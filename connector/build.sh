@@ -21,6 +21,16 @@ export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
 # The linker calls wasm-ld, which comes with the toolchain too.
 PATH=$tools/gcc-ld:$PATH
 export PATH
+# Exported histories are compressed with zstd, whose decoder is C.
+export CC_wasm32_unknown_unknown="${CC_wasm32_unknown_unknown:-clang}"
+export AR_wasm32_unknown_unknown="${AR_wasm32_unknown_unknown:-llvm-ar}"
+for tool in "$CC_wasm32_unknown_unknown" "$AR_wasm32_unknown_unknown"; do
+    command -v "$tool" >/dev/null || {
+        echo "connector/build.sh: no $tool found; the component holds zstd, which is C and needs clang and llvm-ar. Do this:" >&2
+        echo "  apt-get install clang llvm        (Debian; elsewhere install LLVM, or name the tools in CC_wasm32_unknown_unknown and AR_wasm32_unknown_unknown)" >&2
+        exit 1
+    }
+done
 # Paths of this machine have no place in a file that others run.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$PWD=/wandb-connector --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 

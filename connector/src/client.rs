@@ -34,6 +34,8 @@ pub enum Failure {
     },
     /// The response was larger than the caller's limit.
     TooLarge(Error),
+    /// The host does not allow the request.
+    Denied(Error),
     /// Another attempt would end the same way.
     Final(Error),
 }
@@ -50,6 +52,8 @@ impl Failure {
 pub enum RequestError {
     /// The response was larger than the caller's limit; a smaller question may help.
     TooLarge(Error),
+    /// The host's policy does not allow the request.
+    Denied(Error),
     /// All else.
     Failed(Error),
 }
@@ -57,7 +61,7 @@ pub enum RequestError {
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::TooLarge(error) | RequestError::Failed(error) => error,
+            RequestError::TooLarge(error) | RequestError::Denied(error) | RequestError::Failed(error) => error,
         }
     }
 }
@@ -100,12 +104,24 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
+        self.take(request, what, limit, |response| accept(response)).await
+    }
+
+    /// Like [`send`](Self::send), for callers that keep the body.
+    pub async fn take<T>(
+        &self,
+        request: &Request,
+        what: &str,
+        limit: usize,
+        mut accept: impl FnMut(&mut Response) -> Result<T, Failure>,
+    ) -> Result<T, RequestError> {
         let mut attempt = 0;
         loop {
             let (status, reason, wait) = match self.attempt(request, limit, &mut accept).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(RequestError::Failed(error)),
                 Err(Failure::TooLarge(error)) => return Err(RequestError::TooLarge(error)),
+                Err(Failure::Denied(error)) => return Err(RequestError::Denied(error)),
                 Err(Failure::Again { status, reason, wait }) => (status, reason, wait),
             };
             if attempt == RETRIES {
@@ -127,7 +143,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         &self,
         request: &Request,
         limit: usize,
-        accept: &mut impl FnMut(&Response) -> Result<T, Failure>,
+        accept: &mut impl FnMut(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let permit = self.limiter.acquire().await;
         while let Some(pause) = self.limiter.pause(self.exchange.now()) {
@@ -138,13 +154,13 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         let response = self.exchange.send(request, limit).await;
         drop(permit);
         let response = response.map_err(|error| match error {
-            TransportError::Denied(why) => Failure::Final(Error::upstream(format!("{why} ({})", shown(&request.url)))),
+            TransportError::Denied(why) => Failure::Denied(Error::upstream(format!("{why} ({})", shown(&request.url)))),
             TransportError::TooLarge(_) => {
                 Failure::TooLarge(Error::upstream(format!("{error} ({})", shown(&request.url))))
             }
             TransportError::Failed(reason) => Failure::Again { status: None, reason, wait: None },
         })?;
-        let response = decompressed(response, limit, &request.url)?;
+        let mut response = decompressed(response, limit, &request.url)?;
         if response.status == 429 {
             let wait = retry_after(&response, self.exchange);
             self.limiter.refused(began, self.exchange.now(), wait.map(|wait| wait.min(LONGEST_WAIT)));
@@ -158,7 +174,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 wait,
             });
         }
-        accept(&response)
+        accept(&mut response)
     }
 
     /// Exponential, with up to a quarter of jitter either way, so that clients that failed together do not come back together.

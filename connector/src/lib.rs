@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod history;
 pub mod json;
 pub mod limiter;
+pub mod parquet;
 pub mod run;
 pub mod schema;
 pub mod state;

@@ -1,12 +1,14 @@
 //! One run from W&B to the destination. What is read of a run is held back until the run is complete, or until it has grown too large to be
 //! held; then rows, deletions and the checkpoint that answers for them go out together, with nothing of another run between them.
 
+pub mod export;
+
 use std::cell::RefCell;
 
 use crate::batch::{Batch, Column, Values};
 use crate::client::{BODY_LIMIT, RequestError};
 use crate::destination::{Destination, Level};
-use crate::dialect::graphql::{Graphql, HeavyRun, Window};
+use crate::dialect::graphql::{Beside, Graphql, HeavyRun, Window};
 use crate::dialect::rest::Rest;
 use crate::dialect::{Circle, Dialect, Listed, RunRow};
 use crate::error::Error;
@@ -17,6 +19,8 @@ use crate::schema::TableName;
 use crate::state::{self, HistoryVersion, RunEntry};
 use crate::sync::Sync;
 use crate::window::{Pace, Strictness};
+
+use export::Exported;
 
 /// Columns larger than this are sent before the run is complete.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -38,6 +42,16 @@ enum Pass {
     Rewound,
     /// Fewer rows came than W&B counts.
     Short,
+    /// What was exported of the history does not fit the history.
+    Stale,
+}
+
+/// How a history is read by ranges of steps.
+struct Steps<'p> {
+    graphql: &'p Graphql,
+    pace: Pace,
+    /// The run's fields, once they were read.
+    heavy: &'p mut Option<HeavyRun>,
 }
 
 /// Reads one run.
@@ -49,13 +63,23 @@ pub struct RunReader<'s, 'a, X, D> {
     replace: bool,
     entry: RunEntry,
     told_collision: bool,
+    /// Exported files of this run were found not to fit.
+    distrusts_export: bool,
 }
 
 impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     /// Reads the run and sends what has changed. `known` is what the state says of it, if it was read before with the same selection.
     pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, known: Option<RunEntry>) -> Result<RunEnd, Error> {
         let history = History::new(sync.config.metrics.clone());
-        let reader = Self { sync, listed, history, replace: false, entry: RunEntry::default(), told_collision: false };
+        let reader = Self {
+            sync,
+            listed,
+            history,
+            replace: false,
+            entry: RunEntry::default(),
+            told_collision: false,
+            distrusts_export: false,
+        };
         match &sync.dialect {
             Dialect::Rest(rest) => reader.read_rest(rest, known).await,
             Dialect::Graphql(graphql) => reader.read_graphql(graphql, known).await,
@@ -88,7 +112,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             self.begin(known.as_ref());
             self.replace = false;
             let history = RefCell::new(&mut self.history);
-            let run = graphql.run(&self.sync.client, &self.listed.id, None, BODY_LIMIT, &history, 0).await?;
+            let run = graphql.run(&self.sync.client, &self.listed.id, Beside::Nothing, BODY_LIMIT, &history, 0).await?;
             return match run {
                 Some((run, _)) => self.finish(run.row),
                 None => Ok(RunEnd::Deleted),
@@ -115,6 +139,15 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                     );
                     self.sync.client.destination.log(Level::Debug, &message);
                     (resume, strictness) = (None, Strictness::Strict);
+                    continue;
+                }
+                Pass::Stale => {
+                    let message = format!(
+                        "Run {}: its exported files do not fit its history; reading it by steps",
+                        self.listed.id
+                    );
+                    self.sync.client.destination.log(Level::Debug, &message);
+                    (resume, self.distrusts_export) = (None, true);
                     continue;
                 }
             }
@@ -145,66 +178,48 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         strictness: Strictness,
         heavy: &mut Option<HeavyRun>,
     ) -> Result<Pass, Error> {
-        let client = &self.sync.client;
         let tail = resume.and_then(|known| known.last.clone());
         let start = tail.as_ref().map_or(0, |tail| tail.step);
         // The last known row comes again.
         self.entry.rows = self.entry.rows.saturating_sub(u64::from(tail.is_some()));
         let expected = self.listed.size().saturating_sub(self.entry.rows);
-        let mut pace = Pace::new(strictness, expected, self.sync.row_bytes.get());
-        let mut window = Window { start, steps: pace.steps() };
-        loop {
-            let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
-            let limit = pace.body_limit();
-            let history = RefCell::new(&mut self.history);
-            let answer = match heavy {
-                None => {
-                    graphql.run(client, &self.listed.id, Some(window), limit, &history, position).await.map(|run| {
-                        run.map(|(run, bytes)| {
-                            *heavy = Some(run);
-                            bytes
-                        })
-                    })
-                }
-                Some(_) => graphql.history(client, &self.listed.id, window, limit, &history, position).await,
-            };
-            let bytes = match answer {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Ok(Pass::Deleted),
-                Err(RequestError::TooLarge(error)) => {
-                    if !pace.shrink() {
-                        return Err(error);
-                    }
-                    window.steps = pace.steps();
-                    continue;
-                }
-                Err(RequestError::Failed(error)) => return Err(error),
-            };
-            let rows = self.history.rows().len();
-            if let Some(tail) = tail.as_ref().filter(|_| window.start == start) {
-                let first = self.history.row_with_points(0);
-                if !first.is_some_and(|first| tail.recognises(&first)) {
-                    return Ok(Pass::Rewound);
-                }
+        let mut steps = Steps { graphql, pace: Pace::new(strictness, expected, self.sync.row_bytes.get()), heavy };
+        let exported = if strictness == Strictness::Adaptive && self.wants_export(expected) {
+            self.read_exported(&mut steps, tail.as_ref()).await?
+        } else {
+            Exported::Nothing
+        };
+        let from_export = matches!(exported, Exported::Read(_));
+        let (start, first) = match exported {
+            Exported::Nothing => (start, tail),
+            Exported::Ended(pass) => return Ok(pass),
+            Exported::Behind(tail) => (tail.step.saturating_add(1), None),
+            // The last exported row may have been incomplete. It comes again, and shows whether the files belong to this history.
+            Exported::Read(last) => {
+                self.entry.rows = self.entry.rows.saturating_sub(1);
+                (last.step, Some(last))
             }
-            pace.observe(window.steps, rows, bytes);
-            self.sync.row_bytes.set(pace.row_bytes());
-            self.account_for_page(rows)?;
-            let at = window.end();
-            let read = self.entry.rows;
-            let ended = match heavy.as_ref().and_then(|heavy| heavy.last_step) {
-                Some(last) => at > last,
-                None => read >= heavy.as_ref().and_then(|heavy| heavy.lines).unwrap_or(0) || at >= 1 << 53,
-            };
-            if ended {
-                break;
-            }
-            window = Window { start: at, steps: pace.steps() };
+        };
+        match self.read_steps(&mut steps, start, None, first.as_ref()).await? {
+            Some(Pass::Rewound) if from_export => return Ok(Pass::Stale),
+            Some(pass) => return Ok(pass),
+            None => {}
         }
+        let Steps { pace, heavy, .. } = steps;
         let lines = heavy.as_ref().and_then(|heavy| heavy.lines);
         let counted_before =
             resume.and_then(|known| Some(known.rows == known.history.as_ref()?.lines?)).unwrap_or(false);
         let still_live = heavy.as_ref().is_some_and(|heavy| heavy.row.state.as_deref() == Some("running"));
+        if let Some(lines) = lines.filter(|_| resume.is_none()) {
+            let missing = self.entry.rows < lines;
+            if from_export && self.sync.exports.misfits(self.entry.rows, lines, still_live) {
+                return Ok(Pass::Stale);
+            }
+            if self.distrusts_export && missing {
+                // Ranges of steps brought no more either: this server counts otherwise.
+                self.sync.exports.distrust_counts();
+            }
+        }
         Ok(match lines {
             // The rows known from before no longer add up with the new ones: some of them are gone.
             Some(lines) if counted_before && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) => {
@@ -213,6 +228,76 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             Some(lines) if resume.is_none() && self.entry.rows < lines && pace.may_have_been_sampled() => Pass::Short,
             _ => Pass::Complete,
         })
+    }
+
+    /// Reads the rows from `start` to `end`, or to the history's end, by ranges of steps. `first` is what the first of them must be. A pass
+    /// is returned where it has ended.
+    async fn read_steps(
+        &mut self,
+        steps: &mut Steps<'_>,
+        start: i64,
+        end: Option<i64>,
+        first: Option<&Tail>,
+    ) -> Result<Option<Pass>, Error> {
+        let client = &self.sync.client;
+        let Steps { graphql, pace, heavy } = steps;
+        let window_at = |start: i64, pace: &Pace| {
+            let room = end.map_or(i64::MAX, |end| end.saturating_sub(start));
+            Window { start, steps: pace.steps().min(room.max(1)) }
+        };
+        let mut window = window_at(start, pace);
+        loop {
+            let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
+            let limit = pace.body_limit();
+            let history = RefCell::new(&mut self.history);
+            let answer = match heavy {
+                None => graphql
+                    .run(client, &self.listed.id, Beside::History(window), limit, &history, position)
+                    .await
+                    .map(|run| {
+                        run.map(|(run, bytes)| {
+                            **heavy = Some(run);
+                            bytes
+                        })
+                    }),
+                Some(_) => graphql.history(client, &self.listed.id, window, limit, &history, position).await,
+            };
+            let bytes = match answer {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Some(Pass::Deleted)),
+                Err(RequestError::TooLarge(error)) => {
+                    if !pace.shrink() {
+                        return Err(error);
+                    }
+                    window = window_at(window.start, pace);
+                    continue;
+                }
+                Err(RequestError::Denied(error) | RequestError::Failed(error)) => {
+                    return Err(error);
+                }
+            };
+            let rows = self.history.rows().len();
+            if let Some(tail) = first.filter(|_| window.start == start) {
+                let row = self.history.row_with_points(0);
+                if !row.is_some_and(|row| tail.recognises(&row)) {
+                    return Ok(Some(Pass::Rewound));
+                }
+            }
+            pace.observe(window.steps, rows, bytes);
+            self.sync.row_bytes.set(pace.row_bytes());
+            self.account_for_page(rows)?;
+            let at = window.end();
+            let read = self.entry.rows;
+            let ended = match (end, heavy.as_ref().and_then(|heavy| heavy.last_step)) {
+                (Some(end), _) => at >= end,
+                (None, Some(last)) => at > last,
+                (None, None) => read >= heavy.as_ref().and_then(|heavy| heavy.lines).unwrap_or(0) || at >= 1 << 53,
+            };
+            if ended {
+                return Ok(None);
+            }
+            window = window_at(at, pace);
+        }
     }
 
     async fn read_rest(mut self, rest: &Rest, known: Option<RunEntry>) -> Result<RunEnd, Error> {
@@ -229,7 +314,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             self.begin(resume.as_ref());
             match self.pass_rest(rest, resume.as_ref()).await? {
                 Pass::Deleted => return Ok(RunEnd::Deleted),
-                Pass::Rewound | Pass::Short => {
+                Pass::Rewound | Pass::Short | Pass::Stale => {
                     self.say_rewound();
                     resume = None;
                 }

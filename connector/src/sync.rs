@@ -15,6 +15,7 @@ use crate::destination::{Destination, Level, StatePatch};
 use crate::dialect::{Circle, Dialect, Listed, ListingPage};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::run::export::Exports;
 use crate::run::{RunEnd, RunReader};
 use crate::state::{self, RunEntry, State};
 use crate::time;
@@ -79,6 +80,8 @@ pub struct Sync<'a, X, D> {
     pub selection: Option<String>,
     /// The width of history rows seen last, in bytes; 0 while none was seen.
     pub row_bytes: Cell<f64>,
+    /// What the runs share that read exported histories (`graphql`).
+    pub exports: Exports,
     watermark: RefCell<Watermark>,
     /// What goes out with the next checkpoint.
     pending: RefCell<StatePatch>,
@@ -129,6 +132,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             dialect,
             selection: config.selection(),
             row_bytes: Cell::new(0.0),
+            exports: Exports::default(),
             watermark: RefCell::new(Watermark::new(watermark)),
             pending: RefCell::default(),
             summary: RefCell::default(),

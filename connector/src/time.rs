@@ -33,6 +33,12 @@ pub fn from_history(value: f64) -> Option<i64> {
     in_range.then_some(micros as i64).filter(|micros| RANGE.contains(micros))
 }
 
+/// A time in units of which so many are a second.
+pub fn from_units(value: i64, units: i64) -> Option<i64> {
+    let micros = i128::from(value) * 1_000_000 / i128::from(units.max(1));
+    i64::try_from(micros).ok().filter(|micros| RANGE.contains(micros))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

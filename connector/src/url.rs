@@ -46,9 +46,44 @@ pub fn follow(page: &str, link: &str) -> Result<String, String> {
     }
 }
 
+/// The address of a file to download, which is asked without the key and may be anywhere: absolute, `http` or `https`, without a user.
+pub fn download(link: &str) -> Result<String, String> {
+    let refused = |why: &str| Err(format!("the address of its file {why}"));
+    let Ok(url) = Uri::parse(link) else {
+        return refused("is not an absolute URL");
+    };
+    if origin(&url).is_none() {
+        return refused("is not one of http or https");
+    }
+    if url.authority().is_some_and(|authority| authority.has_userinfo() || authority.host().is_empty()) {
+        return refused("names a user, or no host");
+    }
+    Ok(url.strip_fragment().as_str().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_downloaded_from_anywhere_but_only_by_http() {
+        for link in ["https://storage.example/b/0.parquet?X-Sig=a%2Fb", "http://127.0.0.1:8765/_storage/x"] {
+            assert_eq!(download(link).as_deref(), Ok(link));
+        }
+        for link in [
+            "/_storage/x",
+            "//storage.example/x",
+            "file:///etc/passwd",
+            "ftp://storage.example/x",
+            "https://user@storage.example/x",
+            "https:///x",
+            "data:,x",
+            "",
+            "not a url",
+        ] {
+            assert!(download(link).is_err(), "{link}");
+        }
+    }
 
     #[test]
     fn a_path_part_stays_one_part() {

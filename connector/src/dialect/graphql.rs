@@ -49,6 +49,16 @@ const RUN_AND_HISTORY: &str = concat!(
     " config summaryMetrics historyKeys history(minStep: $minStep, maxStep: $maxStep, samples: $samples) } } }"
 );
 
+const RUN_AND_EXPORT: &str = concat!(
+    "query RunAndExport($entity: String!, $project: String!, $run: String!, $liveKeys: [String!]!) { ",
+    "project(name: $project, entityName: $entity) { run(name: $run) { ",
+    light!(),
+    " config summaryMetrics historyKeys parquetHistory(liveKeys: $liveKeys) { parquetUrls } } } }"
+);
+
+const EXPORT: &str = "query Export($entity: String!, $project: String!, $run: String!, $liveKeys: [String!]!) { \
+    project(name: $project, entityName: $entity) { run(name: $run) { parquetHistory(liveKeys: $liveKeys) { parquetUrls } } } }";
+
 const HISTORY: &str = "query History($entity: String!, $project: String!, $run: String!, $minStep: Int64!, $maxStep: Int64!, $samples: Int!) { \
     project(name: $project, entityName: $entity) { run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $samples) } } }";
 
@@ -79,6 +89,19 @@ pub struct HeavyRun {
     pub last_step: Option<i64>,
     /// The number of history rows, as W&B counts them.
     pub lines: Option<u64>,
+    /// Where the exported parts of the history are, in no order; empty where they were not asked for.
+    pub exported: Vec<String>,
+}
+
+/// What to ask for beside a run's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// A part of the history.
+    History(Window),
+    /// Where the exported parts of the history are.
+    Export,
 }
 
 /// Builds and reads the requests of the dialect.
@@ -163,6 +186,13 @@ struct Node<'a> {
     history_keys: Option<&'a RawValue>,
     #[serde(borrow)]
     history: Option<&'a RawValue>,
+    parquet_history: Option<ParquetHistory>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ParquetHistory {
+    parquet_urls: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +210,11 @@ impl Node<'_> {
     /// When the run last changed, as text: `updatedAt`, else when it was last alive.
     fn updated_at(&self) -> Option<i64> {
         [&self.updated_at, &self.heartbeat_at].into_iter().flatten().find_map(|text| time::parse(text))
+    }
+
+    fn exported(&self) -> Vec<String> {
+        let exported = self.parquet_history.as_ref();
+        exported.and_then(|exported| exported.parquet_urls.clone()).unwrap_or_default()
     }
 
     fn lines(&self) -> Option<u64> {
@@ -412,32 +447,55 @@ impl Graphql {
         }
     }
 
-    /// A run's heavy fields, and the first part of its history where a window is given. None: the run does not exist any more. The number is the
-    /// response's size in bytes.
+    /// A run's heavy fields and what is wanted beside them. None: the run does not exist any more. The number is the response's size in bytes.
     pub async fn run<X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         run_id: &str,
-        window: Option<Window>,
+        beside: Beside,
         limit: usize,
         history: &RefCell<&mut History>,
         position: i64,
     ) -> Result<Option<(HeavyRun, usize)>, RequestError> {
-        let request = match window {
-            Some(window) => self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window)),
-            None => self.request("Run", RUN, json!({"run": run_id})),
+        let request = match beside {
+            Beside::History(window) => self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window)),
+            Beside::Export => self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id)),
+            Beside::Nothing => self.request("Run", RUN, json!({"run": run_id})),
         };
         let what = format!("reading run {run_id}");
         let read = |data: &str| {
             let node = self.node(data)?;
             let Some(node) = node else { return Ok(None) };
             let row = node.row(run_id)?;
-            if let (Some(_), Some(rows)) = (window, node.history) {
+            if let (Beside::History(_), Some(rows)) = (beside, node.history) {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
             }
-            Ok(Some((HeavyRun { row, last_step: last_step(node.history_keys), lines: node.lines() }, data.len())))
+            Ok(Some((
+                HeavyRun {
+                    row,
+                    last_step: last_step(node.history_keys),
+                    lines: node.lines(),
+                    exported: node.exported(),
+                },
+                data.len(),
+            )))
         };
         self.query(client, &request, &what, limit, false, read).await
+    }
+
+    /// Where the exported parts of a run's history are: the same files as before with new signatures, perhaps others.
+    pub async fn export<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<Vec<String>, RequestError> {
+        let request = self.request("Export", EXPORT, export_variables(run_id));
+        let what = format!("reading the exported history of run {run_id}");
+        let read = |data: &str| {
+            let node = self.node(data)?;
+            Ok(node.map(|node| node.exported()).unwrap_or_default())
+        };
+        self.query(client, &request, &what, BODY_LIMIT, false, read).await
     }
 
     /// A part of a run's history, into `history`. None: the run does not exist any more. The number is the response's size in bytes.
@@ -469,6 +527,10 @@ impl Graphql {
         // A project that vanished takes its runs with it.
         Ok(data.project.and_then(|project| project.run))
     }
+}
+
+fn export_variables(run_id: &str) -> Value {
+    json!({"run": run_id, "liveKeys": ["_step"]})
 }
 
 fn window_variables(run_id: &str, window: Window) -> Value {
@@ -569,6 +631,7 @@ mod tests {
             Failure::Final(Error::NotFound(_)) => "not found",
             Failure::Final(_) => "final",
             Failure::TooLarge(_) => "too large",
+            Failure::Denied(_) => "denied",
             Failure::Again { .. } => "again",
         };
         for (said, expected) in [

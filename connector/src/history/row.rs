@@ -121,6 +121,59 @@ impl History {
         self.collision.take()
     }
 
+    /// Begins a row whose values come one by one, from elsewhere than a JSON row. [`History::end_row`] ends it.
+    pub fn begin_row(&mut self) -> Mark {
+        self.serial += 1;
+        self.mark()
+    }
+
+    /// Ends a row that [`History::begin_row`] began. Its hash is not computed: only the `rest` dialect needs it.
+    pub fn end_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
+        self.metrics.close_row(step, timestamp);
+        self.objects.close_row(step, timestamp);
+        let row = Row { step, timestamp, points: Vec::new(), hash: 0 };
+        self.rows.push((row, start));
+    }
+
+    /// The number of a metric's name, valid until the next [`History::take`].
+    pub fn intern(&mut self, name: &str) -> NameId {
+        self.names.intern(name)
+    }
+
+    /// A double of the open row, which may be NaN or infinite.
+    pub fn add_double(&mut self, start: Mark, name: NameId, value: f64) {
+        self.metric(start, name, value);
+    }
+
+    /// An integer of the open row.
+    pub fn add_integer(&mut self, start: Mark, name: NameId, value: i64) {
+        if value.unsigned_abs() <= EXACT {
+            self.metric(start, name, value as f64);
+        } else {
+            self.number(start, name, &value.to_string());
+        }
+    }
+
+    /// A number of the open row, as JSON has it.
+    pub fn add_number(&mut self, start: Mark, name: NameId, raw: &str) {
+        self.number(start, name, raw);
+    }
+
+    /// A text of the open row. The names of non-finite numbers are those numbers.
+    pub fn add_text(&mut self, start: Mark, name: NameId, text: &str) {
+        match text {
+            "NaN" => self.metric(start, name, f64::NAN),
+            "Infinity" => self.metric(start, name, f64::INFINITY),
+            "-Infinity" => self.metric(start, name, f64::NEG_INFINITY),
+            _ => self.object(start, name, &serde_json::Value::from(text).to_string()),
+        }
+    }
+
+    /// A JSON value of the open row. On an error the row is to be given up.
+    pub fn add_json(&mut self, start: Mark, name: NameId, raw: &str) -> serde_json::Result<()> {
+        self.value(start, name, raw, 0)
+    }
+
     fn close_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
         self.metrics.close_row(step, timestamp);
         self.objects.close_row(step, timestamp);

@@ -1,0 +1,447 @@
+//! A row group, row by row into a [`History`]. Columns are decoded in windows of rows, which are then read across.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::history::names::NameId;
+use crate::history::row::History;
+use crate::time;
+
+use super::Broken;
+use super::budget::Share;
+use super::column::Column;
+use super::download::AHEAD_BYTES;
+use super::footer::{Footer, Leaf, Meaning, Node, Physical, RowGroup, Shape};
+use super::nested;
+use super::page::Decompressor;
+use super::values::Data;
+
+/// A row group that is not longer than this is asked for at once.
+const WHOLE_BYTES: u64 = 8 << 20;
+/// Of a longer one each column is asked for in pieces, none of them shorter than this.
+const LEAST_PIECE: u64 = 64 << 10;
+/// What writers make of a page, and a little more.
+const PAGE_BYTES: u64 = 5 << 18;
+/// Rows of a window, where columns are few, and where they hold lists.
+const MOST_ROWS: usize = 1024;
+const MOST_NESTED_ROWS: usize = 128;
+/// What the values of a window may take.
+const WINDOW_BYTES: usize = 2 << 20;
+/// The pages of all columns together. More than that is no file that a sensible writer made.
+const MOST_HELD: usize = 96 << 20;
+
+/// Why reading a file ended.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file is not what it should be.
+    Broken(Broken),
+    /// The host's policy does not let this component ask the file's server.
+    Denied(String),
+    /// The server does not have the file, or its signature has expired.
+    Gone(u16),
+    /// It can't be downloaded, also after retries.
+    Failed(Error),
+}
+
+impl From<Broken> for ReadError {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Where the bytes of a file come from.
+#[allow(async_fn_in_trait, reason = "single-threaded by design, used with static dispatch")]
+pub trait Ranges {
+    /// The bytes of these ranges, in their order.
+    async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError>;
+}
+
+/// Which columns of a file are read.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// `_step`, then what else is read. The leaves of a nested column lie together.
+    leaves: Vec<usize>,
+    timestamp: Option<usize>,
+    flat: Vec<(String, usize)>,
+    nested: Vec<(Node, Range<usize>)>,
+    repeats: bool,
+}
+
+impl Selection {
+    /// W&B's own columns, and those of metrics that `wanted` names.
+    pub fn new(footer: &Footer, wanted: impl Fn(&str) -> bool) -> Result<Self, Broken> {
+        let mut selection = Self::steps(footer)?;
+        for column in &footer.columns {
+            let name = column.name.as_str();
+            let leaves = footer.leaves.get(column.leaves.clone()).unwrap_or_default();
+            match (name, &column.shape) {
+                ("_step" | "_runtime" | "_wandb", _) => continue,
+                ("_timestamp", Shape::Leaf(leaf)) => {
+                    selection.timestamp = Some(selection.leaves.len());
+                    selection.leaves.push(*leaf);
+                }
+                ("_timestamp", _) => continue,
+                (name, Shape::Leaf(leaf)) => {
+                    if !wanted(name) {
+                        continue;
+                    }
+                    selection.flat.push((name.to_owned(), selection.leaves.len()));
+                    selection.leaves.push(*leaf);
+                }
+                // What the metrics of a nested column are called shows only when it is read.
+                (_, _) => {
+                    let start = selection.leaves.len();
+                    selection.leaves.extend(column.leaves.clone());
+                    selection.nested.push((column.clone(), start..selection.leaves.len()));
+                }
+            }
+            if let Some(leaf) =
+                leaves.iter().find(|leaf| leaf.physical == Physical::Other || leaf.meaning == Meaning::Unknown)
+            {
+                return Err(Broken::new(format!(
+                    "its column {name:?} is of a type that is not known here ({:?})",
+                    leaf.physical
+                )));
+            }
+            selection.repeats |= leaves.iter().any(|leaf| leaf.repetition > 0);
+        }
+        Ok(selection)
+    }
+
+    /// `_step` only.
+    pub fn steps(footer: &Footer) -> Result<Self, Broken> {
+        let column = footer.column("_step").ok_or_else(|| Broken::new("it has no column _step"))?;
+        let leaf = match column.shape {
+            Shape::Leaf(leaf) => leaf,
+            _ => return Err(Broken::new("its column _step is no number")),
+        };
+        match footer.leaves.get(leaf).map(|leaf| (leaf.physical, leaf.meaning)) {
+            Some((Physical::Int32 | Physical::Int64 | Physical::Float | Physical::Double, meaning))
+                if meaning != Meaning::Unknown => {}
+            _ => return Err(Broken::new("its column _step is no number")),
+        }
+        Ok(Self { leaves: vec![leaf], timestamp: None, flat: Vec::new(), nested: Vec::new(), repeats: false })
+    }
+
+    /// The first and the last step of a group, where the file says so. Of [`Selection::steps`].
+    pub fn range(&self, group: &RowGroup) -> Option<(i64, i64)> {
+        self.chunks(group).next()?.range
+    }
+
+    fn piece(&self, group: &RowGroup) -> u64 {
+        let columns = self.leaves.len().max(1) as u64;
+        if self.bytes(group) <= WHOLE_BYTES { WHOLE_BYTES } else { (WHOLE_BYTES / columns).max(LEAST_PIECE) }
+    }
+
+    fn bytes(&self, group: &RowGroup) -> u64 {
+        self.chunks(group).map(|chunk| chunk.bytes).fold(0, u64::saturating_add)
+    }
+
+    fn chunks<'g>(&self, group: &'g RowGroup) -> impl Iterator<Item = &'g super::footer::Chunk> {
+        self.leaves.iter().filter_map(|leaf| group.chunks.get(*leaf))
+    }
+
+    fn window(&self) -> usize {
+        let most = if self.repeats { MOST_NESTED_ROWS } else { MOST_ROWS };
+        (WINDOW_BYTES / (self.leaves.len() * 10)).clamp(16, most)
+    }
+
+    /// Roughly what reading the group takes of memory.
+    pub fn cost(&self, group: &RowGroup) -> usize {
+        let piece = self.piece(group);
+        let pages = self
+            .chunks(group)
+            .map(|chunk| chunk.bytes.min(piece) + chunk.uncompressed.min(PAGE_BYTES))
+            .fold(AHEAD_BYTES, u64::saturating_add);
+        usize::try_from(pages).unwrap_or(usize::MAX).saturating_add(self.window() * self.leaves.len() * 10)
+    }
+}
+
+/// Reads one row group.
+#[derive(Debug)]
+pub struct GroupReader<'b> {
+    selection: Selection,
+    columns: Vec<Column>,
+    decompressor: Decompressor,
+    /// Rows that no window holds yet.
+    left: u64,
+    /// The steps of the present window, and of the one after it.
+    steps: Vec<i64>,
+    ahead: Vec<i64>,
+    row: usize,
+    /// Whether the window is being filled.
+    filling: bool,
+    /// The metrics that the window has values of.
+    active: Vec<(usize, NameId)>,
+    names_of_window: bool,
+    text: Vec<u8>,
+    _share: Option<Share<'b>>,
+}
+
+impl<'b> GroupReader<'b> {
+    /// At the group's beginning. `share` is held as long as the reader is.
+    pub fn new(
+        selection: Selection,
+        footer: &Footer,
+        group: &RowGroup,
+        share: Option<Share<'b>>,
+    ) -> Result<Self, Broken> {
+        let piece = selection.piece(group);
+        let columns: Option<Vec<Column>> = selection
+            .leaves
+            .iter()
+            .map(|leaf| Some(Column::new(*footer.leaves.get(*leaf)?, *group.chunks.get(*leaf)?, piece)))
+            .collect();
+        Ok(Self {
+            columns: columns.ok_or_else(|| Broken::new("a schema that can't be"))?,
+            selection,
+            decompressor: Decompressor::new(),
+            left: group.rows,
+            steps: Vec::new(),
+            ahead: Vec::new(),
+            row: 0,
+            filling: false,
+            active: Vec::new(),
+            names_of_window: false,
+            text: Vec::new(),
+            _share: share,
+        })
+    }
+
+    /// The step of the next row, where the window has one.
+    pub fn step(&self) -> Option<i64> {
+        self.steps.get(self.row).copied()
+    }
+
+    /// The step of the row after that, also where it lies in the next window.
+    pub fn step_after(&self) -> Option<i64> {
+        self.steps.get(self.row + 1).or(self.ahead.first()).copied()
+    }
+
+    /// Goes on to the next window when all rows of this one are read. False: there are no more rows. After an error other than
+    /// [`ReadError::Broken`] it may be called again.
+    pub async fn load(&mut self, source: &impl Ranges) -> Result<bool, ReadError> {
+        if self.row < self.steps.len() {
+            return Ok(true);
+        }
+        if !self.filling && self.steps.is_empty() && self.ahead.is_empty() {
+            self.read_ahead(source).await?;
+        }
+        if !self.filling {
+            if self.ahead.is_empty() {
+                return Ok(false);
+            }
+            for column in self.columns.iter_mut().skip(1) {
+                column.clear();
+            }
+            self.filling = true;
+        }
+        let rows = self.ahead.len();
+        self.fill(1.., rows, source).await?;
+        let steps = std::mem::take(&mut self.ahead);
+        match self.read_ahead(source).await {
+            Ok(()) => {}
+            Err(error) => {
+                self.ahead = steps;
+                return Err(error);
+            }
+        }
+        (self.filling, self.names_of_window) = (false, false);
+        (self.steps, self.row) = (steps, 0);
+        Ok(true)
+    }
+
+    /// Reads the steps of the window after the present one.
+    async fn read_ahead(&mut self, source: &impl Ranges) -> Result<(), ReadError> {
+        let rows = self.left.min(self.selection.window() as u64) as usize;
+        self.fill(0..1, rows, source).await?;
+        let column = &mut self.columns[0];
+        let mut ahead = Vec::with_capacity(rows);
+        for _ in 0..rows {
+            let step = column.next_value().and_then(|at| match column.data() {
+                Data::Integers(values) => values.get(at).copied(),
+                Data::Doubles(values) => values
+                    .get(at)
+                    .filter(|value| value.fract() == 0.0 && value.abs() < 2f64.powi(53))
+                    .map(|value| *value as i64),
+                Data::Texts(_) => None,
+            });
+            ahead.push(step.ok_or_else(|| Broken::new("a row has no step"))?);
+        }
+        column.clear();
+        self.left -= rows as u64;
+        let before = self.steps.last().copied();
+        if !ahead.is_sorted() || before.zip(ahead.first()).is_some_and(|(before, first)| before > *first) {
+            return Err(Broken::new("its rows are not in the order of their steps").into());
+        }
+        self.ahead = ahead;
+        Ok(())
+    }
+
+    /// Decodes `rows` rows of the columns, and asks for the bytes that are missing.
+    async fn fill(
+        &mut self,
+        columns: impl std::slice::SliceIndex<[Column], Output = [Column]> + Clone,
+        rows: usize,
+        source: &impl Ranges,
+    ) -> Result<(), ReadError> {
+        loop {
+            let mut wanted = Vec::new();
+            let mut held = 0;
+            for (index, column) in self.columns[columns.clone()].iter_mut().enumerate() {
+                if let Some(range) = column.advance(rows, &mut self.decompressor)? {
+                    wanted.push((index, range));
+                }
+                held += column.held();
+                if held > MOST_HELD {
+                    return Err(Broken::new("its pages are too large").into());
+                }
+            }
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let ranges: Vec<Range<u64>> = wanted.iter().map(|(_, range)| range.clone()).collect();
+            let parts = source.read(&ranges).await?;
+            if parts.len() != wanted.len() {
+                return Err(Broken::new("bytes are missing").into());
+            }
+            for ((index, range), bytes) in wanted.into_iter().zip(parts) {
+                if bytes.len() as u64 != range.end - range.start {
+                    return Err(Broken::new("bytes are missing").into());
+                }
+                self.columns[columns.clone()][index].supply(bytes);
+            }
+        }
+    }
+
+    /// Reads all steps, and returns the first and the last.
+    pub async fn range(&mut self, source: &impl Ranges) -> Result<(i64, i64), ReadError> {
+        let mut range: Option<(i64, i64)> = None;
+        while self.load(source).await? {
+            let (first, last) = self.steps.first().zip(self.steps.last()).ok_or_else(cut)?;
+            range = Some((range.map_or(*first, |(first, _)| first), *last));
+            self.row = self.steps.len();
+        }
+        Ok(range.ok_or_else(cut)?)
+    }
+
+    /// Goes over the next row.
+    pub fn skip(&mut self) -> Result<(), Broken> {
+        for column in self.selection.timestamp.into_iter().chain(self.selection.flat.iter().map(|(_, column)| *column))
+        {
+            self.columns[column].next_value();
+        }
+        self.nested(|_, _, _| Ok(()))?;
+        self.row += 1;
+        Ok(())
+    }
+
+    /// Adds the next row to `history`.
+    pub fn emit(&mut self, history: &mut History) -> Result<(), Broken> {
+        if !self.names_of_window {
+            self.intern(history);
+        }
+        let step = self.step().ok_or_else(|| Broken::new("a row that is not there"))?;
+        let start = history.begin_row();
+        for (column, name) in &self.active {
+            let column = &mut self.columns[*column];
+            let Some(at) = column.next_value() else {
+                continue;
+            };
+            match column.data() {
+                Data::Doubles(values) => history.add_double(start, *name, *values.get(at).ok_or_else(cut)?),
+                Data::Integers(values) => {
+                    add_integer(history, start, *name, column.leaf(), *values.get(at).ok_or_else(cut)?);
+                }
+                Data::Texts(values) => {
+                    let bytes = values.get(at).ok_or_else(cut)?;
+                    match nested::document(column.leaf().meaning, bytes) {
+                        Some(json) => add_json(history, start, *name, &json)?,
+                        None => history.add_text(start, *name, &nested::text(bytes)?),
+                    }
+                }
+            }
+        }
+        self.nested(|name, json, _| {
+            let name = history.intern(name);
+            let json = std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
+            add_json(history, start, name, json)
+        })?;
+        let timestamp = match self.selection.timestamp {
+            Some(column) => timestamp(&mut self.columns[column]),
+            None => None,
+        };
+        history.end_row(start, step, timestamp);
+        self.row += 1;
+        Ok(())
+    }
+
+    /// Interns the names of the window's columns: names are forgotten now and then, but never within a window.
+    fn intern(&mut self, history: &mut History) {
+        let columns = &self.columns;
+        self.active.clear();
+        self.active.extend(
+            self.selection
+                .flat
+                .iter()
+                .filter(|(_, column)| !columns[*column].data().is_empty())
+                .map(|(name, column)| (*column, history.intern(name))),
+        );
+        self.names_of_window = true;
+    }
+
+    /// Says that names were forgotten since the last row.
+    pub fn forget_names(&mut self) {
+        self.names_of_window = false;
+    }
+
+    /// Calls `take` with the name and the JSON text of each nested column that is not null in the next row.
+    fn nested(&mut self, mut take: impl FnMut(&str, &[u8], usize) -> Result<(), Broken>) -> Result<(), Broken> {
+        for (index, (node, columns)) in self.selection.nested.iter().enumerate() {
+            self.text.clear();
+            let columns = self.columns.get_mut(columns.clone()).unwrap_or_default();
+            if nested::write(node, columns, node.leaves.start, &mut self.text)? {
+                take(&node.name, &self.text, index)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cut() -> Broken {
+    Broken::new("a column ends too early")
+}
+
+fn add_integer(history: &mut History, start: crate::history::row::Mark, name: NameId, leaf: &Leaf, value: i64) {
+    match (leaf.physical, leaf.meaning) {
+        (Physical::Boolean, _) => history.add_double(start, name, f64::from(u8::from(value != 0))),
+        (physical, Meaning::Unsigned) => match i64::try_from(nested::unsigned(physical, value)) {
+            Ok(value) => history.add_integer(start, name, value),
+            Err(_) => history.add_number(start, name, &nested::unsigned(physical, value).to_string()),
+        },
+        _ => history.add_integer(start, name, value),
+    }
+}
+
+fn add_json(history: &mut History, start: crate::history::row::Mark, name: NameId, json: &str) -> Result<(), Broken> {
+    history
+        .add_json(start, name, json)
+        .map_err(|error| Broken::new(format!("a value is no JSON: {}", crate::json::place(&error))))
+}
+
+fn timestamp(column: &mut Column) -> Option<i64> {
+    let at = column.next_value()?;
+    match column.data() {
+        Data::Doubles(values) => time::from_history(*values.get(at)?),
+        Data::Integers(values) => {
+            let value = *values.get(at)?;
+            match column.leaf().meaning {
+                Meaning::Timestamp(units) => time::from_units(value, units),
+                _ => time::from_history(value as f64),
+            }
+        }
+        Data::Texts(_) => None,
+    }
+}

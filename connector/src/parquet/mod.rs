@@ -1,0 +1,56 @@
+//! Reads W&B's exported histories: parquet files with a column for each metric.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`footer`] | what a file holds and where: schema and row groups |
+//! | [`download`] | the bytes of a file behind a signed URL, by ranges |
+//! | [`page`] | page headers and decompression |
+//! | [`values`] | the encodings of values and levels |
+//! | [`mod@column`] | one column of a row group, a window of rows at a time |
+//! | [`nested`] | rows of nested columns as JSON |
+//! | [`group`] | a row group, row by row into a [`crate::history::row::History`] |
+//! | [`budget`] | how much may be buffered by all runs together |
+//!
+//! The format is read here rather than by the `parquet` crate, which the tests write files with and compare against: in the component a
+//! panic ends the whole sync, and the crate panics (lengths of `DELTA_LENGTH_BYTE_ARRAY`, a missing dictionary) or allocates what a
+//! header claims on files that are broken. Here every length is checked against what there is, and no page is held decoded as a whole.
+//!
+//! The format: <https://github.com/apache/parquet-format>.
+
+pub mod budget;
+pub mod column;
+pub mod download;
+pub mod footer;
+pub mod group;
+pub mod nested;
+pub mod page;
+pub(crate) mod thrift;
+pub mod values;
+
+#[cfg(test)]
+mod tests;
+
+/// Why a file can't be read. The rows it holds are read in another way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It is not what it should be.
+    #[error("{0}")]
+    File(String),
+    /// A column holds texts that are JSON. How W&B exports a metric whose values are of several kinds is not known; if as such texts, what
+    /// was logged as a text and what was not can't be told apart.
+    #[error("texts such as {0:?} may be values of another kind")]
+    Ambiguous(String),
+}
+
+impl Broken {
+    /// With a reason.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self::File(why.into())
+    }
+}
+
+impl From<thrift::Fault> for Broken {
+    fn from(_: thrift::Fault) -> Self {
+        Self::new("a header is not valid")
+    }
+}

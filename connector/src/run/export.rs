@@ -1,0 +1,403 @@
+//! The exported part of a run's history (`graphql`): parquet files behind signed URLs, merged by step. What they do not hold comes by
+//! ranges of steps: rows between two files, and all from the last exported row on.
+//!
+//! Exports lag behind, and know nothing of a run that was rewound meanwhile. So nothing is trusted that the history itself does not
+//! confirm: the last exported row must be in it with the same timestamp, no exported step may lie beyond its last one, and the number of
+//! rows must be the one that W&B counts. Otherwise the run is read again by steps, from its beginning.
+
+use std::cell::{Cell, RefCell};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::client::{BODY_LIMIT, RequestError, shown};
+use crate::destination::{Destination, Level};
+use crate::dialect::graphql::{Beside, Graphql};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::history::lineage::Tail;
+use crate::parquet::Broken;
+use crate::parquet::budget::Budget;
+use crate::parquet::download::RemoteFile;
+use crate::parquet::footer::Footer;
+use crate::parquet::group::{GroupReader, ReadError, Selection};
+
+use super::{Pass, RunReader, Steps};
+
+/// With so many rows still to read, files are worth asking for. Up to here ranges of steps take one or two requests: a response holds
+/// about 1 MiB, which is 5,000 rows of ten metrics. Files take three: where they are, the file, and the row at its end.
+const LEAST_ROWS: u64 = 5_000;
+/// The same for rows of known width: eight responses.
+const LEAST_BYTES: f64 = (8 << 20) as f64;
+/// Of the files' ends, which come first, so much is kept for later.
+const KEPT_BYTES: usize = 512 << 10;
+/// Footers asked for at once.
+const OPENING: usize = 4;
+/// A row group that takes more memory than this is not read: ranges of steps are.
+const MOST_COST: usize = 64 << 20;
+
+/// What the runs of a sync share that read exported histories.
+#[derive(Debug)]
+pub struct Exports {
+    budget: Budget,
+    off: Cell<bool>,
+    counts_tell: Cell<bool>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self { budget: Budget::default(), off: Cell::new(false), counts_tell: Cell::new(true) }
+    }
+}
+
+impl Exports {
+    /// Whether so many rows show that something is missing of a history of `lines` rows, or that there is something too much.
+    pub fn misfits(&self, rows: u64, lines: u64, still_live: bool) -> bool {
+        self.counts_tell.get() && (rows < lines || (rows > lines && !still_live))
+    }
+
+    /// What W&B counts is not the number of rows.
+    pub fn distrust_counts(&self) {
+        self.counts_tell.set(false);
+    }
+}
+
+/// How the reading of the exported part ended.
+pub(super) enum Exported {
+    /// Nothing was read.
+    Nothing,
+    /// The pass has ended.
+    Ended(Pass),
+    /// The last known row was read by steps, and nothing after it.
+    Behind(Tail),
+    /// Rows were read; this is the last one, by step and timestamp.
+    Read(Tail),
+}
+
+/// A row group of one of the files.
+struct Unit {
+    file: usize,
+    group: usize,
+    /// Its first and last step, as the file says.
+    first: i64,
+    last: i64,
+}
+
+struct Opened<'c, 'a, X, D> {
+    file: RemoteFile<'c, 'a, X, D>,
+    footer: Footer,
+    selection: Selection,
+}
+
+/// Why the files are not read any further.
+enum Stop {
+    Read(ReadError),
+    Pass(Pass),
+    Fatal(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Read(broken.into())
+    }
+}
+
+impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
+    /// Whether files are worth asking for, with so many rows still to read.
+    pub(super) fn wants_export(&self, expected: u64) -> bool {
+        let wide = expected as f64 * self.sync.row_bytes.get() >= LEAST_BYTES;
+        (expected >= LEAST_ROWS || wide) && !self.distrusts_export && !self.sync.exports.off.get()
+    }
+
+    /// Reads the run's fields and the exported part of its history after `tail`.
+    pub(super) async fn read_exported(
+        &mut self,
+        steps: &mut Steps<'_>,
+        tail: Option<&Tail>,
+    ) -> Result<Exported, Error> {
+        let urls = {
+            let history = RefCell::new(&mut self.history);
+            let run =
+                steps.graphql.run(&self.sync.client, &self.listed.id, Beside::Export, BODY_LIMIT, &history, 0).await;
+            match run {
+                Ok(Some((mut run, _))) => {
+                    let urls = std::mem::take(&mut run.exported);
+                    *steps.heavy = Some(run);
+                    urls
+                }
+                Ok(None) => return Ok(Exported::Ended(Pass::Deleted)),
+                // A server that is older than exported histories names what it does not know.
+                Err(RequestError::Failed(Error::Upstream { message, .. })) if message.contains("parquet") => {
+                    self.sync.exports.off.set(true);
+                    self.log(Level::Debug, &format!("This W&B has no exported histories ({message})"));
+                    return Ok(Exported::Nothing);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if urls.is_empty() {
+            return Ok(Exported::Nothing);
+        }
+        let mut from = 0;
+        if let Some(tail) = tail {
+            let after = tail.step.saturating_add(1);
+            if let Some(pass) = self.read_steps(steps, tail.step, Some(after), Some(tail)).await? {
+                return Ok(Exported::Ended(pass));
+            }
+            from = after;
+        }
+        let before = self.entry.rows;
+        let result = self.merge(steps, &urls, from).await;
+        let emitted = self.entry.rows > before;
+        match result {
+            Ok(()) => {}
+            Err(Stop::Fatal(error)) => return Err(error),
+            Err(Stop::Pass(pass)) => return Ok(Exported::Ended(pass)),
+            Err(Stop::Read(error)) => {
+                self.say_not_read(&error, &urls);
+                // What came of a file that is broken elsewhere may be wrong too.
+                if emitted && matches!(error, ReadError::Broken(_)) {
+                    return Ok(Exported::Ended(Pass::Stale));
+                }
+            }
+        }
+        Ok(match (&self.entry.last, tail) {
+            (Some(last), _) if emitted => Exported::Read(Tail { points: String::new(), ..last.clone() }),
+            (_, Some(tail)) => Exported::Behind(tail.clone()),
+            (_, None) => Exported::Nothing,
+        })
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.sync.client.destination.log(level, message);
+    }
+
+    fn say_not_read(&self, error: &ReadError, urls: &[String]) {
+        let id = &self.listed.id;
+        let why = match error {
+            ReadError::Denied(_) => {
+                if !self.sync.exports.off.replace(true) {
+                    let host = urls.first().map_or("", |url| shown(url));
+                    self.log(
+                        Level::Warning,
+                        &format!(
+                            "The host does not allow downloads of exported histories (such as {host}); reading histories by steps instead, which takes longer"
+                        ),
+                    );
+                }
+                return;
+            }
+            ReadError::Broken(why @ Broken::Ambiguous(_)) => {
+                let message =
+                    format!("Run {id}: its exported files are not unambiguous ({why}); reading its history by steps");
+                self.log(Level::Info, &message);
+                return;
+            }
+            ReadError::Broken(why) => why.to_string(),
+            ReadError::Gone(status) => format!("HTTP {status}"),
+            ReadError::Failed(error) => error.to_string(),
+        };
+        let message = format!("Run {id}: an exported file can't be read ({why}); reading its history by steps instead");
+        self.log(Level::Warning, &message);
+    }
+
+    /// Reads all steps from `from` on that the files hold, and those that lie between files.
+    async fn merge(&mut self, steps: &mut Steps<'_>, urls: &[String], from: i64) -> Result<(), Stop> {
+        let sync = self.sync;
+        let allows = |name: &str| sync.config.metrics.allows(name);
+        let keep = KEPT_BYTES / urls.len().max(1);
+        let files: Vec<Opened<'_, '_, X, D>> = stream::iter(urls)
+            .map(|url| async move {
+                let (file, footer) = RemoteFile::open(&sync.client, url, keep).await?;
+                let selection = Selection::new(&footer, allows)?;
+                Ok::<_, ReadError>(Opened { file, footer, selection })
+            })
+            .buffered(OPENING)
+            .try_collect()
+            .await?;
+        let units = self.units(&files, from).await?;
+        let heavy = steps.heavy.as_ref();
+        let rows: u64 = units.iter().map(|unit| files[unit.file].footer.groups[unit.group].rows).sum();
+        let lines = heavy.and_then(|heavy| heavy.lines);
+        let last = units.iter().map(|unit| unit.last).max();
+        if last.zip(heavy.and_then(|heavy| heavy.last_step)).is_some_and(|(exported, last)| exported > last) {
+            self.log(Level::Debug, &format!("Run {}: its exported files are older than its history", self.listed.id));
+            return Ok(());
+        }
+        if let Some(cost) = units
+            .iter()
+            .map(|unit| files[unit.file].selection.cost(&files[unit.file].footer.groups[unit.group]))
+            .max()
+            .filter(|cost| *cost > MOST_COST)
+        {
+            self.log(
+                Level::Debug,
+                &format!(
+                    "Run {}: reading its exported files would take {} MiB of memory; reading by steps",
+                    self.listed.id,
+                    cost >> 20
+                ),
+            );
+            return Ok(());
+        }
+        let has_gaps = lines.is_none_or(|lines| self.entry.rows.saturating_add(rows) < lines);
+        let mut merge = Merge { files: &files, renewed: false, active: Vec::new(), at: from };
+        let mut waiting = units.iter().peekable();
+        // Of one file, rows that lie between two row groups can't be missing.
+        let spans: Vec<(i64, i64)> = (0..files.len())
+            .filter_map(|file| {
+                let of_file = || units.iter().filter(|unit| unit.file == file);
+                let first = of_file().map(|unit| unit.first).min()?;
+                Some((first, of_file().map(|unit| unit.last).max()?))
+            })
+            .collect();
+        loop {
+            merge.load(steps.graphql, self).await?;
+            let least = merge.active.iter().filter_map(|(_, reader)| reader.step()).min();
+            if let Some(unit) = waiting.next_if(|unit| least.is_none_or(|least| unit.first <= least)) {
+                let is_gap = least.is_none()
+                    && unit.first > merge.at
+                    && !spans.iter().any(|(first, last)| *first < merge.at && unit.first <= *last);
+                if has_gaps && is_gap {
+                    let pass = self.read_steps(steps, merge.at, Some(unit.first), None).await?;
+                    if let Some(pass) = pass {
+                        return Err(Stop::Pass(pass));
+                    }
+                    merge.at = unit.first;
+                }
+                let Opened { footer, selection, .. } = &files[unit.file];
+                let group = &footer.groups[unit.group];
+                let cost = selection.cost(group);
+                let share = if merge.active.is_empty() {
+                    sync.exports.budget.share(cost).await
+                } else {
+                    sync.exports.budget.extra(cost)
+                };
+                merge.active.push((unit.file, GroupReader::new(selection.clone(), footer, group, Some(share))?));
+                continue;
+            }
+            if least.is_none() {
+                return Ok(());
+            }
+            let until = waiting.peek().map_or(i64::MAX, |unit| unit.first);
+            let rows = merge.emit(&mut self.history, until)?;
+            self.account_for_page(rows)?;
+            for (_, reader) in &mut merge.active {
+                reader.forget_names();
+            }
+        }
+    }
+
+    /// The row groups that hold steps from `from` on, by their first steps.
+    async fn units(&self, files: &[Opened<'_, '_, X, D>], from: i64) -> Result<Vec<Unit>, ReadError> {
+        let mut units = Vec::new();
+        for (file, opened) in files.iter().enumerate() {
+            let steps = Selection::steps(&opened.footer)?;
+            for (group, row_group) in opened.footer.groups.iter().enumerate().filter(|(_, group)| group.rows > 0) {
+                let range = match steps.range(row_group) {
+                    Some(range) => range,
+                    None => {
+                        let share = self.sync.exports.budget.share(steps.cost(row_group)).await;
+                        let mut reader = GroupReader::new(steps.clone(), &opened.footer, row_group, Some(share))?;
+                        reader.range(&opened.file).await?
+                    }
+                };
+                let (first, last) = range;
+                if last >= from {
+                    units.push(Unit { file, group, first, last });
+                }
+            }
+        }
+        // Of rows that two files hold, the one counts whose file begins later: it was written later.
+        units.sort_by_key(|unit| (unit.first, unit.last));
+        Ok(units)
+    }
+}
+
+/// The row groups that are being read, merged by step.
+struct Merge<'f, 'c, 'a, X, D> {
+    files: &'f [Opened<'c, 'a, X, D>],
+    renewed: bool,
+    active: Vec<(usize, GroupReader<'c>)>,
+    /// All steps before this one are done.
+    at: i64,
+}
+
+impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
+    /// Gives every reader its next row, and drops those that have none.
+    async fn load(&mut self, graphql: &Graphql, run: &RunReader<'_, '_, X, D>) -> Result<(), Stop> {
+        let mut index = 0;
+        while let Some((file, reader)) = self.active.get_mut(index) {
+            let file = &self.files[*file].file;
+            let more = match reader.load(file).await {
+                // Signatures expire.
+                Err(ReadError::Gone(status)) if !self.renewed => {
+                    self.renewed = true;
+                    let urls = graphql.export(&run.sync.client, &run.listed.id).await;
+                    for url in urls.map_err(|_| ReadError::Gone(status))? {
+                        for opened in self.files.iter().filter(|opened| opened.file.name() == shown(&url)) {
+                            opened.file.renew(&url)?;
+                        }
+                    }
+                    reader.load(file).await?
+                }
+                other => other?,
+            };
+            if more {
+                index += 1;
+            } else {
+                self.active.remove(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows with steps before `until`, until one of the readers has no more in its window. Returns how many.
+    fn emit(&mut self, history: &mut crate::history::row::History, until: i64) -> Result<usize, Broken> {
+        let mut rows = 0;
+        if let [(_, reader)] = self.active.as_mut_slice() {
+            while let Some(step) = reader.step().filter(|step| *step < until) {
+                if step < self.at || reader.step_after() == Some(step) {
+                    reader.skip()?;
+                } else {
+                    reader.emit(history)?;
+                    self.at = step.saturating_add(1);
+                    rows += 1;
+                }
+            }
+            return Ok(rows);
+        }
+        while self.active.iter().all(|(_, reader)| reader.step().is_some()) {
+            let least = self.active.iter().filter_map(|(_, reader)| reader.step()).min();
+            let Some(least) = least.filter(|least| *least < until) else {
+                break;
+            };
+            let mut holders = self.active.iter_mut().filter(|(_, reader)| reader.step() == Some(least));
+            let Some((_, winner)) = holders.next_back() else {
+                break;
+            };
+            for (_, other) in holders {
+                other.skip()?;
+            }
+            if least < self.at || winner.step_after() == Some(least) {
+                winner.skip()?;
+            } else {
+                winner.emit(history)?;
+                self.at = least.saturating_add(1);
+                rows += 1;
+            }
+        }
+        Ok(rows)
+    }
+}
