@@ -1,4 +1,4 @@
-//! How many steps of a history to ask for at once (`graphql`): so many that a response holds about [`TARGET_BYTES`], whatever the width of
+//! How many steps of a history to ask for at once (`graphql`): so many that a response holds about a MiB, whatever the width of
 //! the rows and the gaps between them.
 
 /// What a response should hold.

@@ -27,6 +27,9 @@ const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
 /// `wandb` package 0.31, whose `login` stores keys under the newer name).
 const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
 
+/// Where W&B's service keeps exported histories: the host of the signed URLs that the connector downloads without the key.
+const DOWNLOADS: &str = "https://storage.googleapis.com";
+
 /// A configuration, and what there is to say about it.
 #[derive(Debug, Default)]
 pub(crate) struct Configuration {
@@ -189,6 +192,12 @@ fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
     }
     let home = home?;
     [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
+}
+
+/// The download hosts of the service at a base URL: known for W&B's own, while those of others are named by `--allow-origin`.
+pub(crate) fn download_origin(base_url: &str) -> Option<String> {
+    let (machine, _) = machine(base_url)?;
+    SAME_SERVICE.contains(&machine.as_str()).then(|| DOWNLOADS.to_owned())
 }
 
 /// How `~/.netrc` may name the server of a URL: host and, if there is one, port, as the `wandb` tools do; and the host alone.

@@ -19,7 +19,7 @@ use super::{json, output};
 /// Prints the component's interfaces and the policy that a sync with the same flags would run under.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let configuration = query::load(args, console)?;
-    let runner = Runner::load(sandbox, console)?;
+    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
         sha256: Sha256::digest(&runner.bytes).iter().map(|byte| format!("{byte:02x}")).collect(),

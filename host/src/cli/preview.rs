@@ -27,7 +27,7 @@ const PATIENCE: usize = 32;
 pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let signal = interrupt::watch(console, "stopping")?;
     let configuration = query::load(&args.query, console)?;
-    let runner = Runner::load(sandbox, console)?;
+    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let tables = runner.schema(&configuration.values).await;
     let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
     if let Some(only) = &args.table

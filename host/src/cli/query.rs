@@ -49,7 +49,7 @@ async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Ar
     let token = interrupt::watch(console, "stopping")
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
     let configuration = load(args, console)?;
-    let runner = Runner::load(sandbox, console)?;
+    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let answer = runner.check(&configuration.values, &token).await;
     answer.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
 }
@@ -65,7 +65,7 @@ pub(crate) fn load(args: &QueryArgs, console: &Console) -> Result<Configuration,
 
 /// Prints the JSON Schema of the configuration.
 pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let runner = Runner::load(sandbox, console)?;
+    let runner = Runner::load(sandbox, console, "")?;
     let schema = runner.spec().await?.schema();
     output::print(&json::for_terminals(&format!("{schema:#}\n")))?;
     Ok(Exit::Ok)
@@ -75,7 +75,7 @@ pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyho
 pub(crate) async fn schema(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let mut configuration = load(args, console)?;
     configuration.fill_gaps();
-    let tables = Runner::load(sandbox, console)?.schema(&configuration.values).await;
+    let tables = Runner::load(sandbox, console, &configuration.base_url)?.schema(&configuration.values).await;
     let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
     output::print(&match args.format {
         Format::Text => tables.iter().map(as_text).collect::<Vec<_>>().join("\n"),

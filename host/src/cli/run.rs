@@ -15,6 +15,7 @@ use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 use super::args::SandboxArgs;
+use super::configuration;
 use super::console::Console;
 use super::sandbox;
 
@@ -37,7 +38,7 @@ pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, E
 
 impl Runner {
     /// Compiles the component, or loads what an earlier run compiled.
-    pub(crate) fn load(sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<Self, Error> {
+    pub(crate) fn load(sandbox: &SandboxArgs, console: &Arc<Console>, base_url: &str) -> Result<Self, Error> {
         let bytes = sandbox::component(sandbox)?;
         let engine = Engine::new(&EngineOptions::default())?;
         let connector = Connector::load(&engine, &bytes, &Cache::for_user())?;
@@ -50,7 +51,9 @@ impl Runner {
             },
         );
         let client = HttpClient::default();
-        Ok(Self { policy: sandbox::policy(sandbox), bytes, connector, client, console: Arc::clone(console) })
+        let mut policy = sandbox::policy(sandbox);
+        policy.download_origins.extend(configuration::download_origin(base_url));
+        Ok(Self { policy, bytes, connector, client, console: Arc::clone(console) })
     }
 
     pub(crate) fn info(&self) -> &ComponentInfo {
