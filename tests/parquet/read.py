@@ -40,7 +40,7 @@ def read(folder: pathlib.Path) -> int:
     counted = ", ".join(f'count(*) - count("{name}")' for name in columns)
     rows, distinct, *of_duckdb = duckdb.sql(
         f"SELECT count(*), count(DISTINCT ({', '.join(key)})), {counted} FROM read_parquet('{files}')"
-    ).fetchone()
+    ).fetchall()[0]
     assert rows == distinct, f"{table}: {rows - distinct} rows are there twice"
     lazy = polars.scan_parquet(files).collect()
     frame = pandas.read_parquet(folder, dtype_backend="pyarrow")
@@ -50,7 +50,7 @@ def read(folder: pathlib.Path) -> int:
     if table == "metrics":
         # NaN is a value and no null.
         of_polars = lazy["metric_value"].is_nan().sum()
-        (of_duckdb,) = duckdb.sql(f"SELECT count(*) FROM '{files}' WHERE isnan(metric_value)").fetchone()
+        ((of_duckdb,),) = duckdb.sql(f"SELECT count(*) FROM '{files}' WHERE isnan(metric_value)").fetchall()
         assert of_polars == of_duckdb, f"{of_polars} NaN in Polars, {of_duckdb} in DuckDB"
     return rows
 
