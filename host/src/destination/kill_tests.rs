@@ -1,4 +1,5 @@
-//! A process that writes is killed at any moment (SIGKILL); what it leaves is whole, for every reader and for the next sync.
+//! A process that writes is killed at any moment (SIGKILL), or meets a write that fails; what it leaves is whole, for every
+//! reader and for the next sync.
 //!
 //! The child is this test binary, told by the environment to run one test that does nothing otherwise.
 
@@ -6,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Group;
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
+use super::{DestinationError, Group};
 use crate::schema::Table;
 
 const URL: &str = "STORE_KILL_TEST_URL";
+/// Tells the child to write until a write fails, and to end in good order then.
+const UNTIL_FAILURE: &str = "STORE_KILL_TEST_UNTIL_FAILURE";
 /// Steps of each group's run.
 const STEPS: i64 = 40;
 
@@ -70,6 +73,14 @@ fn child() {
     let url: DestinationUrl = url.parse().unwrap();
     let mut destination = open(&url, Access::ReadWrite).unwrap();
     let state = destination.prepare(preparation(&[metrics()])).unwrap();
+    if std::env::var_os(UNTIL_FAILURE).is_some() {
+        let failure =
+            (0..).find_map(|number| destination.apply(group(number)).and_then(|()| destination.commit()).err());
+        assert!(matches!(failure, Some(DestinationError::Failed(_))), "{failure:?}");
+        // Nothing goes on after it, whatever the caller does.
+        assert!(destination.apply(group(0)).is_err() && destination.commit().is_err());
+        return;
+    }
     let from: i64 = state.get("groups").map_or(0, |groups| groups.parse().unwrap());
     for number in from.. {
         destination.apply(group(number)).unwrap();
@@ -77,6 +88,47 @@ fn child() {
             destination.commit().unwrap();
         }
     }
+}
+
+fn child_name() -> String {
+    format!("{}::child", module_path!().split_once("::").unwrap().1)
+}
+
+/// The system refuses to let any file grow beyond a limit (`ulimit -f`), as a full disk or a quota would, at ever other places.
+fn fail_at_many_sizes(place: fn(&Path) -> DestinationUrl, read: fn(&Path, &Table) -> Contents) {
+    for blocks in (80..600).step_by(40) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.db");
+        let url = place(&path);
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f \"$LIMIT\"; exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg(child_name())
+            .envs([(URL, url.to_string()), (UNTIL_FAILURE, "1".to_owned()), ("LIMIT", blocks.to_string())])
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{blocks}: {}", String::from_utf8_lossy(&child.stdout));
+        let claimed = groups(&url);
+        assert!(read(&path, &metrics()) == expected(claimed), "{blocks} blocks: {claimed} groups");
+        // With room again the next sync goes on.
+        let mut destination = open(&url, Access::ReadWrite).unwrap();
+        destination.prepare(preparation(&[metrics()])).unwrap();
+        destination.apply(group(claimed)).unwrap();
+        destination.commit().unwrap();
+        destination.finish().unwrap();
+        drop(destination);
+        assert!(read(&path, &metrics()) == expected(claimed + 1));
+    }
+}
+
+#[test]
+fn a_failing_write_tears_nothing_in_sqlite() {
+    fail_at_many_sizes(|path| DestinationUrl::Sqlite(path.to_owned()), read_sqlite);
+}
+
+#[test]
+fn a_failing_write_tears_nothing_in_parquet() {
+    fail_at_many_sizes(|path| DestinationUrl::Parquet(path.to_owned()), read_parquet);
 }
 
 fn kill_again_and_again(url: &DestinationUrl, path: &Path, read: fn(&Path, &Table) -> Contents, kills: u64) {
@@ -87,7 +139,7 @@ fn kill_again_and_again(url: &DestinationUrl, path: &Path, read: fn(&Path, &Tabl
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("{}::child", module_path!().split_once("::").unwrap().1)])
+            .args(["--exact", &child_name()])
             .env(URL, url.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

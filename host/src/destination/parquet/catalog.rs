@@ -12,8 +12,9 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::Trouble;
 use crate::state::{State, StatePatch};
+
+use super::trouble::Trouble;
 
 /// `application_id` of a catalog: `eltp` in ASCII.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltp");
@@ -74,7 +75,7 @@ impl Catalog {
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
-        if !(empty && !read_only) && (application, version) != (APPLICATION_ID, LAYOUT) {
+        if (read_only || !empty) && (application, version) != (APPLICATION_ID, LAYOUT) {
             return Err(Trouble::Refused(format!(
                 "its catalog {} is not one that this program knows. Choose another folder.",
                 path.display()

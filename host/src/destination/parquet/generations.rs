@@ -13,8 +13,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Trouble;
 use super::catalog::Catalog;
+use super::trouble::Trouble;
 
 const CURRENT: &str = "current";
 const NEXT: &str = "next";

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, new_null_array};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
+use arrow_select::take::take;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
-use super::Trouble;
 use crate::schema::{Column, DataType, Table};
+
+use super::trouble::Trouble;
 
 /// The host's own column: when the row was last written with new values.
 const SYNCED_AT: &str = "_synced_at";
@@ -127,16 +131,7 @@ impl Layout {
             });
         }
         arrays.push(Arc::new(TimestampMicrosecondArray::from(vec![synced_at; rows]).with_timezone("UTC")));
-        self.batch(arrays)
-    }
-
-    /// A batch of arrays whose text may be dictionaries.
-    fn batch(&self, arrays: Vec<ArrayRef>) -> Result<RecordBatch, Trouble> {
-        let fields = self.schema.fields().iter().zip(&arrays);
-        let fields: Vec<Field> = fields
-            .map(|(field, array)| Field::new(field.name(), array.data_type().clone(), field.is_nullable()))
-            .collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+        typed(&self.schema, arrays)
     }
 
     /// Rows that were read from a file which may be older than the newest columns.
@@ -148,7 +143,7 @@ impl Layout {
             Some(array) => array.clone(),
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
-        self.batch(arrays.collect())
+        typed(&self.schema, arrays.collect())
     }
 
     /// zstd; numbers as they are or as differences, since a dictionary of them only costs time; text by dictionary.
@@ -173,6 +168,27 @@ impl Layout {
         }
         properties.build()
     }
+}
+
+/// A batch whose fields have the names of `schema` and the types of `arrays`, which may hold text as dictionaries.
+fn typed(schema: &Schema, arrays: Vec<ArrayRef>) -> Result<RecordBatch, Trouble> {
+    let field = |(field, array): (&FieldRef, &ArrayRef)| {
+        Field::new(field.name(), array.data_type().clone(), field.is_nullable())
+    };
+    let fields: Vec<Field> = schema.fields().iter().zip(&arrays).map(field).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+/// The same rows without dictionaries.
+pub(super) fn plain_text(batch: &RecordBatch) -> Result<RecordBatch, Trouble> {
+    let mut arrays = Vec::new();
+    for array in batch.columns() {
+        arrays.push(match array.as_dictionary_opt::<UInt32Type>() {
+            Some(text) => take(text.values(), text.keys(), None)?,
+            None => array.clone(),
+        });
+    }
+    typed(&batch.schema(), arrays)
 }
 
 fn type_name(data_type: DataType) -> &'static str {

@@ -11,41 +11,41 @@
 //! Beside the connector's columns each row has `_synced_at`. Timestamps are timestamps in UTC with microseconds, JSON is text, NaN stays NaN.
 //!
 //! **Upserts.** Every key is in one file at most. A file holds rows of several partitions (values of the first key
-//! column: runs), those of one partition in key order; [`catalog`] knows which. A transaction writes its new rows to new files,
-//! and writes those files again that held rows which it replaces or deletes ([`rewrite`]). Files are bounded in size, so the growth
+//! column: runs), those of one partition in key order; the catalog knows which. A transaction writes its new rows to new files,
+//! and writes those files again that held rows which it replaces or deletes. Files are bounded in size, so the growth
 //! of a long run rewrites only its end; small files are merged as they add up. Rows that are stored with the same
 //! values already stay as they are, `_synced_at` included.
 //!
-//! **Durability.** A commit makes files and folders durable, shows them to readers ([`generations`]), then commits the
+//! **Durability.** A commit makes files and folders durable, shows them to readers, then commits the
 //! catalog. A crash between the last two steps is undone when the folder is next opened, so state never claims more than the data
 //! sets hold. Commits are as durable against loss of power as against the end of the process.
 //!
-//! **Memory.** Rows wait in memory until a commit, or until there are too many of them ([`Sizes`]); then they go to
+//! **Memory.** Rows wait in memory until a commit, or until there are too many of them; then they go to
 //! files that nobody sees yet.
 
+mod beside;
 mod catalog;
 mod generations;
 mod layout;
+mod new_rows;
 mod part;
 mod rewrite;
 mod staged;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod trouble;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-use arrow_schema::ArrowError;
-use parquet::errors::ParquetError;
-use rusqlite::ErrorCode;
 
 use self::catalog::Catalog;
 use self::generations::Generations;
 use self::layout::Layout;
 use self::rewrite::{Store, Target};
 use self::staged::Staged;
+use self::trouble::Trouble;
 use super::lock::SyncLock;
 use super::url::Access;
 use super::{Change, Destination, DestinationError, Group, Preparation};
@@ -96,15 +96,6 @@ struct Session {
     /// The layouts are stored, and every file has them.
     ready: bool,
     in_transaction: bool,
-}
-
-/// What goes wrong here, before it gets the destination's name.
-enum Trouble {
-    Refused(String),
-    Failed(String),
-    Sqlite(rusqlite::Error),
-    Io(io::Error),
-    Destination(DestinationError),
 }
 
 impl Parquet {
@@ -309,15 +300,10 @@ impl Parquet {
     }
 
     fn failure_of(&self, trouble: Trouble) -> DestinationError {
-        let full = "the disk is full. What was committed is safe; make room and sync again.";
         let why = match trouble {
             Trouble::Refused(why) => return self.refused(why),
             Trouble::Destination(error) => return error,
-            Trouble::Failed(why) => why,
-            Trouble::Io(error) if error.kind() == io::ErrorKind::StorageFull => full.to_owned(),
-            Trouble::Io(error) => error.to_string(),
-            Trouble::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => full.to_owned(),
-            Trouble::Sqlite(error) => error.to_string(),
+            other => other.to_string(),
         };
         DestinationError::Failed(format!("writing to {} failed: {why}", self.name))
     }
@@ -429,52 +415,5 @@ impl Drop for Parquet {
         self.roll_back();
         self.catalog = None;
         self.let_go();
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<DestinationError> for Trouble {
-    fn from(error: DestinationError) -> Self {
-        Self::Destination(error)
-    }
-}
-
-impl From<ArrowError> for Trouble {
-    fn from(error: ArrowError) -> Self {
-        match error {
-            ArrowError::IoError(_, error) => Self::Io(error),
-            ArrowError::ExternalError(error) => Self::from_boxed(error),
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
-impl From<ParquetError> for Trouble {
-    fn from(error: ParquetError) -> Self {
-        match error {
-            ParquetError::External(error) => Self::from_boxed(error),
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
-impl Trouble {
-    /// An error of the system that a library has wrapped.
-    fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        match error.downcast::<io::Error>() {
-            Ok(error) => Self::Io(*error),
-            Err(error) => Self::Failed(error.to_string()),
-        }
     }
 }

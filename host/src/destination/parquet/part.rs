@@ -8,10 +8,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use rusqlite::types::Value;
 
+use super::Sizes;
 use super::catalog::{Catalog, LiveFile, Slice};
 use super::generations::Generations;
 use super::layout::Layout;
-use super::{Sizes, Trouble};
+use super::trouble::Trouble;
 
 /// Bytes of rows that are held as one batch.
 const BATCH_BYTES: u64 = 4 << 20;

@@ -7,11 +7,12 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use rusqlite::types::Value;
 
-use super::Trouble;
 use crate::destination::DestinationError;
 use crate::destination::cells::{Cell, Cells};
 use crate::destination::order;
 use crate::schema::{DataType, Table};
+
+use super::trouble::Trouble;
 
 /// Upserts and deletions of one table, in the order in which they came.
 #[derive(Default)]

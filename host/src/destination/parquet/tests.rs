@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::slice::from_ref;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -140,12 +141,12 @@ fn a_new_nullable_column_comes_into_every_file() {
     let folder = folder();
     let path = folder.path().join("w");
     let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
-    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)])]);
+    sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)])]);
     let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
     sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)])]);
     assert_eq!(read_parquet(&path, &runs()).len(), 2);
     // And a program that knows fewer columns goes on working.
-    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["c".into()]], false)])]);
+    sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["c".into()]], false)])]);
     assert_eq!(read_parquet(&path, &runs()).len(), 3);
 }
 

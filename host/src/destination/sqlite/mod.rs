@@ -15,8 +15,9 @@
 //!
 //! **Nothing is written before the first group.** [`Destination::prepare`] looks at what is there; the file, its tables
 //! and the emptying of a full refresh come with the first transaction. Beside the database lies, while a sync runs, an empty
-//! `PATH-sync`, which carries the lock ([`super::lock`]).
+//! `PATH-sync`, which carries the lock.
 
+mod place;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::place::resolve;
 use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
@@ -358,8 +360,7 @@ impl Destination for Sqlite {
                 return Ok(State::new());
             }
             let mut statement = connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
-            let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
-            state
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         read().map_err(|error| self.refusal(error))
     }
@@ -406,29 +407,4 @@ fn patch_state(connection: &Connection, patch: &StatePatch) -> rusqlite::Result<
         };
     }
     Ok(())
-}
-
-/// The path with symbolic links followed, so that one database has one lock. The file need not exist; its folder must.
-fn resolve(path: &Path) -> Result<PathBuf, String> {
-    if path.is_dir() {
-        return Err("it is a folder. Name a file in it, for example `warehouse.db`.".to_owned());
-    }
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
-    }
-    let Some(file) = path.file_name() else {
-        return Err("the path names no file.".to_owned());
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    match folder.canonicalize() {
-        Ok(folder) if folder.is_dir() => Ok(folder.join(file)),
-        Ok(_) => Err(format!("{} is not a folder.", folder.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("the folder {} does not exist. Create it first.", folder.display()))
-        }
-        Err(error) => Err(format!("{}: {error}", folder.display())),
-    }
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::slice::from_ref;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Stored;
@@ -71,7 +72,7 @@ fn every_type_is_stored_as_documented() {
     nulls[0] = "".into();
     let all = [full("123", 1.5), full("nan", f64::NAN), full("z\0z", f64::NEG_INFINITY), full("2.0", 2.0), nulls];
     for dictionary in [false, true] {
-        sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &all, dictionary)], &[])]);
+        sync(&path, preparation(from_ref(&table)), vec![group(vec![upsert(0, &table, &all, dictionary)], &[])]);
         let stored = |key: &str, score: Stored| {
             let at = text("2023-11-14T22:13:20.123456Z");
             vec![
@@ -119,7 +120,7 @@ fn the_last_of_equal_keys_wins_within_a_batch_of_any_size_and_across_batches() {
         sync(&path, preparation(&[table]), vec![group(changes, &[])]);
         let mut expected: Vec<Vec<Stored>> = (0..count.min(3))
             .map(|step| {
-                let last = (0..count).filter(|i| i % 3 == step).next_back().unwrap();
+                let last = (0..count).rfind(|i| i % 3 == step).unwrap();
                 vec![Stored::Integer(step), Stored::Real(last as f64)]
             })
             .collect();
@@ -135,9 +136,9 @@ fn rows_that_did_not_change_keep_their_synced_at() {
     let table = metrics();
     let nan = metric("r", 2, "loss", f64::NAN);
     let first = [metric("r", 0, "loss", 1.0), metric("r", 1, "loss", 1.0), nan.clone()];
-    sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &first, true)], &[])]);
+    sync(&path, preparation(from_ref(&table)), vec![group(vec![upsert(0, &table, &first, true)], &[])]);
     let second = [metric("r", 0, "loss", 1.0), metric("r", 1, "loss", 2.0), nan];
-    let later = Preparation { synced_at: 0, ..preparation(&[table.clone()]) };
+    let later = Preparation { synced_at: 0, ..preparation(from_ref(&table)) };
     sync(&path, later, vec![group(vec![upsert(0, &table, &second, true)], &[])]);
     let (old, new) = (text("2023-11-14T22:13:20.123456Z"), text("1970-01-01T00:00:00.000000Z"));
     assert_eq!(rows(&path, "SELECT _synced_at FROM metrics ORDER BY step"), [[old.clone()], [new], [old]]);
@@ -204,8 +205,8 @@ fn a_full_refresh_empties_tables_and_state_with_its_first_commit_and_not_before(
     let path = folder.path().join("w.db");
     let table = metrics();
     let old = group(vec![upsert(0, &table, &[metric("old", 0, "x", 0.0)], false)], &[("old", Some("1"))]);
-    sync(&path, preparation(&[table.clone()]), vec![old]);
-    let refresh = Preparation { full_refresh: true, ..preparation(&[table.clone()]) };
+    sync(&path, preparation(from_ref(&table)), vec![old]);
+    let refresh = Preparation { full_refresh: true, ..preparation(from_ref(&table)) };
 
     let mut abandoned = open(&path);
     assert_eq!(abandoned.prepare(refresh.clone()).unwrap(), State::new());
@@ -266,9 +267,9 @@ fn others_read_while_a_sync_writes() {
     let folder = folder();
     let path = folder.path().join("w.db");
     let table = metrics();
-    sync(&path, preparation(&[table.clone()]), vec![group(vec![], &[("a", Some("1"))])]);
+    sync(&path, preparation(from_ref(&table)), vec![group(vec![], &[("a", Some("1"))])]);
     let mut writing = open(&path);
-    writing.prepare(preparation(&[table.clone()])).unwrap();
+    writing.prepare(preparation(from_ref(&table))).unwrap();
     writing.apply(group(vec![upsert(0, &table, &[metric("r", 0, "x", 0.0)], false)], &[("a", Some("2"))])).unwrap();
     assert_eq!(rows(&path, "SELECT count(*) FROM metrics"), [[Stored::Integer(0)]]);
     let state = Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap();
@@ -395,7 +396,7 @@ fn a_users_own_database_with_other_tables_and_extra_columns_is_used_and_left_as_
         .unwrap();
     let table = metrics();
     let batch = [metric("r", 0, "x", 1.0), metric("r", 1, "x", 2.0)];
-    sync(&path, preparation(&[table.clone()]), vec![group(vec![upsert(0, &table, &batch, false)], &[])]);
+    sync(&path, preparation(from_ref(&table)), vec![group(vec![upsert(0, &table, &batch, false)], &[])]);
     assert_eq!(rows(&path, "SELECT day FROM diary"), [[text("monday")]]);
     assert_eq!(
         rows(&path, "SELECT note, rating, metric_value, timestamp FROM metrics ORDER BY step"),
@@ -412,7 +413,7 @@ fn a_new_nullable_column_is_added_to_a_table_that_exists() {
     let folder = folder();
     let path = folder.path().join("w.db");
     let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
-    sync(&path, preparation(&[old.clone()]), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)], &[])]);
+    sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)], &[])]);
     let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
     sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)], &[])]);
     assert_eq!(
@@ -422,7 +423,7 @@ fn a_new_nullable_column_is_added_to_a_table_that_exists() {
     // And a program that knows fewer columns goes on working.
     sync(
         &path,
-        preparation(&[old.clone()]),
+        preparation(from_ref(&old)),
         vec![group(vec![upsert(0, &old, &[vec!["b".into()], vec!["c".into()]], false)], &[])],
     );
     assert_eq!(rows(&path, "SELECT count(*) FROM runs"), [[Stored::Integer(3)]]);
@@ -457,7 +458,7 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
         let path = folder.path().join("w.db");
         let table = metrics();
         let mut destination = open(&path);
-        destination.prepare(preparation(&[table.clone()])).unwrap();
+        destination.prepare(preparation(from_ref(&table))).unwrap();
         destination.connection().unwrap().pragma_update(None, "max_page_count", limit).unwrap();
         let mut committed = 0;
         let mut failure = None;
