@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use wandb_connector_host::cache::{Cache, CacheUse};
 use wandb_connector_host::component::ComponentInfo;
-use wandb_connector_host::destination::Destination;
 use wandb_connector_host::destination::url::{self, DestinationUrl};
+use wandb_connector_host::destination::{Destination, DestinationError};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
@@ -30,10 +30,11 @@ pub(crate) struct Runner {
     console: Arc<Console>,
 }
 
-/// Opens the destination that `text` names.
+/// Opens the destination that `text` names. A text that names none is wrong usage, not a fault of a destination.
 pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, Error> {
-    let open = |url: DestinationUrl| url::open(&url, access);
-    text.parse().and_then(open).map_err(|error| Error::Destination(error.to_string()))
+    let url: DestinationUrl =
+        text.parse().map_err(|error: DestinationError| configuration::problem(error.to_string()))?;
+    url::open(&url, access).map_err(|error| Error::Destination(error.to_string()))
 }
 
 impl Runner {
