@@ -4,7 +4,7 @@
 //! the binary can't be built (it says why); the library needs no component.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const BUILT: &str = "wasm32-unknown-unknown/component/wandb_connector.wasm";
 
@@ -23,9 +23,10 @@ fn named() -> Option<PathBuf> {
     std::path::absolute(path).ok()
 }
 
-/// The target folder is the ancestor of `OUT_DIR` that cargo has marked as a cache.
+/// The target folder is an ancestor of `OUT_DIR`: `target/debug/build/PACKAGE/out`, or one deeper when cargo builds for a named target.
+/// A path that is not there yet is told all the same, so that cargo looks again when it is.
 fn built() -> Option<PathBuf> {
     let out = PathBuf::from(env::var_os("OUT_DIR")?);
-    let target = out.ancestors().find(|folder: &&Path| folder.join("CACHEDIR.TAG").exists())?;
-    Some(target.join(BUILT))
+    let there = out.ancestors().map(|folder| folder.join(BUILT)).find(|path| path.is_file());
+    there.or_else(|| Some(out.ancestors().nth(4)?.join(BUILT)))
 }
