@@ -1,5 +1,5 @@
 //! A component that does what its configuration says, step by step, also what no connector should. The host's tests say in
-//! `script` what is to happen; a step is a list of a verb and its arguments, see [`step`].
+//! `script` what is to happen; a step is a list of a verb and its arguments, see `step`.
 #![cfg(target_arch = "wasm32")]
 
 mod bindings {
