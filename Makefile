@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test component build setup
+.PHONY: help demo test component bench build setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,11 @@ test: ## Check format, lints and docs, and run all tests
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(CARGO) test --workspace --locked
+
+bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
+	@tests/setup.sh test
+	$(CARGO) build --locked --release --workspace --bins
+	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
 
 build: component ## Build the command line tool: target/release/wandb-connector
 	$(CARGO) build --locked --release --package wandb-connector-host --bin wandb-connector

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use wandb_connector_tests::local_wandb::{LocalWandb, Options, TEST_KEY, World, awkward, generate};
+use wandb_connector_tests::local_wandb::{LocalWandb, Options, ParquetOptions, TEST_KEY, World, awkward, generate};
 
 /// Serves made-up W&B projects on 127.0.0.1, in both dialects.
 #[derive(Parser)]
@@ -42,6 +42,12 @@ struct Arguments {
     /// Time added to each answer
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
+    /// Export no histories to parquet: they come by steps alone
+    #[arg(long)]
+    no_parquet: bool,
+    /// Never compress answers
+    #[arg(long)]
+    no_gzip: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,6 +74,8 @@ fn main() -> anyhow::Result<()> {
         api_key: arguments.key,
         port: arguments.port,
         latency: Duration::from_millis(arguments.latency_ms),
+        gzip: !arguments.no_gzip,
+        parquet: ParquetOptions { enabled: !arguments.no_parquet, ..ParquetOptions::default() },
         ..Options::with_world(world)
     })?;
     println!("{} serves {}/{} with {runs} runs", server.base_url(), arguments.entity, arguments.project);
