@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use serde_json::json;
 use wandb_connector::time;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
@@ -168,7 +169,10 @@ fn check(dialect: Dialect, rounds: &[Round], page_size: u32) -> Result<(), TestC
         // Only what the listing shows can be seen. That of `graphql` counts rows, so there new rows show without a new time.
         let tied = round.tied && dialect == Dialect::Graphql;
         source.server.clock().set_tick(if tied { 0 } else { 1_000_000 });
-        for change in &round.changes {
+        // In the order in which they will happen: the steps of a run only ever rise.
+        let mut changes = round.changes.clone();
+        changes.sort_by_key(|change| change.before);
+        for change in &changes {
             let shows = !matches!(change.what, What::CompleteLast | What::Rewind(..));
             if shows || !tied {
                 source.arrange(change);
@@ -207,8 +211,21 @@ fn check(dialect: Dialect, rounds: &[Round], page_size: u32) -> Result<(), TestC
     Ok(())
 }
 
+fn cases() -> u32 {
+    if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 60 }
+}
+
+fn seed() -> RngSeed {
+    if std::env::var_os("PROPTEST_RNG_SEED").is_some() {
+        ProptestConfig::default().rng_seed
+    } else {
+        RngSeed::Fixed(20)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    // The same cases each time, so that a change is judged by itself; PROPTEST_CASES and PROPTEST_RNG_SEED look further.
+    #![proptest_config(ProptestConfig { cases: cases(), rng_seed: seed(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn one_quiet_sync_makes_all_equal_in_graphql(rounds in proptest::collection::vec(round(), 1..5), page_size in 1u32..8) {
