@@ -1,7 +1,7 @@
 //! A sync: the listing, which runs have changed, many of them read at once, and a checkpoint after each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -351,9 +351,4 @@ pub async fn check<X: Exchange, D: Destination>(
         }
         Dialect::Rest(_) => Ok(format!("The key is accepted; project {project} {runs} (REST).")),
     }
-}
-
-/// The state as a map, from pairs.
-pub fn state_of(pairs: impl IntoIterator<Item = (String, String)>) -> State {
-    pairs.into_iter().collect::<BTreeMap<_, _>>()
 }

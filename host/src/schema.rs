@@ -22,6 +22,18 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// The name that `wit/types.wit` gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Double => "double",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
     /// The Arrow type that a batch's column of this type has. Text may also come as
     /// `Dictionary(UInt32, Utf8)`, when the connector sent it so.
     pub fn arrow(self) -> ArrowType {

@@ -142,7 +142,7 @@ class Bench:
                  (("null", ""), self.ours(server, "null:", **big))],
             )
             self.compare(
-                "graphql, 0 ms, exported histories", server, self.sdk(server), "wandb SDK, storing nothing",
+                "graphql, 0 ms, the SDK reading exports", server, self.sdk(server), "wandb SDK, storing nothing",
                 [(("SQLite", "4x"), self.ours(server, "sqlite:ours.db", api="graphql")),
                  (("null", "10x"), self.ours(server, "null:", api="graphql"))],
             )
@@ -159,7 +159,7 @@ class Bench:
                 [(("SQLite", "15x"), self.ours(server, "sqlite:ours.db", **small))],
             )
             self.compare(
-                "graphql, 20 ms, exported histories", server, self.sdk(server), "wandb SDK, storing nothing",
+                "graphql, 20 ms, the SDK reading exports", server, self.sdk(server), "wandb SDK, storing nothing",
                 [(("SQLite", "8x"), self.ours(server, "sqlite:ours.db", api="graphql"))],
             )
         self.memory = [self.peak(runs, steps, api) for api in ("rest", "graphql") for runs, steps in ((200, 1000), (200, 10_000))]

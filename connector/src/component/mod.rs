@@ -37,7 +37,8 @@ impl Guest for Connector {
 
     fn sync(config: String, state: Vec<(String, String)>) -> Result<types::Summary, types::Error> {
         let config = Config::parse(&config)?;
-        let summary = executor::block_on(sync::sync(&WasiExchange, &HostDestination, &config, sync::state_of(state)))?;
+        let summary =
+            executor::block_on(sync::sync(&WasiExchange, &HostDestination, &config, state.into_iter().collect()))?;
         Ok(summary.into())
     }
 }

@@ -177,19 +177,17 @@ impl History {
     fn close_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
         self.metrics.close_row(step, timestamp);
         self.objects.close_row(step, timestamp);
-        let mut row =
-            Row { step, timestamp, points: Vec::new(), hash: mix(step as u64, timestamp.unwrap_or(i64::MIN) as u64) };
-        for point in self.hashes(start) {
-            row.hash = mix(row.hash, point);
-        }
-        self.rows.push((row, start));
+        let own = mix(step as u64, timestamp.unwrap_or(i64::MIN) as u64);
+        let hash = self.hashes(start, self.mark()).fold(own, mix);
+        self.rows.push((Row { step, timestamp, points: Vec::new(), hash }, start));
     }
 
-    fn hashes(&self, start: Mark) -> impl Iterator<Item = u64> {
-        let metrics =
-            self.metrics.since(start.metrics).map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
-        let objects =
-            self.objects.since(start.objects).map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
+    /// The hashes of the points between two places.
+    fn hashes(&self, start: Mark, end: Mark) -> impl Iterator<Item = u64> {
+        let metrics = self.metrics.since(start.metrics).take(end.metrics - start.metrics);
+        let metrics = metrics.map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
+        let objects = self.objects.since(start.objects).take(end.objects - start.objects);
+        let objects = objects.map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
         metrics.chain(objects)
     }
 
@@ -197,11 +195,7 @@ impl History {
     pub fn row_with_points(&self, index: usize) -> Option<Row> {
         let (row, start) = self.rows.get(index)?;
         let end = self.rows.get(index + 1).map_or_else(|| self.mark(), |(_, mark)| *mark);
-        let metrics = self.metrics.since(start.metrics).take(end.metrics - start.metrics);
-        let metrics = metrics.map(|(name, value)| mix(self.names.hash(name), value.to_bits()));
-        let objects = self.objects.since(start.objects).take(end.objects - start.objects);
-        let objects = objects.map(|(name, json)| mix(self.names.hash(name), !hash(json.as_bytes())));
-        Some(Row { points: metrics.chain(objects).collect(), ..row.clone() })
+        Some(Row { points: self.hashes(*start, end).collect(), ..row.clone() })
     }
 
     /// One value under a name that is already interned.

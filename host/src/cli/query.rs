@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use wandb_connector_host::error::Error;
-use wandb_connector_host::schema::{Column, DataType, Table};
+use wandb_connector_host::schema::{Column, Table};
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Level;
 
@@ -91,7 +91,7 @@ fn as_text(table: &Table) -> String {
             (false, false) => "never null",
             (false, true) => "",
         };
-        vec![column.name.clone(), type_name(column.data_type).into(), note.into()]
+        vec![column.name.clone(), column.data_type.name().into(), note.into()]
     };
     let rows: Vec<_> = table.columns().iter().enumerate().map(row).collect();
     let headings = [Heading::Left(table.name()), Heading::Left("type"), Heading::Left("")];
@@ -123,25 +123,15 @@ struct JsonColumn<'a> {
 
 impl<'a> From<&'a Column> for JsonColumn<'a> {
     fn from(column: &'a Column) -> Self {
-        Self { name: &column.name, r#type: type_name(column.data_type), nullable: column.nullable }
-    }
-}
-
-/// The names of `wit/types.wit`.
-fn type_name(data_type: DataType) -> &'static str {
-    match data_type {
-        DataType::Boolean => "boolean",
-        DataType::Integer => "integer",
-        DataType::Double => "double",
-        DataType::Text => "text",
-        DataType::Json => "json",
-        DataType::Timestamp => "timestamp",
+        Self { name: &column.name, r#type: column.data_type.name(), nullable: column.nullable }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
+    use wandb_connector_host::schema::DataType;
+
     use super::*;
 
     pub(crate) fn metrics() -> Table {

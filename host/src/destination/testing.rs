@@ -12,11 +12,20 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 
 use super::cells::{Cell, Cells};
-use super::{Change, Preparation};
+use super::{Change, DestinationError, Preparation};
 use crate::schema::{Column, DataType, Table};
 
 /// The time of every test sync.
 pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;
+
+/// What a refusal says.
+pub(crate) fn refusal<T>(result: Result<T, DestinationError>) -> String {
+    match result {
+        Err(DestinationError::Refused(message)) => message,
+        Err(other) => panic!("failed in the place of refusing: {other:?}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
 
 /// One cell, as the tests write it.
 #[derive(Debug, Clone, PartialEq)]

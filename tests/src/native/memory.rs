@@ -48,7 +48,6 @@ struct Inner {
     stored: Stored,
     group: Vec<Change>,
     log: Vec<LogLine>,
-    checkpoints: u64,
     /// When none is left, the destination fails: as a crash at that call would look to what is stored.
     calls_left: Option<u64>,
 }
@@ -68,24 +67,9 @@ impl Memory {
         self.0.borrow().stored.clone()
     }
 
-    /// Replaces the state.
-    pub fn set_state(&self, state: State) {
-        self.0.borrow_mut().stored.state = state;
-    }
-
     /// The log lines so far.
     pub fn log_lines(&self) -> Vec<LogLine> {
         self.0.borrow().log.clone()
-    }
-
-    /// Forgets the log lines.
-    pub fn clear_log(&self) {
-        self.0.borrow_mut().log.clear();
-    }
-
-    /// How many checkpoints came.
-    pub fn checkpoints(&self) -> u64 {
-        self.0.borrow().checkpoints
     }
 
     /// Fails every call after the next `calls`; none: never.
@@ -221,7 +205,6 @@ impl Destination for Memory {
     fn checkpoint(&self, patch: StatePatch) -> Result<(), Error> {
         let mut inner = self.0.borrow_mut();
         inner.call()?;
-        inner.checkpoints += 1;
         inner.apply(patch);
         Ok(())
     }

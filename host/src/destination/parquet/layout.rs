@@ -62,7 +62,7 @@ impl Layout {
                 };
                 match wanted {
                     Some(wanted) if wanted.data_type != data_type => {
-                        return refuse(format!("column `{name}` is {kind}, expected {}", type_name(wanted.data_type)));
+                        return refuse(format!("column `{name}` is {kind}, expected {}", wanted.data_type.name()));
                     }
                     None if !nullable => {
                         return refuse(format!("column `{name}` may not be null, and we don't fill it"));
@@ -95,7 +95,7 @@ impl Layout {
         let columns = self.columns.iter();
         let stored = Stored {
             columns: columns
-                .map(|column| (column.name.clone(), type_name(column.data_type).to_owned(), column.nullable))
+                .map(|column| (column.name.clone(), column.data_type.name().to_owned(), column.nullable))
                 .collect(),
             key: self.key.iter().map(|&index| self.columns[index].name.clone()).collect(),
         };
@@ -191,18 +191,7 @@ pub(super) fn plain_text(batch: &RecordBatch) -> Result<RecordBatch, Trouble> {
     typed(&batch.schema(), arrays)
 }
 
-fn type_name(data_type: DataType) -> &'static str {
-    match data_type {
-        DataType::Boolean => "boolean",
-        DataType::Integer => "integer",
-        DataType::Double => "double",
-        DataType::Text => "text",
-        DataType::Json => "json",
-        DataType::Timestamp => "timestamp",
-    }
-}
-
 fn data_type(name: &str) -> Option<DataType> {
     use DataType::{Boolean, Double, Integer, Json, Text, Timestamp};
-    [Boolean, Integer, Double, Text, Json, Timestamp].into_iter().find(|kind| type_name(*kind) == name)
+    [Boolean, Integer, Double, Text, Json, Timestamp].into_iter().find(|kind| kind.name() == name)
 }

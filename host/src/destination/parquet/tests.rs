@@ -40,14 +40,6 @@ fn rows(run: &str, steps: std::ops::Range<i64>) -> Vec<Vec<Value>> {
     steps.map(|step| metric(run, step, "loss", step as f64)).collect()
 }
 
-fn refusal<T>(result: Result<T, DestinationError>) -> String {
-    match result {
-        Err(DestinationError::Refused(message)) => message,
-        Err(other) => panic!("failed in the place of refusing: {other:?}"),
-        Ok(_) => panic!("not refused"),
-    }
-}
-
 #[test]
 fn nothing_is_left_of_a_sync_that_wrote_nothing() {
     let folder = folder();

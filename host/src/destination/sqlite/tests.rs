@@ -44,14 +44,6 @@ fn text(value: &str) -> Stored {
     Stored::Text(value.to_owned())
 }
 
-fn refusal<T>(result: Result<T, DestinationError>) -> String {
-    match result {
-        Err(DestinationError::Refused(message)) => message,
-        Err(other) => panic!("failed in the place of refusing: {other:?}"),
-        Ok(_) => panic!("not refused"),
-    }
-}
-
 #[test]
 fn every_type_is_stored_as_documented() {
     let folder = folder();
