@@ -2,6 +2,7 @@
 //! request for as long as it is read.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as WasiError;
 
 use crate::http_error;
-use crate::mask::{BodyMask, Mask};
 
 /// How long data that the client has already received may take to reach the guest.
 const SECOND_CHANCE: Duration = Duration::from_secs(1);
+
+/// Called when a body is larger than it may be.
+pub(crate) type OnLimit = Arc<dyn Fn() + Send + Sync>;
 
 /// A response's body under limits.
 pub(crate) struct LimitedBody {
@@ -26,36 +29,21 @@ pub(crate) struct LimitedBody {
     between_bytes: Duration,
     stall: Pin<Box<Sleep>>,
     stalled: bool,
-    on_limit: Box<dyn Fn() + Send>,
-    mask: Option<BodyMask>,
-    /// The frame that ended the body, kept until what the mask held back is out.
-    last: Option<Frame<Bytes>>,
+    on_limit: OnLimit,
     _open: OwnedSemaphorePermit,
 }
 
 impl LimitedBody {
-    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came; what `mask` looks for is hidden.
+    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came.
     pub(crate) fn new(
         incoming: Incoming,
         most: u64,
         between_bytes: Duration,
         open: OwnedSemaphorePermit,
-        on_limit: Box<dyn Fn() + Send>,
-        mask: Option<&Mask>,
+        on_limit: OnLimit,
     ) -> Self {
         let stall = Box::pin(tokio::time::sleep(between_bytes));
-        Self {
-            incoming,
-            left: most,
-            most,
-            between_bytes,
-            stall,
-            stalled: false,
-            on_limit,
-            mask: mask.map(Mask::body),
-            last: None,
-            _open: open,
-        }
+        Self { incoming, left: most, most, between_bytes, stall, stalled: false, on_limit, _open: open }
     }
 
     fn too_large(&mut self) -> WasiError {
@@ -102,36 +90,11 @@ impl Body for LimitedBody {
     type Error = WasiError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
-        let this = &mut *self;
-        loop {
-            if let Some(last) = this.last.take() {
-                return Poll::Ready(Some(Ok(last)));
-            }
-            let frame = ready!(this.poll_limited(cx));
-            let Some(mask) = &mut this.mask else { return Poll::Ready(frame) };
-            let end = match frame {
-                Some(Err(why)) => return Poll::Ready(Some(Err(why))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => match mask.push(data) {
-                        part if part.is_empty() => continue,
-                        part => return Poll::Ready(Some(Ok(Frame::data(part)))),
-                    },
-                    Err(trailers) => Some(trailers),
-                },
-                None => None,
-            };
-            this.last = end;
-            match mask.finish() {
-                Some(rest) => return Poll::Ready(Some(Ok(Frame::data(rest)))),
-                None if this.last.is_none() => return Poll::Ready(None),
-                None => {}
-            }
-        }
+        self.poll_limited(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        let waiting = self.last.is_some() || self.mask.as_ref().is_some_and(|mask| !mask.is_empty());
-        !waiting && self.incoming.is_end_stream()
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -76,6 +76,8 @@ mod bindings;
 mod guest;
 mod http_body;
 mod http_error;
+mod http_gzip;
+mod http_masked;
 mod limits;
 mod mask;
 mod report;

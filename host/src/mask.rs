@@ -1,12 +1,12 @@
 //! Takes secrets out of responses: a server may echo the header that it was sent, and the guest must not learn it there.
 //!
 //! Stars take the place of a secret, one for each byte, so that lengths stay true. A secret that lies across two parts of a body is
-//! found too. What a server compressed is not looked into.
+//! found too. What a server compressed is decoded first ([`crate::http_gzip`]).
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
 
 /// What to look for; cheap to clone.
@@ -22,13 +22,25 @@ impl Mask {
         Self { needles: needles.map(|needle| needle.as_bytes().into()).collect() }
     }
 
-    /// Takes secrets out of headers.
+    /// Takes secrets out of headers. One whose very name holds a secret is removed.
     pub(crate) fn headers(&self, headers: &mut HeaderMap) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| self.names(name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
         for value in headers.values_mut() {
             if let Some(masked) = self.masked(value.as_bytes()) {
                 *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static(""));
             }
         }
+    }
+
+    /// Names arrive in lower case, whatever the server sent.
+    fn names(&self, name: &HeaderName) -> bool {
+        let holds = |needle: &[u8]| {
+            name.as_str().as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle))
+        };
+        self.needles.iter().any(|needle| holds(needle))
     }
 
     /// Starts on a body.
@@ -130,9 +142,11 @@ mod tests {
     #[test]
     fn headers_are_masked_too() {
         let mut headers = HeaderMap::new();
-        headers.insert("x-echo", "Bearer secret".parse().unwrap());
-        Mask::new(["secret"]).headers(&mut headers);
+        headers.insert("x-echo", "Bearer Secret".parse().unwrap());
+        headers.insert("x-secret-x", "1".parse().unwrap());
+        Mask::new(["Secret"]).headers(&mut headers);
         assert_eq!(headers["x-echo"], "Bearer ******");
+        assert_eq!(headers.len(), 1);
     }
 
     proptest! {

@@ -25,7 +25,7 @@ pub struct Limits {
     pub wall_time: Duration,
     /// Requests under way at once.
     pub open_requests: usize,
-    /// Bytes of one response's body.
+    /// Bytes of one response's body, as they come and after decompression.
     pub response_bytes: u64,
     /// Bytes of one batch, as Arrow arrays.
     pub batch_bytes: usize,

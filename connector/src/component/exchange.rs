@@ -44,6 +44,7 @@ fn transport_error(code: &ErrorCode) -> TransportError {
         ErrorCode::ConnectionTimeout => "no connection within the time limit",
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => "no response within the time limit",
         ErrorCode::HttpResponseIncomplete => "the response ended too early",
+        ErrorCode::HttpResponseContentCoding(_) => "the response's compression is unknown, damaged or cut short",
         ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
             "TLS failed; is the certificate trusted?"
         }

@@ -5,13 +5,16 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::header;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::egress::{Egress, Permit};
-use crate::http_body::LimitedBody;
+use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::{HttpClient, Timeouts};
+use crate::http_gzip::{self, Coding, GzipBody};
+use crate::http_masked::MaskedBody;
 use crate::limits::{Verdict, breach};
 use crate::mask::Mask;
 use crate::policy::{Limits, Policy};
@@ -105,12 +108,31 @@ impl Gate {
         if let Some(mask) = mask {
             mask.headers(answer.headers_mut());
         }
+        let coding = Coding::of(answer.status(), answer.headers());
+        if let (Coding::Other(coding), Some(_)) = (&coding, mask) {
+            return Err(WasiError::HttpResponseContentCoding(Some(coding.clone())));
+        }
+        if coding == Coding::Gzip {
+            // Neither is true any more.
+            answer.headers_mut().remove(header::CONTENT_ENCODING);
+            answer.headers_mut().remove(header::CONTENT_LENGTH);
+        }
         let most = self.limits.response_bytes;
         let gate = self.clone();
-        let on_limit = move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})"));
-        let limited =
-            |body| LimitedBody::new(body, most, timeouts.between_bytes, open, Box::new(on_limit), mask).boxed_unsync();
-        Ok((answer.map(limited), Box::new(std::future::ready(Ok(())))))
+        let on_limit: OnLimit =
+            Arc::new(move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})")));
+        let answer = answer.map(|body| {
+            let body = LimitedBody::new(body, most, timeouts.between_bytes, open, on_limit.clone()).boxed_unsync();
+            let body = match coding {
+                Coding::Gzip => GzipBody::new(body, most, on_limit).boxed_unsync(),
+                Coding::Identity | Coding::Other(_) => body,
+            };
+            match mask {
+                Some(mask) => MaskedBody::new(body, mask).boxed_unsync(),
+                None => body,
+            }
+        });
+        Ok((answer, Box::new(std::future::ready(Ok(())))))
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.
@@ -127,6 +149,9 @@ impl Gate {
         let permit = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
         let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, permit == Permit::WithCredentials);
         authorized.map_err(|why| refuse(&why))?;
+        if permit == Permit::WithCredentials {
+            http_gzip::narrow(&mut parts.headers);
+        }
         Ok((http::Request::from_parts(parts, body), permit))
     }
 

@@ -24,13 +24,14 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The codes that [`crate::http_body`] gives.
+/// The codes that [`crate::http_body`] and [`crate::http_gzip`] give.
 fn code(error: &WasiError) -> ErrorCode {
     match error {
         WasiError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
         WasiError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
         WasiError::HttpProtocolError => ErrorCode::HttpProtocolError,
         WasiError::HttpResponseBodySize(size) => ErrorCode::HttpResponseBodySize(*size),
+        WasiError::HttpResponseContentCoding(coding) => ErrorCode::HttpResponseContentCoding(coding.clone()),
         WasiError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
         WasiError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
         other => ErrorCode::InternalError(Some(other.to_string())),

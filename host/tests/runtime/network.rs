@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
-use crate::server::{Part, Server, answer};
+use crate::server::{Part, Server, answer, gzip};
 use crate::support::{KEY, Run, Script, client_that_resolves_to, client_with_proxy};
 
 async fn ask(server: &Server, steps: Value) -> Run {
@@ -153,6 +153,61 @@ async fn a_key_that_the_server_echoes_does_not_reach_the_guest() {
         ask(&server, json!([["get", server.url(), {"authorization": "Bearer KEY"}], ["fail", "upstream", "no"]])).await;
     assert_eq!(run.log(), [format!("200 you sent {}", "*".repeat(KEY.len()))]);
     run.assert_discreet();
+}
+
+#[tokio::test]
+async fn a_key_that_the_server_echoes_compressed_does_not_reach_the_guest() {
+    let server = Server::start(|_| gzip(&format!("you sent {KEY}{}", " ".repeat(1 << 20)))).await;
+    let (url, key) = (server.url(), json!("Bearer KEY"));
+    let reversed: String = KEY.chars().rev().collect();
+    let run = ask(
+        &server,
+        json!([
+            ["get", &url, {"authorization": key, "accept-encoding": "gzip"}],
+            ["get", &url, {"authorization": key, "accept-encoding": "br, gzip;q=0.1"}],
+            ["get", &url, {"authorization": key}],
+            ["find", reversed],
+        ]),
+    )
+    .await;
+    let hidden = format!("200 you sent {}", "*".repeat(KEY.len()));
+    assert!(run.log()[..3].iter().all(|line| line.trim_end() == hidden), "{:#?}", run.log());
+    assert_eq!(run.log()[3], "found 0");
+    let asked = server.requests();
+    let asked: Vec<_> = asked.iter().map(|request| header(request, "accept-encoding")).collect();
+    assert_eq!(asked, [Some("gzip"), Some("gzip"), None], "nothing that the host could not look into");
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn an_answer_that_the_host_can_not_look_into_does_not_reach_the_guest() {
+    let server = Server::start(|path| answer(&format!("200 OK\r\ncontent-encoding: {}", &path[1..]), KEY)).await;
+    for coding in ["br", "zstd", "deflate", "gzip,gzip"] {
+        let run =
+            ask(&server, json!([["get", format!("{}/{coding}", server.url()), {"authorization": "Bearer KEY"}]])).await;
+        assert!(run.log()[0].contains("HttpResponseContentCoding"), "{coding}: {:?}", run.log());
+        run.assert_discreet();
+    }
+    // A host that was sent no key has none to echo.
+    let steps = json!([["get", format!("{}/br", server.url())]]);
+    let mut script = Script::new(steps).with("base_url", json!("http://api.example"));
+    script.policy.download_origins = vec![server.url()];
+    assert_eq!(script.run().await.log(), [format!("200 {}", "***")]);
+}
+
+#[tokio::test]
+async fn what_a_compressed_answer_holds_is_what_counts() {
+    let server = Server::start(|_| gzip(&"x".repeat(1 << 20))).await;
+    let get = json!(["get", server.url()]);
+    let script = |limit| {
+        let limits = Limits { response_bytes: limit, ..Limits::default() };
+        Script::new(json!([get])).with("base_url", json!(server.url())).limits(limits).run()
+    };
+    let run = script(1 << 20).await;
+    assert!(run.log()[0].starts_with("200 xxx"), "{:?}", run.log());
+    let run = script((1 << 20) - 1).await;
+    assert!(run.log().iter().any(|line| line.contains("HttpResponseBodySize(Some(1048575))")), "{:?}", run.log());
+    assert!(run.log().iter().any(|line| line.contains("`response_bytes`")), "{:?}", run.log());
 }
 
 #[tokio::test]

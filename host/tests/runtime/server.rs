@@ -95,3 +95,13 @@ async fn serve(
 pub(crate) fn answer(status: &str, body: &str) -> Vec<Part> {
     vec![Part::Bytes(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())]
 }
+
+/// A whole answer, compressed.
+pub(crate) fn gzip(body: &str) -> Vec<Part> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let body = encoder.finish().unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+    vec![Part::Bytes([head.into_bytes(), body].concat())]
+}
