@@ -20,8 +20,8 @@ test: ## Check format, lints and docs, and run all tests
 	$(CARGO) test --workspace --locked
 
 bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
-	@tests/setup.sh test
-	$(CARGO) build --locked --release --workspace --bins
+	@tests/setup.sh bench
+	$(CARGO) build --locked --release --workspace --bins --examples
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
 
 build: component ## Build the command line tool: target/release/wandb-connector

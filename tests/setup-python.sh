@@ -1,11 +1,13 @@
 #!/bin/sh
-# Makes a Python environment with the official W&B SDK, for the tests that use it, and prints the path of its Python.
-# Does nothing when the environment is there already and its requirements have not changed.
+# Makes a Python environment in the target folder and prints the path of its Python. Does nothing when the environment is
+# there already and its requirements have not changed.
+#
+#   tests/setup-python.sh [NAME REQUIREMENTS]     default: venv sdk/requirements.txt, with the official W&B SDK
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-requirements=$here/sdk/requirements.txt
-venv=${CARGO_TARGET_DIR:-$here/../target}/venv
+requirements=$here/${2:-sdk/requirements.txt}
+venv=${CARGO_TARGET_DIR:-$here/../target}/${1:-venv}
 stamp=$venv/requirements.stamp
 wanted=$(cksum <"$requirements")
 

@@ -4,6 +4,7 @@
 #   tests/setup.sh build    to build the component and the host
 #   tests/setup.sh demo     also to look at what the demo synced
 #   tests/setup.sh test     also to test against the real `wandb` package
+#   tests/setup.sh bench    also to measure against other clients
 #
 # Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), and a
 # Python environment inside the target folder.
@@ -82,18 +83,18 @@ python() {
     has python3 || apt_install python3 || fail "Python 3 is missing." "Debian, Ubuntu: apt-get install python3"
 }
 
-# The environment that the tests against the real `wandb` package run in.
+# An environment of Python packages: that with the real `wandb` package, or the one that is named.
 python_environment() {
     python
     python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv ||
         fail "Python can't make virtual environments." "Debian, Ubuntu: apt-get install python3-venv"
-    tests/setup-python.sh >/dev/null || fail "The packages of tests/sdk/requirements.txt could not be installed from PyPI."
+    tests/setup-python.sh "$@" >/dev/null || fail "Packages could not be installed from PyPI."
 }
 
 for_what=${1:-build}
 case $for_what in
-build | demo | test) ;;
-*) fail "usage: tests/setup.sh [build|demo|test]" ;;
+build | demo | test | bench) ;;
+*) fail "usage: tests/setup.sh [build|demo|test|bench]" ;;
 esac
 rust
 c_compiler
@@ -101,4 +102,8 @@ wasm
 case $for_what in
 demo) python ;;
 test) python_environment ;;
+bench)
+    python_environment
+    python_environment venv-bench bench/peers/requirements.txt
+    ;;
 esac

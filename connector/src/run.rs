@@ -23,7 +23,7 @@ use crate::window::{Pace, Strictness};
 use export::Exported;
 
 /// Columns larger than this are sent before the run is complete.
-const CHUNK_BYTES: usize = 2 << 20;
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// How the reading of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One sync, from the configuration to the last commit.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -18,14 +18,6 @@ use crate::session::{Call, Session};
 use crate::state::State;
 use crate::sync::{Observer, Outcome, SyncRequest};
 use crate::wit;
-
-/// Bytes of groups that wait for the destination. Beside one group being gathered and one being written, this is what a
-/// sync keeps of the data in the host's memory.
-const QUEUE_BYTES: usize = 16 << 20;
-/// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
-const COMMIT_ROWS: u64 = 250_000;
-/// Or at this age, which is what a crash can lose.
-const COMMIT_AFTER: Duration = Duration::from_secs(5);
 
 impl Connector {
     /// Brings a destination up to date.
@@ -73,10 +65,8 @@ impl Connector {
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
         let options = WriterOptions {
-            queue_bytes: QUEUE_BYTES,
-            commit_rows: COMMIT_ROWS,
-            commit_after: COMMIT_AFTER,
             on_commit: Box::new(move |written: &WriterReport| report.committed(written.rows.clone())),
+            ..WriterOptions::default()
         };
         let (writer, prepared) = Writer::start(destination, preparation, options);
         let writer = Arc::new(writer);

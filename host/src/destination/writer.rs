@@ -18,6 +18,14 @@ use crate::state::{self, State, StatePatch};
 /// A semaphore counts in this many bytes, since one call takes at most 2^32 permits.
 const UNIT: usize = 1 << 10;
 
+/// Bytes of groups that wait for the destination. Beside one group being gathered and one being written, this is what a
+/// sync keeps of the data in the host's memory.
+const QUEUE_BYTES: usize = 8 << 20;
+/// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
+const COMMIT_ROWS: u64 = 250_000;
+/// Or at this age, which is what a crash can lose.
+const COMMIT_AFTER: Duration = Duration::from_secs(5);
+
 /// Runs a destination on its own thread. Groups wait in a channel bounded in bytes.
 ///
 /// Dropped without [`close`](Writer::close), it still stores the groups that were sent, in the background.
@@ -40,6 +48,18 @@ pub struct WriterOptions {
     pub commit_after: Duration,
     /// Called on the writer's thread after each commit.
     pub on_commit: Box<dyn Fn(&WriterReport) + Send>,
+}
+
+impl Default for WriterOptions {
+    /// As a sync has them: 8 MiB in the queue, a commit every 250,000 rows or 5 seconds.
+    fn default() -> Self {
+        Self {
+            queue_bytes: QUEUE_BYTES,
+            commit_rows: COMMIT_ROWS,
+            commit_after: COMMIT_AFTER,
+            on_commit: Box::new(|_| {}),
+        }
+    }
 }
 
 /// What a [`Writer`] has made durable. Only what is committed counts.

@@ -1,4 +1,5 @@
-//! `POST /_control/mutate`: changes data of a running program, for demos and trying things by hand.
+//! `POST /_control/mutate` changes data of a running program, for demos and trying things by hand; `GET /_control/stats` says how
+//! many requests and connections there were, these of `/_control/` left out and counted in.
 
 use http::StatusCode;
 
@@ -8,9 +9,17 @@ use super::server::{Request, Shared};
 
 /// Answers a path below `/_control/`.
 pub(crate) fn answer(shared: &Shared, request: &Request) -> Answer {
-    if request.uri.path() != "/_control/mutate" || request.method != http::Method::POST {
-        return error(StatusCode::NOT_FOUND, "the control endpoint is POST /_control/mutate");
+    match (request.method.as_str(), request.uri.path()) {
+        ("POST", "/_control/mutate") => mutate(shared, request),
+        ("GET", "/_control/stats") => {
+            let stats = serde_json::json!({ "requests": shared.log.len(), "connections": shared.log.connections() });
+            json(StatusCode::OK, stats.to_string())
+        }
+        _ => error(StatusCode::NOT_FOUND, "the control endpoints are POST /_control/mutate and GET /_control/stats"),
     }
+}
+
+fn mutate(shared: &Shared, request: &Request) -> Answer {
     let mutation: Mutation = match serde_json::from_slice(&request.body) {
         Ok(mutation) => mutation,
         Err(problem) => {
