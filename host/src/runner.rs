@@ -1,7 +1,7 @@
 //! One sync, from the configuration to the last commit.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,6 @@ use crate::wit;
 const QUEUE_BYTES: usize = 16 << 20;
 /// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
 const COMMIT_ROWS: u64 = 250_000;
-/// Or at this age, which is what a crash can lose.
-const COMMIT_AFTER: Duration = Duration::from_secs(5);
 
 impl Connector {
     /// Brings a destination up to date.
@@ -75,7 +73,7 @@ impl Connector {
         let options = WriterOptions {
             queue_bytes: QUEUE_BYTES,
             commit_rows: COMMIT_ROWS,
-            commit_after: COMMIT_AFTER,
+            commit_after: policy.commit_after,
             on_commit: Box::new(move |written: &WriterReport| report.committed(written.rows.clone())),
         };
         let (writer, prepared) = Writer::start(destination, preparation, options);

@@ -75,7 +75,11 @@ impl Catalog {
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
-        if (read_only || !empty) && (application, version) != (APPLICATION_ID, LAYOUT) {
+        if read_only && empty {
+            // A sync was ended before its first commit.
+            return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
+        }
+        if !empty && (application, version) != (APPLICATION_ID, LAYOUT) {
             return Err(Trouble::Refused(format!(
                 "its catalog {} is not one that this program knows. Choose another folder.",
                 path.display()

@@ -38,7 +38,7 @@ use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
 use super::lock::SyncLock;
 use super::url::Access;
-use super::{Change, Destination, DestinationError, Group, Preparation};
+use super::{Change, Destination, DestinationError, Group, Preparation, room};
 use crate::schema::Table;
 use crate::state::{State, StatePatch};
 
@@ -275,13 +275,10 @@ impl Sqlite {
 
     fn failed(&self, error: rusqlite::Error) -> DestinationError {
         let why = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                "the disk is full. What was committed is safe; make room and sync again.".to_owned()
-            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program kept it locked for too long. What was committed is safe; sync again.".to_owned()
             }
-            _ => error.to_string(),
+            _ => room::of_sqlite(&error).unwrap_or_else(|| error.to_string()),
         };
         DestinationError::Failed(format!("writing to {} failed: {why}", self.name))
     }
