@@ -11,7 +11,7 @@ use serde_json::Value;
 use wandb_connector::time;
 use wandb_connector_host::state::State;
 
-use super::Left;
+use super::{Left, narrow};
 use crate::local_wandb::Truth;
 use crate::local_wandb::truth::{Difference, compare};
 
@@ -155,13 +155,7 @@ impl Ledger {
             .query_map([], |row| row.get::<_, String>(0))?
             .collect::<rusqlite::Result<BTreeSet<_>>>()?;
         for id in ids.iter().chain(stated.runs.keys()) {
-            let quoted = id.replace('\'', "''");
-            for table in ["runs", "metrics", "metric_objects"] {
-                newer.execute_batch(&format!(
-                    "DROP VIEW IF EXISTS temp.{table};
-                     CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE run_id = '{quoted}'"
-                ))?;
-            }
+            narrow(newer, [id])?;
             let last: Option<i64> = newer.query_row(
                 "SELECT max(step) FROM (SELECT step FROM metrics UNION ALL SELECT step FROM metric_objects)",
                 [],

@@ -35,6 +35,26 @@ impl Left {
     }
 }
 
+/// Lets the names of the tables stand for the rows of these runs only.
+///
+/// # Errors
+/// SQLite's.
+pub fn narrow<'a>(rows: &Connection, ids: impl IntoIterator<Item = &'a String>) -> rusqlite::Result<()> {
+    rows.execute_batch(
+        "CREATE TEMP TABLE IF NOT EXISTS chosen(id TEXT PRIMARY KEY) WITHOUT ROWID; DELETE FROM chosen",
+    )?;
+    for id in ids {
+        rows.execute("INSERT INTO chosen VALUES (?1)", [id])?;
+    }
+    for table in ["runs", "metrics", "metric_objects"] {
+        rows.execute_batch(&format!(
+            "CREATE TEMP VIEW IF NOT EXISTS {table} AS
+             SELECT * FROM main.{table} WHERE run_id IN (SELECT id FROM temp.chosen)"
+        ))?;
+    }
+    Ok(())
+}
+
 fn state(site: &Site) -> anyhow::Result<State> {
     Ok(open(&site.url().parse()?, Access::ReadOnly)?.state()?)
 }
@@ -73,8 +93,6 @@ fn parquet(site: &Site, path: &Path) -> anyhow::Result<Left> {
         [],
         |row| row.get::<_, i64>(0).map(|number| number.max(0) as u64),
     )?;
-    let generation = |number: u64| home.join(format!("generation-{number}"));
-    let rows = load_parquet(&generation(number))?;
     let visible = match fs::read_link(home.join("current")) {
         Ok(target) => target.to_string_lossy().into_owned(),
         Err(_) => "generation-0".to_owned(),
@@ -83,6 +101,9 @@ fn parquet(site: &Site, path: &Path) -> anyhow::Result<Left> {
         visible.strip_prefix("generation-").and_then(|it| it.parse::<u64>().ok()).context("what is current")?;
     ensure!(visible == number || visible == number + 1, "readers see generation {visible}, the state is of {number}");
     // Through the links, as readers do.
-    let newer = if visible == number { None } else { Some(load_parquet(path)?) };
-    Ok(Left { state, rows, newer })
+    let seen = load_parquet(path)?;
+    Ok(match visible == number {
+        true => Left { state, rows: seen, newer: None },
+        false => Left { state, rows: load_parquet(&home.join(format!("generation-{number}")))?, newer: Some(seen) },
+    })
 }

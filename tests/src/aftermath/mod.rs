@@ -6,5 +6,5 @@ mod left;
 mod site;
 
 pub use ledger::Ledger;
-pub use left::Left;
+pub use left::{Left, narrow};
 pub use site::{Ended, Running, Site, Storage};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -81,6 +82,12 @@ impl Site {
             Storage::Parquet => "parquet",
         };
         format!("{kind}:{}", self.destination_path().display())
+    }
+
+    /// Lets the folder stay when this is dropped.
+    pub fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder().to_owned()
     }
 
     /// Removes the destination, whatever is in it.
@@ -213,12 +220,13 @@ pub struct Running {
     stderr: Option<JoinHandle<()>>,
     lines: Arc<Mutex<Vec<String>>>,
     peak_kib: u64,
+    glances: u64,
 }
 
 /// How long a sync of a test may take at most, the machine being busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How often is looked whether something has happened.
-pub(crate) const GLANCE: Duration = Duration::from_micros(300);
+const GLANCE: Duration = Duration::from_micros(300);
 
 impl Running {
     /// Starts a command whose outputs are piped.
@@ -244,7 +252,7 @@ impl Running {
                 }
             })
         });
-        Ok(Self { child, stdout, stderr, lines, peak_kib: 0 })
+        Ok(Self { child, stdout, stderr, lines, peak_kib: 0, glances: 0 })
     }
 
     /// Its process id.
@@ -262,7 +270,10 @@ impl Running {
     /// # Errors
     /// The system can't tell.
     pub fn has_ended(&mut self) -> std::io::Result<bool> {
-        if let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.child.id())) {
+        self.glances += 1;
+        if self.glances % 16 == 1
+            && let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+        {
             let peak =
                 status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
             self.peak_kib = self.peak_kib.max(peak.unwrap_or(0));
@@ -294,6 +305,15 @@ impl Running {
     /// The system refuses.
     pub fn kill(&mut self) -> std::io::Result<()> {
         self.child.kill()
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let id = rustix::process::Pid::from_raw(self.id().cast_signed()).context("a process id")?;
+        Ok(rustix::process::kill_process(id, rustix::process::Signal::TERM)?)
     }
 
     /// Waits for its end.

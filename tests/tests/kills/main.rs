@@ -41,13 +41,13 @@ struct Whole {
 impl Moment {
     /// Somewhere in what is left of a sync.
     fn draw(random: &mut Random, whole: &Whole, left: f64) -> Self {
-        let mut within = |most: usize| 1 + random.below((most as f64 * left * 0.9).ceil() as usize);
+        let mut within = |most: usize| 1 + random.below((most as f64 * left).ceil() as usize);
         let (requests, lines, writes) = (within(whole.requests), within(whole.lines), within(whole.writes));
         match random.below(8) {
-            0..=2 => Self::Requests(requests),
-            3 => Self::Lines(lines),
-            4..=6 => Self::Writes(writes),
-            _ => Self::After(whole.time.mul_f64(random.unit())),
+            0..=1 => Self::Requests(requests),
+            2 => Self::Lines(lines),
+            3..=6 => Self::Writes(writes),
+            _ => Self::After(whole.time.mul_f64(random.unit() * left)),
         }
     }
 }
@@ -80,6 +80,9 @@ struct Killing {
     site: Site,
     ledger: Ledger,
     random: Random,
+    /// How far into what is left of a sync the moments lie. It falls when a sync ends before its moment, and rises when a kill came before
+    /// anything was stored, so that most kills come between the two.
+    reach: f64,
     kills: u64,
     /// Kills that left something behind which was not there before.
     kills_after_a_commit: u64,
@@ -92,7 +95,16 @@ impl Killing {
         let settings = json!({"concurrency": 2, "page_size": if dialect == Dialect::Rest { 20 } else { 7 }});
         let site = Site::new(&source.server, (ENTITY, PROJECT), (storage, dialect), &settings).unwrap();
         let ledger = Ledger::new(source.truth());
-        Self { source, site, ledger, random: Random::new(seed), kills: 0, kills_after_a_commit: 0, finished: 0 }
+        Self {
+            source,
+            site,
+            ledger,
+            random: Random::new(seed),
+            reach: 1.0,
+            kills: 0,
+            kills_after_a_commit: 0,
+            finished: 0,
+        }
     }
 
     /// A sync that nothing disturbs, to see how much there is of everything.
@@ -177,25 +189,32 @@ impl Killing {
         let partial: Vec<_> = self.ledger.partial().into_iter().map(|(id, below)| (id.to_owned(), below)).collect();
         let runs = self.source.ids().len();
         let left = 1.0 - complete.len() as f64 / runs as f64;
-        let moment = Moment::draw(&mut self.random, whole, left.max(0.1));
-        let pause = whole.time.mul_f64(0.2 * self.random.unit() * self.random.unit());
+        let moment = Moment::draw(&mut self.random, whole, left.max(0.1) * self.reach);
+        // The destination lags behind requests and lines; what it does itself is watched from close by.
+        let most = if matches!(moment, Moment::Writes(_)) { whole.time / 100 } else { whole.time / 2 };
+        let pause = most.mul_f64(self.random.unit());
         *told = format!("kill {}, at {moment:?} and {pause:?}, {} of {runs} runs complete", self.kills, complete.len());
         self.source.server.log().clear();
         let ended = self.kill_at(moment, pause);
         self.check_requests(&complete, &partial);
         if ended.code().is_some() {
             self.finish(&ended);
+            self.reach = (self.reach * 0.85).max(0.3);
             return self.go_on();
         }
         self.kills += 1;
         self.check();
         let now = (self.ledger.complete().len(), self.ledger.partial().len());
-        self.kills_after_a_commit += u64::from(now != (complete.len(), partial.len()));
+        if now == (complete.len(), partial.len()) {
+            self.reach = (self.reach * 1.1).min(1.2);
+        } else {
+            self.kills_after_a_commit += 1;
+        }
     }
 }
 
 fn kill_again_and_again(storage: Storage, dialect: Dialect) {
-    let (seed, kills) = (setting("WANDB_KILLS_SEED").unwrap_or(20), setting("WANDB_KILLS").unwrap_or(60));
+    let (seed, kills) = (setting("WANDB_KILLS_SEED").unwrap_or(20), setting("WANDB_KILLS").unwrap_or(52));
     let mut killing = Killing::new(storage, dialect, seed);
     let mut told = "before the first kill".to_owned();
     let whole = killing.measure();
