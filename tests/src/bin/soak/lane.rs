@@ -18,7 +18,7 @@ use super::report::{Sample, Tally};
 use super::weather;
 
 /// With so many deleted runs in the destination it is filled anew, since their rows would stay for ever.
-const MOST_GONE: usize = 60;
+const MOST_GONE: usize = 25;
 /// A disturbed sync is asked to stop after this time. Its waits for a server that does not recover could be longer.
 const LONGEST: Duration = Duration::from_secs(8);
 

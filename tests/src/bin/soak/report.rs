@@ -35,7 +35,10 @@ pub(crate) struct Report {
 /// In the last quarter such a sync may take so much more memory than in the first one.
 const MOST_GROWTH: f64 = 1.25;
 
-/// The medians of the first and the last quarter, where each has two values at least.
+/// A median of fewer values says little.
+const LEAST_VALUES: usize = 4;
+
+/// The medians of the first and the last quarter, where there are values enough.
 fn quarters(values: impl Iterator<Item = u64>) -> Option<(u64, u64)> {
     let values: Vec<u64> = values.collect();
     let quarter = values.len() / 4;
@@ -44,7 +47,9 @@ fn quarters(values: impl Iterator<Item = u64>) -> Option<(u64, u64)> {
         values.sort_unstable();
         values.get(values.len() / 2).copied()
     };
-    (quarter >= 2).then(|| Some((median(&values[..quarter])?, median(&values[values.len() - quarter..])?))).flatten()
+    (quarter >= LEAST_VALUES)
+        .then(|| Some((median(&values[..quarter])?, median(&values[values.len() - quarter..])?)))
+        .flatten()
 }
 
 impl Tally {
@@ -136,5 +141,24 @@ impl fmt::Display for Report {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(peaks: impl Iterator<Item = u64>) -> Report {
+        let mut report = Report::new(vec!["sqlite".to_owned()]);
+        report.of(0).samples = peaks.map(|peak_kib| Sample { peak_kib, bytes: 0, rows: 0 }).collect();
+        report
+    }
+
+    #[test]
+    fn growing_memory_fails_the_soak_and_single_peaks_do_not() {
+        assert!(report((0..40).map(|n| 30_000 + n * 300)).verdict().is_err());
+        assert!(report((0..40).map(|n| if n % 7 == 6 { 60_000 } else { 30_000 + n })).verdict().is_ok());
+        // Too few to tell.
+        assert!(report((0..15).map(|n| 30_000 + n * 3_000)).verdict().is_ok());
     }
 }
