@@ -46,7 +46,7 @@ impl Source {
                 run
             })
             .collect();
-        let mut wide = Run::new("wide").with_history((0..160).map(|step| wide_row(step, 0)));
+        let mut wide = Run::new("wide").with_history((0..110).map(|step| wide_row(step, 0)));
         wide.exported_rows = 0;
         runs.push(wide);
         // Enough for its export to be worth asking for; `rest` has none.
