@@ -25,8 +25,8 @@ bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
 
 soak: component ## Sync a changing project under faults and kills for half an hour, and compare (SOAK="--minutes 5 --seed 1")
-	$(CARGO) build --locked --release --workspace --bins
-	nice -n 10 $(or $(CARGO_TARGET_DIR),target)/release/soak $(SOAK)
+	$(CARGO) build --locked --workspace --bins
+	nice -n 10 $(or $(CARGO_TARGET_DIR),target)/debug/soak $(SOAK)
 
 build: component ## Build the command line tool: target/release/wandb-connector
 	$(CARGO) build --locked --release --package wandb-connector-host --bin wandb-connector
