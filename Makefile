@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test component bench build setup
+.PHONY: help demo test component bench soak build setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +23,10 @@ bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
 	@tests/setup.sh bench
 	$(CARGO) build --locked --release --workspace --bins --examples
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
+
+soak: component ## Sync a changing project under faults and kills for half an hour, and compare (SOAK="--minutes 5 --seed 1")
+	$(CARGO) build --locked --workspace --bins
+	nice -n 10 $(or $(CARGO_TARGET_DIR),target)/debug/soak $(SOAK)
 
 build: component ## Build the command line tool: target/release/wandb-connector
 	$(CARGO) build --locked --release --package wandb-connector-host --bin wandb-connector

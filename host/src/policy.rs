@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::destination::writer::COMMIT_AFTER;
+
 /// The rules that one sync runs under.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     /// Origins that may be asked *without* credentials, beside the configuration's own: download hosts of signed URLs.
     pub download_origins: Vec<String>,
@@ -14,6 +16,19 @@ pub struct Policy {
     pub networks: Vec<IpNet>,
     /// How much the connector may use.
     pub limits: Limits,
+    /// Age at which what was read is made durable and shown to readers, even if it is little. It is what a crash can lose.
+    pub commit_after: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            download_origins: Vec::new(),
+            networks: Vec::new(),
+            limits: Limits::default(),
+            commit_after: COMMIT_AFTER,
+        }
+    }
 }
 
 /// Upper bounds for one sync. Each is named in the error that its breach ends with.

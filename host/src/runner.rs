@@ -65,6 +65,7 @@ impl Connector {
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
         let options = WriterOptions {
+            commit_after: policy.commit_after,
             on_commit: Box::new(move |written: &WriterReport| report.committed(written.rows.clone())),
             ..WriterOptions::default()
         };

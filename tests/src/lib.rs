@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aftermath;
 pub mod local_wandb;
 pub mod native;
 pub mod product;

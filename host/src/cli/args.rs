@@ -65,6 +65,9 @@ pub(crate) struct SyncArgs {
     /// Forget what was synced, and read everything again.
     #[arg(long, value_parser = FalseyValueParser::new())]
     pub(crate) full_refresh: bool,
+    /// Store what was read at least this often; a crash loses no more than that.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub(crate) commit_every: Duration,
     /// How the summary is printed.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
@@ -319,6 +322,7 @@ mod tests {
         assert_eq!(sync.destination.destination, "sqlite:warehouse.db");
         assert_eq!(sync.format, Format::Text);
         assert!(!sync.full_refresh);
+        assert_eq!(sync.commit_every, wandb_connector_host::policy::Policy::default().commit_after);
         assert!(sync.config.config.is_none());
     }
 }

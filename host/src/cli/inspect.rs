@@ -65,7 +65,7 @@ impl Facts {
     }
 
     fn policy_lines(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Policy { download_origins, networks, limits } = &self.policy;
+        let Policy { download_origins, networks, limits, .. } = &self.policy;
         let origins = [format!("{} with the key", self.origin)];
         let downloads = download_origins.iter().map(|origin| format!("{origin} without the key"));
         let networks = networks.iter().map(|network| format!("{network} although special"));
@@ -93,7 +93,7 @@ impl Facts {
     }
 
     fn view(&self) -> View<'_> {
-        let Policy { download_origins, networks, limits } = &self.policy;
+        let Policy { download_origins, networks, limits, .. } = &self.policy;
         View {
             component: &self.component,
             size: self.info.component_bytes,

@@ -8,7 +8,7 @@
 //! | [`sync`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
 //! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
 //! | [`output`], [`summary`], [`table`], [`cells`] | standard output |
-//! | [`exit`], [`interrupt`] | how the process ends |
+//! | [`exit`], [`interrupt`], [`file_size`] | how the process ends, and how it does not |
 
 mod advice;
 mod args;
@@ -16,6 +16,7 @@ mod cells;
 mod configuration;
 mod console;
 mod exit;
+mod file_size;
 mod inspect;
 mod interrupt;
 mod json;
@@ -65,6 +66,7 @@ fn start(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
 }
 
 async fn dispatch(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    file_size::make_an_error();
     let sandbox = &cli.sandbox;
     match &cli.command {
         Commands::Sync(args) => sync::run(args, sandbox, console).await,

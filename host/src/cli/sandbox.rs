@@ -31,5 +31,6 @@ pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
             wall_time: sandbox.timeout.unwrap_or(default.wall_time),
             ..default
         },
+        ..Policy::default()
     }
 }

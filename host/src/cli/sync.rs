@@ -41,7 +41,8 @@ async fn sync(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Console>) ->
         console.log(Level::Warning, warning);
     }
     let destination = run::open(&args.destination.destination, Access::ReadWrite)?;
-    let runner = Runner::load(sandbox, console, &base_url)?;
+    let mut runner = Runner::load(sandbox, console, &base_url)?;
+    runner.policy.commit_after = args.commit_every;
     console.start_progress();
     let mut outcome = runner.sync(values, destination, args.full_refresh, &token).await;
     console.end_progress();

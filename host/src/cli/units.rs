@@ -14,11 +14,11 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| "give a number and a unit, such as 512MiB or 2GiB".into())
 }
 
-/// `90s`, `30m`, `12h`, `7d`.
+/// `500ms`, `90s`, `30m`, `12h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    let seconds = quantity(text, units.iter());
-    seconds.map(Duration::from_secs).ok_or_else(|| "give a number and a unit, such as 90s, 30m, 12h or 7d".into())
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let millis = quantity(text, units.iter());
+    millis.map(Duration::from_millis).ok_or_else(|| "give a number and a unit, such as 90s, 30m, 12h or 7d".into())
 }
 
 /// A positive whole number and a unit.
@@ -97,7 +97,8 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "90", "0s", "1w", "s", "-5s"] {
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
+        for text in ["", "90", "0s", "0ms", "1w", "s", "-5s"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

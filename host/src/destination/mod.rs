@@ -20,6 +20,8 @@ mod lock;
 #[allow(clippy::unwrap_used)]
 mod model_tests;
 mod order;
+mod reader;
+mod room;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;

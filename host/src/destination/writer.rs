@@ -24,7 +24,7 @@ const QUEUE_BYTES: usize = 8 << 20;
 /// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
 const COMMIT_ROWS: u64 = 250_000;
 /// Or at this age, which is what a crash can lose.
-const COMMIT_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const COMMIT_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs a destination on its own thread. Groups wait in a channel bounded in bytes.
 ///

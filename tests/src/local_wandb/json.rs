@@ -328,7 +328,9 @@ impl Parser<'_> {
         let mut out = String::new();
         loop {
             let rest = &self.text[self.at..];
-            let plain = rest.find(['"', '\\']).ok_or_else(|| self.error("the end of a string"))?;
+            // Histories hold megabytes of text, and tests are not optimised.
+            let plain =
+                memchr::memchr2(b'"', b'\\', rest.as_bytes()).ok_or_else(|| self.error("the end of a string"))?;
             out.push_str(&rest[..plain]);
             self.at += plain + 1;
             if rest.as_bytes()[plain] == b'"' {

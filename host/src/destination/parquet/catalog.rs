@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use crate::destination::reader;
 use crate::state::{State, StatePatch};
 
 use super::trouble::Trouble;
@@ -34,6 +35,9 @@ const CREATE: &str = "
     CREATE INDEX slices_of_file ON slices(file, first);
     CREATE TABLE state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ";
+
+/// How long another program is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One live file.
 #[derive(Debug, Clone)]
@@ -65,17 +69,23 @@ pub(super) struct Catalog {
 impl Catalog {
     /// Opens the catalog, which exists or may be created.
     pub(super) fn open(path: &Path, read_only: bool) -> Result<Self, Trouble> {
-        let how = match read_only {
-            true => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            false => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        let connection = match read_only {
+            true => reader::open(path, PATIENCE)?,
+            false => {
+                let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+                Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
+            }
         };
-        let connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
-        if (read_only || !empty) && (application, version) != (APPLICATION_ID, LAYOUT) {
+        if read_only && empty {
+            // A sync was ended before its first commit.
+            return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
+        }
+        if !empty && (application, version) != (APPLICATION_ID, LAYOUT) {
             return Err(Trouble::Refused(format!(
                 "its catalog {} is not one that this program knows. Choose another folder.",
                 path.display()

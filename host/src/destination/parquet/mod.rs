@@ -293,6 +293,9 @@ impl Parquet {
     /// For trouble before anything is written.
     fn refusal(&self, trouble: Trouble) -> DestinationError {
         match trouble {
+            Trouble::Sqlite(error) if trouble::is_locked(&error) => self.refused(
+                "another program has locked its catalog. Close what is writing to _elt/catalog.db and try again.",
+            ),
             Trouble::Sqlite(error) => self.refused(format!("its catalog can't be read ({error}).")),
             Trouble::Io(error) => self.refused(error),
             other => self.failure_of(other),
@@ -314,6 +317,10 @@ impl Destination for Parquet {
         self.check()?;
         if self.access == Access::ReadOnly {
             return Err(self.refused("it was opened to be read only."));
+        }
+        if let Some(catalog) = &self.catalog {
+            // Refuses now what would fail after all the reading.
+            catalog.begin().and_then(|()| catalog.roll_back()).map_err(|trouble| self.refusal(trouble))?;
         }
         let mut targets = Vec::new();
         for table in preparation.tables {

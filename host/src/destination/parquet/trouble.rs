@@ -6,7 +6,7 @@ use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use rusqlite::ErrorCode;
 
-use crate::destination::DestinationError;
+use crate::destination::{DestinationError, room};
 
 /// Why something was not done.
 pub(super) enum Trouble {
@@ -19,16 +19,27 @@ pub(super) enum Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let full = "the disk is full. What was committed is safe; make room and sync again.";
         match self {
             Self::Refused(why) | Self::Failed(why) => f.write_str(why),
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => f.write_str(full),
-            Self::Io(error) => error.fmt(f),
-            Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => f.write_str(full),
-            Self::Sqlite(error) => error.fmt(f),
+            Self::Io(error) => match room::of_system(error) {
+                Some(advice) => f.write_str(advice),
+                None => error.fmt(f),
+            },
+            Self::Sqlite(error) if is_locked(error) => f.write_str(
+                "another program kept its catalog locked for too long. What was committed is safe; sync again.",
+            ),
+            Self::Sqlite(error) => match room::of_sqlite(error) {
+                Some(advice) => f.write_str(&advice),
+                None => error.fmt(f),
+            },
             Self::Destination(error) => error.fmt(f),
         }
     }
+}
+
+/// Whether another program is writing to the catalog.
+pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl From<rusqlite::Error> for Trouble {

@@ -38,7 +38,7 @@ use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
 use super::lock::SyncLock;
 use super::url::Access;
-use super::{Change, Destination, DestinationError, Group, Preparation};
+use super::{Change, Destination, DestinationError, Group, Preparation, reader, room};
 use crate::schema::Table;
 use crate::state::{State, StatePatch};
 
@@ -104,17 +104,17 @@ impl Sqlite {
     }
 
     fn connect(&mut self) -> Result<(), DestinationError> {
-        let how = match self.access {
-            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        };
         let open = || {
+            if self.access == Access::ReadOnly {
+                return reader::open(&self.path, PATIENCE).map(Some);
+            }
+            let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
             let connection = Connection::open_with_flags(&self.path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(PATIENCE)?;
             connection.set_prepared_statement_cache_capacity(64);
             // The first statement that reads the file: fails when it is no database.
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            if self.access == Access::ReadWrite && connection.is_readonly("main")? {
+            if connection.is_readonly("main")? {
                 return Ok(None);
             }
             Ok(Some(connection))
@@ -275,13 +275,10 @@ impl Sqlite {
 
     fn failed(&self, error: rusqlite::Error) -> DestinationError {
         let why = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                "the disk is full. What was committed is safe; make room and sync again.".to_owned()
-            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program kept it locked for too long. What was committed is safe; sync again.".to_owned()
             }
-            _ => error.to_string(),
+            _ => room::of_sqlite(&error).unwrap_or_else(|| error.to_string()),
         };
         DestinationError::Failed(format!("writing to {} failed: {why}", self.name))
     }

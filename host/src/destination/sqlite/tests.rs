@@ -444,6 +444,35 @@ fn a_read_only_destination_refuses_to_write() {
 }
 
 #[test]
+fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
+    let folder = folder();
+    let path = folder.path().join("w.db");
+    let table = metrics();
+    sync(&path, preparation(from_ref(&table)), vec![group(vec![], &[("a", Some("1"))])]);
+    // A transaction that no longer fits into memory has changed the file, and the journal knows what was there.
+    let writer = Connection::open(&path).unwrap();
+    let mode: String = writer.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "delete");
+    writer
+        .execute_batch(
+            "PRAGMA cache_size = 2; BEGIN; UPDATE _elt_state SET value = '2'; CREATE TABLE filler(x);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO filler SELECT randomblob(500) FROM n",
+        )
+        .unwrap();
+    // What a kill leaves is what lies there at that moment.
+    let left = folder.path().join("left.db");
+    for ending in ["", "-journal"] {
+        let name = |file: &str| folder.path().join(format!("{file}{ending}"));
+        std::fs::copy(name("w.db"), name("left.db")).unwrap();
+    }
+    let mut destination = Sqlite::open(&left, Access::ReadOnly).unwrap();
+    assert_eq!(destination.state().unwrap()["a"], "1");
+    refusal(destination.prepare(preparation(from_ref(&table))));
+    assert!(destination.connection().unwrap().execute_batch("DELETE FROM _elt_state").is_err());
+}
+
+#[test]
 fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
     for limit in [12, 20, 40, 80] {
         let folder = folder();

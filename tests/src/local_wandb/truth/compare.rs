@@ -38,11 +38,18 @@ impl fmt::Display for Difference {
 /// # Errors
 /// The file cannot be read, or lacks a table or column.
 pub fn compare_sqlite(path: impl AsRef<Path>, truth: &Truth) -> rusqlite::Result<Vec<Difference>> {
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    compare(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, truth)
+}
+
+/// Every difference between the tables of an open database and the truth.
+///
+/// # Errors
+/// A table or column is missing.
+pub fn compare(database: &Connection, truth: &Truth) -> rusqlite::Result<Vec<Difference>> {
     let mut found = Vec::new();
-    compare_runs(&database, truth, &mut found)?;
-    compare_metrics(&database, truth, &mut found)?;
-    compare_objects(&database, truth, &mut found)?;
+    compare_runs(database, truth, &mut found)?;
+    compare_metrics(database, truth, &mut found)?;
+    compare_objects(database, truth, &mut found)?;
     Ok(found)
 }
 
@@ -117,7 +124,7 @@ fn has_bare(json: &Json) -> bool {
 }
 
 /// Microseconds since the epoch as the destination spells them.
-fn time(at: i64) -> String {
+pub(super) fn time(at: i64) -> String {
     DateTime::<Utc>::from_timestamp_micros(at)
         .map(|time| time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
         .unwrap_or_default()

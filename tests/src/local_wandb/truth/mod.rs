@@ -4,11 +4,13 @@
 //! speed or memory.
 
 mod compare;
+mod parquet;
 mod values;
 
 use std::collections::BTreeMap;
 
-pub use compare::{Difference, compare_sqlite};
+pub use compare::{Difference, compare, compare_sqlite};
+pub use parquet::load_parquet;
 pub use values::Stamp;
 
 use super::json::Json;
