@@ -4,5 +4,6 @@
 
 pub mod local_wandb;
 pub mod native;
+pub mod person;
 pub mod product;
 pub mod real_sdk;

@@ -11,7 +11,7 @@ pub mod sqlite;
 pub mod url;
 pub mod writer;
 
-mod cells;
+pub(crate) mod cells;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod kill_tests;
@@ -23,6 +23,7 @@ mod order;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
+mod unwritten;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod writer_tests;
