@@ -169,16 +169,24 @@ fn rate_limits_are_waited_out() {
 }
 
 #[test]
-fn a_poisoned_run_makes_the_sync_partial() {
+fn a_poisoned_run_makes_every_sync_partial_until_it_can_be_read() {
     let server = serve(generate::realistic(4, 1));
     let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
-    server.fault(Matcher::history().run(&id), Fault::malformed_json());
     let person = Person::of(&server);
+    for (fault, reason) in [(Fault::malformed_json(), "malformed response"), (Fault::status(410), "HTTP 410")] {
+        server.clear_faults();
+        server.fault(Matcher::history().run(&id), fault);
+        let ended = person.sync();
+        assert_eq!(ended.code, 4, "{ended:?}");
+        let summary = ended.json();
+        assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
+        let severe: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("SEVERE: ")).collect();
+        assert!(severe.len() == 1 && severe[0].contains(&id) && severe[0].contains(reason), "{}", ended.stderr);
+    }
+    server.clear_faults();
     let ended = person.sync();
-    assert_eq!(ended.code, 4, "{ended:?}");
-    let summary = ended.json();
-    assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
-    assert!(ended.stderr.contains("SEVERE: ") && ended.stderr.contains(&id), "{}", ended.stderr);
+    assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(1)), "{ended:?}");
+    assert_stored(&person, &server, Dialect::Graphql);
 }
 
 #[test]

@@ -385,7 +385,7 @@ fn a_sync_and_a_verification_of_one_destination_refuse_each_other() {
         let (server, person) = slow(destination);
         let child = start(&person, &server, "sync");
         let ended = verify(&person);
-        assert!([6].contains(&ended.code), "{destination}: {ended:?}");
+        assert_eq!(ended.code, 6, "{destination}: {ended:?}");
         assert!(
             ended.stderr.contains("another sync is writing") || ended.stderr.contains("Run a sync first"),
             "{ended:?}"

@@ -81,9 +81,7 @@ fn text(verification: &Verification) -> String {
 fn row(id: &str, finding: &Finding) -> Vec<String> {
     let (rows, first) = match finding {
         Finding::Behind(differences) | Finding::Different(differences) => {
-            let changed = matches!(finding, Finding::Different(_)) && differences.changed_since;
-            let place = differences.first.as_ref().map(shown).unwrap_or_default();
-            (grouped(differences.rows()), format!("{place}{}", if changed { " (changed since)" } else { "" }))
+            (grouped(differences.rows()), differences.first.as_ref().map(shown).unwrap_or_default())
         }
         Finding::Unchecked(reason) => (String::new(), reason.clone()),
         Finding::Missing | Finding::Deleted => Default::default(),
@@ -95,6 +93,7 @@ fn label(finding: &Finding) -> &'static str {
     match finding {
         Finding::Unchecked(_) => "not checked",
         Finding::Deleted => "deleted at W&B",
+        Finding::Different(Differences { changed_since: true, .. }) => "different, and changed",
         other => other.name(),
     }
 }
@@ -132,7 +131,8 @@ fn sentences(verification: &Verification) -> String {
         text += "A sync brings what is missing or behind.\n";
     }
     if verification.count("different") > 0 {
-        text += "What is different stays so until it changes at W&B, or until a sync with --full-refresh.\n";
+        text +=
+            "What is different may need a sync with --full-refresh: others read again only what has changed at W&B.\n";
     }
     text
 }
@@ -284,7 +284,19 @@ mod tests {
 
     #[test]
     fn people_see_what_is_not_equal_and_a_sentence() {
-        insta::assert_snapshot!(text(&verification()), @r#""#);
+        insta::assert_snapshot!(text(&verification()), @r"
+        run | result                 |  rows | first difference
+        ----+------------------------+-------+-------------------------
+        a   | missing                |       |
+        b   | behind                 | 1,200 |
+        c   | different, and changed |     3 | metrics 17 val\u{9b}/loss
+        d   | not checked            |       | 502 five times
+        e   | deleted at W&B         |       |
+
+        Verified 48 runs: 44 equal, 1 missing, 1 behind, 1 different, 1 not checked; 1 deleted at W&B, in the destination only
+        A sync brings what is missing or behind.
+        What is different may need a sync with --full-refresh: others read again only what has changed at W&B.
+        ");
         let equal = Verification { findings: Default::default(), items: 1, equal: 1, ..verification() };
         assert_eq!(text(&equal), "Verified 1 run: 1 equal\n");
     }
@@ -298,7 +310,11 @@ mod tests {
 
     #[test]
     fn programs_see_one_object() {
-        insta::assert_snapshot!(json::line(&object(&Ok(verification()))), @"");
-        insta::assert_snapshot!(json::line(&object(&Err(Error::Destination("it is gone".into())))), @"");
+        insta::assert_snapshot!(json::line(&object(&Ok(verification()))), @r#"
+        {"status":"unverified","runs":{"verified":48,"equal":44,"missing":1,"behind":1,"different":1,"unchecked":1,"deleted":1},"equal_rows":31204,"findings":[{"run":"a","result":"missing"},{"run":"b","result":"behind","rows":{"missing":1200,"extra":0,"altered":0},"changed_since_last_sync":true},{"run":"c","result":"different","rows":{"missing":1,"extra":0,"altered":2},"first":{"table":"metrics","key":{"step":17,"metric_name":"val\u009b/loss"}},"changed_since_last_sync":true},{"run":"d","result":"unchecked","reason":"502 five times"},{"run":"e","result":"deleted"}],"requests":130,"retries":3,"seconds":4.25,"error":null,"error_kind":null}
+        "#);
+        insta::assert_snapshot!(json::line(&object(&Err(Error::Destination("it is gone".into())))), @r#"
+        {"status":"failed","runs":{"verified":0,"equal":0,"missing":0,"behind":0,"different":0,"unchecked":0,"deleted":0},"equal_rows":0,"findings":[],"requests":0,"retries":0,"seconds":0.0,"error":"it is gone","error_kind":"destination"}
+        "#);
     }
 }

@@ -215,6 +215,8 @@ impl<'a> Comparison<'a> {
         let tally = self.tally(&id);
         tally.at_source |= !matches!(side, Side::Destination);
         tally.in_destination |= !matches!(side, Side::Source);
+        // What a change at the source explains must not hide what it does not.
+        let is_first = tally.differences.first.is_none() || (tally.only_later && !expected);
         tally.only_later &= expected;
         let differences = &mut tally.differences;
         match side {
@@ -222,7 +224,9 @@ impl<'a> Comparison<'a> {
             Side::Destination => differences.extra += 1,
             Side::Both => differences.altered += 1,
         }
-        differences.first.get_or_insert_with(|| place(table, &entry.key));
+        if is_first {
+            differences.first = Some(place(table, &entry.key));
+        }
     }
 
     fn tell(&self) {

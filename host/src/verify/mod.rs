@@ -126,7 +126,7 @@ pub struct Differences {
     pub extra: u64,
     /// Rows whose values differ.
     pub altered: u64,
-    /// The first of them, table by table.
+    /// The first of them, table by table, that the source has not changed since the last sync; else the first.
     pub first: Option<Place>,
     /// The item has changed at the source since the last sync, which may be the reason.
     pub changed_since: bool,
