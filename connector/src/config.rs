@@ -30,6 +30,17 @@ pub enum Api {
     Graphql,
 }
 
+/// What the deletion of a run at W&B does to its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletes {
+    /// They stay.
+    Keep,
+    /// They stay, and the table `deleted_runs` names the run.
+    Mark,
+    /// They are deleted.
+    Remove,
+}
+
 /// A key that Debug does not show.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -70,6 +81,8 @@ pub struct Config {
     pub metrics: MetricFilter,
     /// Runs last updated before this (microseconds since the epoch) are left out.
     pub start_time: Option<i64>,
+    /// What becomes of runs that were deleted.
+    pub deletes: Deletes,
 }
 
 /// Which metrics to write: those that an `include` pattern matches (all, when there is none) and no `exclude` pattern does.
@@ -88,8 +101,19 @@ impl MetricFilter {
     }
 }
 
-const KEYS: [&str; 10] =
-    ["api_key", "entity", "project", "page_size", "base_url", "api", "concurrency", "tables", "metrics", "start_time"];
+const KEYS: [&str; 11] = [
+    "api_key",
+    "entity",
+    "project",
+    "page_size",
+    "base_url",
+    "api",
+    "concurrency",
+    "tables",
+    "metrics",
+    "start_time",
+    "deletes",
+];
 
 /// The configuration's JSON Schema.
 pub fn json_schema() -> Value {
@@ -121,6 +145,8 @@ pub fn json_schema() -> Value {
                 "title": "Metrics", "description": "Patterns of the metrics to write, in which * stands for any text and ? for one character. A bare list or a text with commas means include."},
             "start_time": {"type": "string", "title": "Start time",
                 "description": "Leave out runs last updated before this time: RFC 3339, UTC where it does not say."},
+            "deletes": {"enum": ["keep", "mark", "remove"], "default": "keep", "title": "Deleted runs",
+                "description": "What becomes of the rows of a run that was deleted at W&B: they stay; they stay and the table deleted_runs names the run; they are removed."},
         }
     })
 }
@@ -345,6 +371,16 @@ impl Config {
             tables: reader.tables(),
             metrics: reader.metrics(),
             start_time: reader.start_time(),
+            deletes: match reader.text("deletes").as_deref() {
+                None | Some("" | "keep") => Deletes::Keep,
+                Some("mark") => Deletes::Mark,
+                Some("remove") => Deletes::Remove,
+                Some(other) => {
+                    let message = format!("must be keep, mark or remove, not `{other}`");
+                    reader.problem("deletes", message);
+                    Deletes::Keep
+                }
+            },
         };
         let unknown: Vec<String> = reader.entries.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
         for key in unknown {
@@ -367,6 +403,12 @@ impl Config {
     /// Whether a table is to be written.
     pub fn writes(&self, table: TableName) -> bool {
         self.tables.contains(&table)
+    }
+
+    /// The tables that a sync writes.
+    pub fn schema(&self) -> Vec<TableName> {
+        let marks = (self.deletes == Deletes::Mark).then_some(TableName::DeletedRuns);
+        self.tables.iter().copied().chain(marks).collect()
     }
 
     /// A hash of what is written of a run; none when it is everything. When it changes, runs that were done are read anew.
@@ -428,7 +470,7 @@ mod tests {
     fn every_problem_is_named_at_once() {
         insta::assert_snapshot!(problems(
             r#"{"api_key":"","entity":5,"page_size":0,"base_url":"ftp://x","api":"soap","tables":["run"],"metrics":{"only":1},
-                "start_time":"soon","page_sise":3,"concurrency":1.5,"colour":"red","metrics ":1}"#), @r"
+                "start_time":"soon","page_sise":3,"concurrency":1.5,"colour":"red","metrics ":1,"deletes":"drop"}"#), @r"
         api_key: is empty; get one at https://wandb.ai/authorize
         entity: must be a text, not a number
         project: is missing; it is the second part of the project's URL, wandb.ai/<entity>/<project>
@@ -439,7 +481,8 @@ mod tests {
         tables: `run` is no table; the tables are `runs`, `metrics`, `metric_objects`
         metrics: has the unknown key `only`; it takes `include` and `exclude`
         start_time: `soon` is no time; an example is 2025-01-31T00:00:00Z
-        colour: is not a known key; the nearest is `api`, and the keys are api_key, entity, project, page_size, base_url, api, concurrency, tables, metrics, start_time
+        deletes: must be keep, mark or remove, not `drop`
+        colour: is not a known key; the nearest is `api`, and the keys are api_key, entity, project, page_size, base_url, api, concurrency, tables, metrics, start_time, deletes
         metrics : is not a known key; did you mean `metrics`?
         page_sise: is not a known key; did you mean `page_size`?
         ");

@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod client;
 pub mod config;
+mod deleted;
 pub mod destination;
 pub mod dialect;
 pub mod error;

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use crate::batch::{Batch, Column, Values};
 use crate::client::{BODY_LIMIT, RequestError};
+use crate::config::Deletes;
 use crate::destination::{Destination, Level};
 use crate::dialect::graphql::{Beside, Graphql, HeavyRun, Window};
 use crate::dialect::rest::Rest;
@@ -32,6 +33,15 @@ pub enum RunEnd {
     Synced,
     /// It was deleted meanwhile; its rows stay as they are.
     Deleted,
+}
+
+/// What earlier syncs know of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Earlier {
+    /// What the state says of it, if it was read before with the same selection.
+    pub entry: Option<RunEntry>,
+    /// It was deleted at W&B, and is back. Then there is no entry to go on from.
+    pub returned: bool,
 }
 
 /// How one pass over a history ended.
@@ -61,6 +71,8 @@ pub struct RunReader<'s, 'a, X, D> {
     history: History,
     /// The rows of `metrics` and `metric_objects` that are stored go before new ones come.
     replace: bool,
+    /// A mark that the run is deleted goes before new rows come.
+    unmark: bool,
     entry: RunEntry,
     told_collision: bool,
     /// Exported files of this run were found not to fit.
@@ -68,14 +80,16 @@ pub struct RunReader<'s, 'a, X, D> {
 }
 
 impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
-    /// Reads the run and sends what has changed. `known` is what the state says of it, if it was read before with the same selection.
-    pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, known: Option<RunEntry>) -> Result<RunEnd, Error> {
+    /// Reads the run and sends what has changed since `earlier`.
+    pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, earlier: Earlier) -> Result<RunEnd, Error> {
+        let Earlier { entry: known, returned } = earlier;
         let history = History::new(sync.config.metrics.clone());
         let reader = Self {
             sync,
             listed,
             history,
             replace: false,
+            unmark: returned && sync.config.deletes == Deletes::Mark,
             entry: RunEntry::default(),
             told_collision: false,
             distrusts_export: false,
@@ -408,6 +422,11 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
 
     fn send_history(&mut self) -> Result<(), Error> {
         let destination = self.sync.client.destination;
+        if std::mem::take(&mut self.unmark) {
+            let id = Values::Texts(vec![self.listed.id.clone()]);
+            let keys = Batch { columns: vec![Column::new("run_id", id)] };
+            destination.delete(TableName::DeletedRuns.as_str(), keys)?;
+        }
         let (metrics, objects) = self.history.take(&self.listed.id);
         for (table, batch) in [(TableName::Metrics, metrics), (TableName::MetricObjects, objects)] {
             if !self.sync.config.writes(table) {

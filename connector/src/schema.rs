@@ -9,9 +9,11 @@ pub enum TableName {
     Metrics,
     /// A row for each logged value that a double can't carry.
     MetricObjects,
+    /// A row for each run that W&B no longer has, where the configuration wants such runs marked.
+    DeletedRuns,
 }
 
-/// All tables, in the order in which they are written.
+/// The tables that hold what W&B holds, in the order in which they are written.
 pub const TABLES: [TableName; 3] = [TableName::Runs, TableName::Metrics, TableName::MetricObjects];
 
 impl TableName {
@@ -21,6 +23,7 @@ impl TableName {
             Self::Runs => "runs",
             Self::Metrics => "metrics",
             Self::MetricObjects => "metric_objects",
+            Self::DeletedRuns => "deleted_runs",
         }
     }
 
@@ -53,13 +56,14 @@ impl TableName {
                 ("value_json", Json, true),
                 ("timestamp", Timestamp, true),
             ],
+            Self::DeletedRuns => &[("run_id", Text, false), ("noticed_at", Timestamp, true)],
         }
     }
 
     /// The primary key.
     pub fn primary_key(self) -> &'static [&'static str] {
         match self {
-            Self::Runs => &["run_id"],
+            Self::Runs | Self::DeletedRuns => &["run_id"],
             Self::Metrics | Self::MetricObjects => &["run_id", "step", "metric_name"],
         }
     }

@@ -5,6 +5,7 @@
 //! | `runs_hwm_utc` | the watermark: the highest `updated_at` up to which everything is done (RFC 3339) |
 //! | `source` | which project the destination holds |
 //! | `import_hwm_utc` | while the first sync after the import of a bare watermark is under way: that watermark |
+//! | `marks` | there while the table `deleted_runs` says the same as the entries do |
 //! | `runs/<id>` | one run: a [`RunEntry`] as JSON |
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub const WATERMARK: &str = "runs_hwm_utc";
 pub const SOURCE: &str = "source";
 /// The key of a watermark that was imported without runs.
 pub const IMPORT: &str = "import_hwm_utc";
+/// The key that says that marks of deleted runs are kept.
+pub const MARKS: &str = "marks";
 /// What a run's key begins with.
 pub const RUNS: &str = "runs/";
 
@@ -41,6 +44,9 @@ pub struct RunEntry {
     /// The run lay below a watermark that was imported, and was never read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub seen: bool,
+    /// W&B was found not to have the run any more, and when (RFC 3339). Should it come back, it is a new run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<String>,
     /// The step after the last row.
     #[serde(rename = "next_step", skip_serializing_if = "Option::is_none")]
     pub next_step: Option<i64>,
@@ -83,7 +89,12 @@ pub fn key(run_id: &str) -> String {
     format!("{RUNS}{run_id}")
 }
 
+/// The ids of the runs that the state knows, in order.
+pub fn run_ids(state: &State) -> impl Iterator<Item = &str> {
+    state.range(RUNS.to_owned()..).map_while(|(key, _)| key.strip_prefix(RUNS))
+}
+
 /// Whether the state knows any run.
 pub fn knows_runs(state: &State) -> bool {
-    state.range(RUNS.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(RUNS))
+    run_ids(state).next().is_some()
 }

@@ -9,20 +9,23 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::batch::{Batch, Column, Values};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Deletes};
+use crate::deleted;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::dialect::{Circle, Dialect, Listed, ListingPage};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::run::export::Exports;
-use crate::run::{RunEnd, RunReader};
+use crate::run::{Earlier, RunEnd, RunReader};
+use crate::schema::TableName;
 use crate::state::{self, RunEntry, State};
 use crate::time;
 use crate::watermark::Watermark;
 
 /// When this many runs in a row could not be read, and none could meanwhile, W&B is taken to be down.
-const MOST_FAILURES: usize = 10;
+pub(crate) const MOST_FAILURES: usize = 10;
 
 /// The listing waits while more changed runs than this are not read yet. Entries of the `rest` dialect hold whole rows.
 const MOST_READY: usize = 10_000;
@@ -37,6 +40,8 @@ pub struct Summary {
     pub synced: u64,
     /// Runs that had not changed.
     pub unchanged: u64,
+    /// Runs that the state knew and W&B no longer has.
+    pub deleted: u64,
     /// Runs that could not be read, with the reason.
     pub quarantined: Vec<(String, String)>,
     /// Requests made, retries included.
@@ -64,6 +69,9 @@ pub async fn sync<X: Exchange, D: Destination>(
     let sync = Sync::new(client, config, dialect, &state);
     if !state.contains_key(state::SOURCE) {
         sync.tell(state::SOURCE, Some(source));
+    }
+    if config.deletes != Deletes::Mark && state.contains_key(state::MARKS) {
+        sync.tell(state::MARKS, None);
     }
     sync.run(state, first).await
 }
@@ -93,7 +101,7 @@ struct Ready {
     size: u64,
     order: u64,
     listed: Listed,
-    known: Option<RunEntry>,
+    earlier: Earlier,
 }
 
 impl PartialEq for Ready {
@@ -186,12 +194,12 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                 }));
             }
             while reading < self.config.concurrency as usize
-                && let Some(Ready { listed, known, .. }) = ready.pop()
+                && let Some(Ready { listed, earlier, .. }) = ready.pop()
             {
                 reading += 1;
                 tasks.push(Box::pin(async move {
                     let (id, updated_at, began) = (listed.id.clone(), listed.updated_at, self.client.exchange.now());
-                    let end = RunReader::read(self, listed, known).await;
+                    let end = RunReader::read(self, listed, earlier).await;
                     Event::Run { id, updated_at, began, end }
                 }));
             }
@@ -227,6 +235,9 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                 }
             }
         }
+        let deleted = deleted::settle(self, &listing.state, &listing.seen).await?;
+        self.summary.borrow_mut().deleted = deleted;
+        self.client.destination.progress("runs deleted", deleted, None);
         // Even where no run has changed, the watermark may have risen.
         self.checkpoint(Vec::new())?;
         let mut summary = self.summary.take();
@@ -252,6 +263,11 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         self.client.destination.log(Level::Severe, &message);
         self.summary.borrow_mut().quarantined.push((id, error.to_string()));
     }
+
+    /// The ids of the runs that could not be read.
+    pub(crate) fn quarantined_ids(&self) -> BTreeSet<String> {
+        self.summary.borrow().quarantined.iter().map(|(id, _)| id.clone()).collect()
+    }
 }
 
 /// Takes listing pages and tells the changed runs from the others.
@@ -262,6 +278,8 @@ struct Listing<'s, 'a, X, D> {
     circle: Circle,
     /// Runs that the state does not know and that were updated before this are recorded, not read.
     import: Option<i64>,
+    /// Marks were not kept by the sync before: those of listed runs are stale.
+    sweeps: bool,
     order: u64,
 }
 
@@ -274,7 +292,9 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             sync.tell(state::IMPORT, Some(text.clone()));
         }
         let import = import.and_then(|text| time::parse(&text));
-        Self { sync, state, seen: BTreeSet::new(), circle: Circle::default(), import, order: 0 }
+        let marks = sync.config.deletes == Deletes::Mark;
+        let sweeps = marks && state.contains_key(state::SOURCE) && !state.contains_key(state::MARKS);
+        Self { sync, state, seen: BTreeSet::new(), circle: Circle::default(), import, sweeps, order: 0 }
     }
 
     /// Sorts the runs of a page, and returns where the next one is.
@@ -286,6 +306,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
     ) -> Result<Option<String>, Error> {
         let before = self.seen.len();
         let mut patch = StatePatch::new();
+        let mut live = Vec::new();
         for listed in page.runs {
             // Pages shift while runs are added: the same run may come twice.
             if !self.seen.insert(listed.id.clone()) {
@@ -295,9 +316,15 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
                 continue;
             }
             self.sync.summary.borrow_mut().seen += 1;
-            let known = RunEntry::find(&self.state, &listed.id).filter(|known| known.selection == self.sync.selection);
-            let imported =
-                known.is_none() && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
+            let known = RunEntry::find(&self.state, &listed.id);
+            let returned = known.as_ref().is_some_and(|known| known.deleted.is_some());
+            if self.sweeps && !returned {
+                live.push(listed.id.clone());
+            }
+            let known = known.filter(|known| !returned && known.selection == self.sync.selection);
+            let imported = known.is_none()
+                && !returned
+                && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
             let unchanged = known.as_ref().is_some_and(|known| known.version.as_ref() == Some(&listed.version));
             self.sync.watermark.borrow_mut().listed(listed.updated_at, imported || unchanged);
             if imported {
@@ -312,8 +339,9 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             }
             self.order += 1;
             // A run that was seen but never read has nothing to continue from.
-            let known = known.filter(|known| !known.seen);
-            ready.push(Ready { size: listed.size(), order: self.order, listed, known });
+            let entry = known.filter(|known| !known.seen);
+            let earlier = Earlier { entry, returned };
+            ready.push(Ready { size: listed.size(), order: self.order, listed, earlier });
         }
         let is_empty = self.seen.len() == before;
         self.circle
@@ -325,7 +353,12 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
                 self.sync.tell(state::IMPORT, None);
             }
         }
-        if !patch.is_empty() {
+        let sweeps = !live.is_empty();
+        if sweeps {
+            let ids = vec![Column::new("run_id", Values::Texts(live))];
+            self.sync.client.destination.delete(TableName::DeletedRuns.as_str(), Batch { columns: ids })?;
+        }
+        if sweeps || !patch.is_empty() {
             self.sync.checkpoint(patch)?;
         }
         Ok(page.next)

@@ -7,6 +7,7 @@
 //! | [`cache`] | compiled components, kept between runs |
 //! | [`component`] | what a component is made of |
 //! | [`sync`] | one sync: what it needs, what it reports, how it ends |
+//! | [`verify`] | whether a destination holds what its source holds |
 //! | [`policy`] | what a connector may reach, and how much it may use |
 //! | [`egress`] | where requests may go, by name and by address |
 //! | [`http_client`] | the connections of one tenant |
@@ -70,6 +71,7 @@ pub mod secrets;
 pub mod spec;
 pub mod state;
 pub mod sync;
+pub mod verify;
 
 mod batch;
 mod bindings;

@@ -96,7 +96,7 @@ impl Reporter {
     }
 
     /// What the progress reports say about a sync that did not get to its summary, and the number of retries. A connector whose
-    /// unit is `run` reports `runs`, `runs synced`, `runs unchanged`, `runs quarantined` and `retries`.
+    /// unit is `run` reports `runs`, `runs synced`, `runs unchanged`, `runs deleted`, `runs quarantined` and `retries`.
     pub(crate) fn items(&self) -> (Items, u64) {
         let known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let done = |what: &str| known.get(what).map_or(0, |(done, _)| *done);
@@ -107,6 +107,7 @@ impl Reporter {
             seen: total.unwrap_or(seen),
             synced: done(&format!("{plural} synced")),
             unchanged: done(&format!("{plural} unchanged")),
+            deleted: done(&format!("{plural} deleted")),
             quarantined: done(&format!("{plural} quarantined")),
         };
         (items, done("retries"))

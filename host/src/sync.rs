@@ -55,6 +55,8 @@ pub struct Items {
     pub synced: u64,
     /// Found unchanged.
     pub unchanged: u64,
+    /// Known from this sync or an earlier one, and no longer at the source.
+    pub deleted: u64,
     /// Could not be read.
     pub quarantined: u64,
 }

@@ -74,6 +74,7 @@ pub(crate) fn summarize(summary: guest::Summary, redactor: &Redactor, outcome: &
         seen: summary.seen,
         synced: summary.synced,
         unchanged: summary.unchanged,
+        deleted: summary.deleted,
         quarantined: summary.quarantined.len() as u64,
     };
     outcome.retries = summary.retries;

@@ -29,7 +29,7 @@ fn help_and_version_go_to_standard_output() {
     let folder = tempfile::tempdir().unwrap();
     let (code, help, errors) = run(folder.path(), &["--help"]);
     assert_eq!((code, errors.as_str()), (0, ""));
-    for command in ["sync", "check", "schema", "spec", "preview", "inspect", "state"] {
+    for command in ["sync", "verify", "check", "schema", "spec", "preview", "inspect", "state"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     assert!(help.contains("WANDB_API_KEY") && help.contains("Exit codes"));

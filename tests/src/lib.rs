@@ -5,5 +5,6 @@
 pub mod aftermath;
 pub mod local_wandb;
 pub mod native;
+pub mod person;
 pub mod product;
 pub mod real_sdk;

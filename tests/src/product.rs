@@ -1,8 +1,12 @@
 //! The product as an embedder uses it: the built component in the host library, with SQLite as the destination.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arrow_array::StringArray;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use wandb_connector_host::cache::Cache;
@@ -68,10 +72,11 @@ impl Recorder {
     }
 }
 
-/// One user's corner: a configuration and a database.
+/// One user's corner: a configuration and a destination.
 pub struct Workspace {
     folder: TempDir,
     dialect: Dialect,
+    parquet: bool,
     /// The configuration; change it as a test needs.
     pub config: Map<String, Value>,
     /// What the last sync reported.
@@ -94,13 +99,47 @@ impl Workspace {
         });
         let Value::Object(config) = config else { unreachable!("an object") };
         let folder = TempDir::new().expect("a temporary folder");
-        Self { folder, dialect, config, recorder: Arc::default() }
+        Self { folder, dialect, parquet: false, config, recorder: Arc::default() }
     }
 
     /// Sets a key of the configuration.
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.config.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Makes the destination a folder of Parquet data sets.
+    pub fn into_parquet(mut self) -> Self {
+        self.parquet = true;
+        self
+    }
+
+    /// What `--destination` would be.
+    pub fn url(&self) -> String {
+        match self.parquet {
+            true => format!("parquet:{}", self.folder.path().join("warehouse").display()),
+            false => format!("sqlite:{}", self.database().display()),
+        }
+    }
+
+    /// The ids of the runs that a Parquet data set has rows of; none where there is no such data set.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    pub fn parquet_run_ids(&self, table: &str) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        let Ok(files) = std::fs::read_dir(self.folder.path().join("warehouse").join(table)) else { return ids };
+        for file in files {
+            let file = File::open(file.expect("a file").path()).expect("it opens");
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+            for batch in reader {
+                let batch = batch.expect("rows");
+                let column = batch.column_by_name("run_id").expect("a column `run_id`");
+                let column = column.as_any().downcast_ref::<StringArray>().expect("text");
+                ids.extend(column.iter().flatten().map(str::to_owned));
+            }
+        }
+        ids
     }
 
     /// The database.
@@ -113,8 +152,7 @@ impl Workspace {
     /// # Panics
     /// When it can't be opened.
     pub fn destination(&self) -> Box<dyn Destination> {
-        let url = format!("sqlite:{}", self.database().display());
-        open(&url.parse().expect("a destination"), Access::ReadWrite).expect("the destination opens")
+        open(&self.url().parse().expect("a destination"), Access::ReadWrite).expect("the destination opens")
     }
 
     /// One sync, to its end.

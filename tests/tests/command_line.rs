@@ -3,97 +3,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
-use wandb_connector_tests::local_wandb::{Dialect, Fault, LocalWandb, Matcher, Options, Project, Run, World, generate};
-use wandb_connector_tests::product::binary;
+use wandb_connector_tests::local_wandb::{
+    Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, generate,
+};
+use wandb_connector_tests::person::{Person, serve, with};
 
 const KEY: &str = wandb_connector_tests::local_wandb::TEST_KEY;
-
-fn serve(project: Project) -> LocalWandb {
-    let mut world = World::default();
-    *world.project_mut("acme", "demo") = project;
-    LocalWandb::start_blocking(Options::with_world(world)).unwrap()
-}
-
-/// A folder of its own with a configuration, and nothing of the tester's environment.
-struct Person {
-    folder: TempDir,
-    variables: Vec<(&'static str, String)>,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn json(&self) -> Value {
-        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
-
-impl Person {
-    fn new(config: &Value) -> Self {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("configuration.json");
-        fs::write(&file, config.to_string()).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        Self { folder, variables: Vec::new() }
-    }
-
-    fn of(server: &LocalWandb) -> Self {
-        Self::new(&configuration(server))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        let cache = wandb_connector_tests::product::target_dir().join("component-cache");
-        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.folder.path()).env("XDG_CACHE_HOME", cache).envs(self.variables.clone());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let ended = Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        };
-        assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "the key was shown: {ended:?}");
-        ended
-    }
-
-    fn sync(&self) -> Ended {
-        self.run(&["sync", "--config", "configuration.json", "--format", "json"])
-    }
-}
-
-fn configuration(server: &LocalWandb) -> Value {
-    json!({"api_key": KEY, "entity": "acme", "project": "demo", "base_url": server.base_url()})
-}
-
-fn with(server: &LocalWandb, key: &str, value: Value) -> Value {
-    let mut config = configuration(server);
-    config[key] = value;
-    config
-}
 
 #[track_caller]
 fn assert_stored(person: &Person, server: &LocalWandb, dialect: Dialect) {
@@ -122,7 +43,7 @@ fn a_sync_stores_the_project_and_says_so_in_one_object() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let summary = ended.json();
     assert_eq!(summary["status"], "ok");
-    assert_eq!(summary["runs"], json!({"seen": 30, "synced": 30, "unchanged": 0, "quarantined": 0}));
+    assert_eq!(summary["runs"], json!({"seen": 30, "synced": 30, "unchanged": 0, "deleted": 0, "quarantined": 0}));
     assert_eq!(summary["error"], Value::Null);
     assert_eq!(summary["requests"], server.log().len());
     let truth = server.truth(Dialect::Graphql, "acme", "demo");
@@ -134,7 +55,7 @@ fn a_sync_stores_the_project_and_says_so_in_one_object() {
     for line in ["INFO: Starting Weights & Biases connector sync", "INFO: Synced 30 runs from W&B"] {
         assert!(ended.stderr.lines().any(|said| said == line), "{}", ended.stderr);
     }
-    assert_no_key_in(person.folder.path());
+    assert_no_key_in(person.folder());
 }
 
 #[test]
@@ -208,6 +129,29 @@ fn a_server_that_is_down_is_5_after_the_retries() {
 }
 
 #[test]
+fn the_flag_for_deleted_runs_goes_before_the_configuration() {
+    let server = serve(generate::realistic(4, 1));
+    let mut person = Person::new(&with(&server, "deletes", json!("mark")));
+    assert_eq!(person.sync().code, 0);
+    let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
+    let (entity, project, run) = ("acme".to_owned(), "demo".to_owned(), id.clone());
+    server.mutate(&Mutation::Delete { entity, project, run }).unwrap();
+    let sync = ["sync", "--config", "configuration.json", "--format", "json"];
+
+    let ended = person.run(&[&sync[..], &["--deletes", "keep"]].concat());
+    assert_eq!((ended.code, &ended.json()["runs"]["deleted"]), (0, &json!(1)), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&format!("WARNING: Deleted at W&B: 1 run ({id}); what is stored of it stays")),
+        "{ended:?}"
+    );
+    person.variables.push(("WANDB_CONNECTOR_DELETES", "remove".into()));
+    let ended = person.run(&sync);
+    assert_eq!((ended.code, &ended.json()["runs"]["deleted"]), (0, &json!(1)), "{ended:?}");
+    assert_stored(&person, &server, Dialect::Graphql);
+    assert_eq!(person.run(&[&sync[..], &["--deletes", "some"]].concat()).code, 2);
+}
+
+#[test]
 fn rate_limits_are_waited_out() {
     let server = serve(generate::realistic(4, 1));
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(2)), Fault::rate_limited(Some("1")));
@@ -225,16 +169,24 @@ fn rate_limits_are_waited_out() {
 }
 
 #[test]
-fn a_poisoned_run_makes_the_sync_partial() {
+fn a_poisoned_run_makes_every_sync_partial_until_it_can_be_read() {
     let server = serve(generate::realistic(4, 1));
     let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
-    server.fault(Matcher::history().run(&id), Fault::malformed_json());
     let person = Person::of(&server);
+    for (fault, reason) in [(Fault::malformed_json(), "malformed response"), (Fault::status(410), "HTTP 410")] {
+        server.clear_faults();
+        server.fault(Matcher::history().run(&id), fault);
+        let ended = person.sync();
+        assert_eq!(ended.code, 4, "{ended:?}");
+        let summary = ended.json();
+        assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
+        let severe: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("SEVERE: ")).collect();
+        assert!(severe.len() == 1 && severe[0].contains(&id) && severe[0].contains(reason), "{}", ended.stderr);
+    }
+    server.clear_faults();
     let ended = person.sync();
-    assert_eq!(ended.code, 4, "{ended:?}");
-    let summary = ended.json();
-    assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
-    assert!(ended.stderr.contains("SEVERE: ") && ended.stderr.contains(&id), "{}", ended.stderr);
+    assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(1)), "{ended:?}");
+    assert_stored(&person, &server, Dialect::Graphql);
 }
 
 #[test]
@@ -372,8 +324,7 @@ fn looking_writes_nothing() {
     assert!(schema.code == 0 && schema.stdout.contains("metric_objects"), "{schema:?}");
     let spec = person.run(&["spec"]);
     assert_eq!(serde_json::from_str::<Value>(&spec.stdout).unwrap()["properties"]["api_key"]["writeOnly"], true);
-    let mut names: Vec<_> =
-        fs::read_dir(person.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(person.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["configuration.json"]);
 }

@@ -11,8 +11,8 @@ use proptest::test_runner::RngSeed;
 use serde_json::json;
 use wandb_connector::time;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
-use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Matcher, Mutation, Options, Run, When, World};
-use wandb_connector_tests::native::{Memory, sync_into};
+use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Matcher, Mutation, Options, Run, SECOND, When, World};
+use wandb_connector_tests::native::{Key, Memory, sync_into};
 
 const ENTITY: &str = "acme";
 const PROJECT: &str = "demo";
@@ -58,15 +58,15 @@ struct Round {
     fails_after: Option<u64>,
     /// Changes do not move the clock to another second.
     tied: bool,
+    /// How far the server's clock is ahead of the client's.
+    skew_hours: i64,
 }
 
 fn round() -> impl Strategy<Value = Round> {
     let fails = prop_oneof![2 => Just(None), 1 => (0u64..40).prop_map(Some)];
-    (proptest::collection::vec(change(), 0..6), fails, any::<bool>()).prop_map(|(changes, fails_after, tied)| Round {
-        changes,
-        fails_after,
-        tied,
-    })
+    let skew = prop_oneof![Just(0), -30i64..30];
+    (proptest::collection::vec(change(), 0..6), fails, any::<bool>(), skew)
+        .prop_map(|(changes, fails_after, tied, skew_hours)| Round { changes, fails_after, tied, skew_hours })
 }
 
 /// The model: what the test knows to be at the source, enough to make valid changes.
@@ -156,16 +156,20 @@ fn row(step: i64, serial: u64) -> String {
     )
 }
 
-fn check(dialect: Dialect, rounds: &[Round], page_size: u32) -> Result<(), TestCaseError> {
+fn check(dialect: Dialect, rounds: &[Round], page_size: u32, deletes: &str) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut source = Source::start();
     let memory = Memory::new();
     let config = json!({
+        "deletes": deletes,
         "api_key": source.server.api_key(), "base_url": source.server.base_url(), "entity": ENTITY, "project": PROJECT,
         "api": if dialect == Dialect::Rest { "rest" } else { "graphql" }, "page_size": page_size, "concurrency": 3,
     });
     let mut watermark = None;
-    for round in rounds {
+    for (number, round) in rounds.iter().enumerate() {
+        // Set anew each time, so it may also step back. No two rounds share a second.
+        let skew = (round.skew_hours * 3600 + number as i64 * 300) * SECOND;
+        source.server.clock().set(chrono::Utc::now().timestamp_micros() / SECOND * SECOND + skew);
         // Only what the listing shows can be seen. That of `graphql` counts rows, so there new rows show without a new time.
         let tied = round.tied && dialect == Dialect::Graphql;
         source.server.clock().set_tick(if tied { 0 } else { 1_000_000 });
@@ -187,17 +191,31 @@ fn check(dialect: Dialect, rounds: &[Round], page_size: u32) -> Result<(), TestC
         prop_assert!(now >= watermark, "the watermark fell from {watermark:?} to {now:?}");
         watermark = now;
     }
+    // Nor was everything deleted that was to be.
+    source.gone.retain(|id| source.server.run(ENTITY, PROJECT, id).is_none());
     memory.fail_after(None);
     let summary = runtime.block_on(sync_into(&memory, &config));
     prop_assert!(summary.is_ok(), "{summary:?}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stored.db");
     let mut stored = memory.stored();
-    // Rows of runs that were deleted stay; they are not compared.
-    for rows in stored.tables.values_mut() {
-        rows.retain(
-            |key, _| !matches!(&key[0], wandb_connector_tests::native::Key::Text(id) if source.gone.contains(id)),
-        );
+    let of = |key: &[Key]| match &key[0] {
+        Key::Text(id) => id.clone(),
+        Key::Integer(_) => String::new(),
+    };
+    let marked: BTreeSet<String> =
+        stored.tables.remove("deleted_runs").unwrap_or_default().keys().map(|key| of(key)).collect();
+    if deletes == "mark" {
+        let kept = stored.tables.get("runs").into_iter().flatten().map(|(key, _)| of(key));
+        let kept: BTreeSet<String> = kept.filter(|id| source.gone.contains(id)).collect();
+        prop_assert!(marked.is_superset(&kept), "not all of {kept:?} are marked: {marked:?}");
+        prop_assert!(marked.is_subset(&source.gone), "marked though they live: {marked:?}");
+    }
+    if deletes != "remove" {
+        // Rows of runs that were deleted stay; they are not compared.
+        for rows in stored.tables.values_mut() {
+            rows.retain(|key, _| !source.gone.contains(&of(key)));
+        }
     }
     stored.write_sqlite(&file).unwrap();
     let mut truth = source.server.truth(dialect, ENTITY, PROJECT);
@@ -209,6 +227,10 @@ fn check(dialect: Dialect, rounds: &[Round], page_size: u32) -> Result<(), TestC
     let summary = runtime.block_on(sync_into(&memory, &config)).unwrap();
     prop_assert_eq!((summary.synced, source.server.log().history_requests().len()), (0, 0));
     Ok(())
+}
+
+fn deletes() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("keep"), Just("mark"), Just("remove")]
 }
 
 fn cases() -> u32 {
@@ -228,12 +250,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), rng_seed: seed(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_quiet_sync_makes_all_equal_in_graphql(rounds in proptest::collection::vec(round(), 1..5), page_size in 1u32..8) {
-        check(Dialect::Graphql, &rounds, page_size)?;
+    fn one_quiet_sync_makes_all_equal_in_graphql(rounds in proptest::collection::vec(round(), 1..5), page_size in 1u32..8, deletes in deletes()) {
+        check(Dialect::Graphql, &rounds, page_size, deletes)?;
     }
 
     #[test]
-    fn one_quiet_sync_makes_all_equal_in_rest(rounds in proptest::collection::vec(round(), 1..5), page_size in 1u32..8) {
-        check(Dialect::Rest, &rounds, page_size)?;
+    fn one_quiet_sync_makes_all_equal_in_rest(rounds in proptest::collection::vec(round(), 1..5), page_size in 1u32..8, deletes in deletes()) {
+        check(Dialect::Rest, &rounds, page_size, deletes)?;
     }
 }

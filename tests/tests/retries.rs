@@ -7,9 +7,9 @@ use wandb_connector::destination::Level;
 use wandb_connector::error::Error;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{
-    BadKey, Dialect, Fault, LocalWandb, Matcher, Options, Project, Run, When, World,
+    BadKey, Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, When, World,
 };
-use wandb_connector_tests::native::{Memory, sync_into};
+use wandb_connector_tests::native::{Key, Memory, sync_into};
 
 fn serve(options: Options) -> LocalWandb {
     let row =
@@ -175,4 +175,70 @@ async fn retries_are_said_as_the_specification_says_them() {
     let url = format!("{}/projects/acme/demo/runs", server.base_url());
     assert!(lines[0].starts_with(&format!("Rate-limit/server error 429 for {url}. Retrying in 6")), "{lines:?}");
     assert!(lines[1].contains("asked for 86400s"), "a longer wish is told: {lines:?}");
+}
+
+/// What a run can be poisoned with.
+fn lasting(dialect: Dialect) -> Vec<Fault> {
+    let mut faults = vec![
+        Fault::status(502),
+        Fault::status(400),
+        Fault::rate_limited(None),
+        Fault::ResetBefore,
+        Fault::Truncate(40),
+        Fault::html(),
+        Fault::malformed_json(),
+        Fault::DeepJson(100_000),
+    ];
+    if dialect == Dialect::Graphql {
+        faults
+            .extend([Fault::errors(&["internal server error"]), Fault::string_errors(&["context deadline exceeded"])]);
+    }
+    faults
+}
+
+#[tokio::test]
+async fn a_run_that_fails_for_ever_is_named_each_time_and_heals_by_itself() {
+    for dialect in [Dialect::Rest, Dialect::Graphql] {
+        for fault in lasting(dialect) {
+            let server = serve(Options::default());
+            let memory = Memory::new();
+            let config = config(&server, dialect);
+            sync_into(&memory, &config).await.unwrap();
+            let rows_of = |id: &str| {
+                let stored = memory.stored();
+                let rows = stored.tables["metrics"].clone().into_iter();
+                rows.filter(|(key, _)| key[0] == Key::Text(id.to_owned())).collect::<Vec<_>>()
+            };
+            let before = rows_of("run3");
+            server.fault(Matcher::any().run("run3"), fault.clone());
+            for round in 0..3 {
+                let grow = |run: &str| {
+                    let rows =
+                        vec![format!(r#"{{"_step":{},"_timestamp":1750009999,"loss":{round}.5}}"#, 1000 + round)];
+                    let (entity, project) = ("acme".to_owned(), "demo".to_owned());
+                    server.mutate(&Mutation::Append { entity, project, run: run.to_owned(), rows }).unwrap();
+                };
+                if round == 0 {
+                    grow("run3");
+                }
+                grow("run1");
+                let said = memory.log_lines().len();
+                server.log().clear();
+                let summary = sync_into(&memory, &config).await.unwrap();
+                let quarantined: Vec<&str> = summary.quarantined.iter().map(|(id, _)| id.as_str()).collect();
+                assert_eq!((quarantined, summary.synced), (vec!["run3"], 1), "{dialect:?} {fault}");
+                let lines = memory.log_lines().split_off(said);
+                let severe: Vec<&String> =
+                    lines.iter().filter(|(level, _)| *level == Level::Severe).map(|(_, line)| line).collect();
+                let reason = &summary.quarantined[0].1;
+                assert!(severe.len() == 1 && severe[0].contains("run3") && severe[0].contains(reason), "{lines:?}");
+                assert!(server.log().len() <= 3 + 6 + 1, "{dialect:?} {fault}: {} requests", server.log().len());
+                assert_eq!(rows_of("run3"), before, "{dialect:?} {fault}: what was stored stays whole");
+            }
+            server.clear_faults();
+            let summary = sync_into(&memory, &config).await.unwrap();
+            assert_eq!((summary.quarantined, summary.synced), (vec![], 1), "{dialect:?} {fault}");
+            assert_stored(&memory, &server, dialect, &fault.to_string());
+        }
+    }
 }

@@ -59,6 +59,7 @@ impl From<Summary> for types::Summary {
             seen: summary.seen,
             synced: summary.synced,
             unchanged: summary.unchanged,
+            deleted: summary.deleted,
             quarantined: summary.quarantined.into_iter().map(quarantined).collect(),
             requests: summary.requests,
             retries: summary.retries,

@@ -10,7 +10,6 @@ use bindings::Guest;
 use bindings::elt::connector::types;
 
 use crate::config::{self, Config};
-use crate::schema::TABLES;
 use crate::sync;
 
 use destination::HostDestination;
@@ -32,7 +31,7 @@ impl Guest for Connector {
 
     fn schema(config: String) -> Result<Vec<types::TableSchema>, types::Error> {
         let config = Config::parse(&config)?;
-        Ok(TABLES.into_iter().filter(|table| config.writes(*table)).map(convert::table).collect())
+        Ok(config.schema().into_iter().map(convert::table).collect())
     }
 
     fn sync(config: String, state: Vec<(String, String)>) -> Result<types::Summary, types::Error> {

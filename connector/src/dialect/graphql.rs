@@ -62,6 +62,9 @@ const EXPORT: &str = "query Export($entity: String!, $project: String!, $run: St
 const HISTORY: &str = "query History($entity: String!, $project: String!, $run: String!, $minStep: Int64!, $maxStep: Int64!, $samples: Int!) { \
     project(name: $project, entityName: $entity) { run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $samples) } } }";
 
+const HAS_RUN: &str = "query HasRun($entity: String!, $project: String!, $run: String!) { \
+    project(name: $project, entityName: $entity) { run(name: $run) { name } } }";
+
 const VIEWER: &str = "query Viewer { viewer { username entity } }";
 
 /// A range of steps to read.
@@ -520,6 +523,25 @@ impl Graphql {
             Ok(Some(data.len()))
         };
         self.query(client, &request, &what, limit, false, read).await
+    }
+
+    /// Whether the project has that run. Unlike where a run is read, a project that is not to be seen is an error: nothing follows
+    /// from it for its runs.
+    pub async fn has_run<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<bool, Error> {
+        let request = self.request("HasRun", HAS_RUN, json!({"run": run_id}));
+        let what = format!("asking whether run {run_id} exists");
+        let read = |data: &str| {
+            let data: RunData<'_> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+            Ok(data.project.map(|project| project.run.is_some()))
+        };
+        match self.query(client, &request, &what, BODY_LIMIT, false, read).await? {
+            Some(found) => Ok(found),
+            None => Err(Error::NotFound(format!("{what}: project {}/{} was not found", self.entity, self.project))),
+        }
     }
 
     fn node<'a>(&self, data: &'a str) -> Result<Option<Node<'a>>, String> {

@@ -146,6 +146,18 @@ impl Dialect {
             Self::Graphql(graphql) => graphql.runs(client, next, false).await,
         }
     }
+
+    /// Whether W&B has a run of that id. An error leaves it open.
+    pub async fn has_run<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<bool, Error> {
+        match self {
+            Self::Rest(rest) => rest.has_run(client, run_id).await,
+            Self::Graphql(graphql) => graphql.has_run(client, run_id).await,
+        }
+    }
 }
 
 /// Notices listings that go in circles or never end.

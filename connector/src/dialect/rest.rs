@@ -127,6 +127,24 @@ impl Rest {
         };
         Ok(client.send(&request, &what, BODY_LIMIT, accept).await?)
     }
+
+    /// Whether the project has that run. The dialect has no request for one run; the nearest is the first row of its history, which is
+    /// answered with 404 when there is no such run.
+    pub async fn has_run<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<bool, Error> {
+        let run = url::encode(run_id);
+        let request = self.get(format!("{}/runs/{}/{run}/history?perPage=1", self.base_url, self.project));
+        let what = format!("asking whether run {run_id} exists");
+        let accept = |response: &crate::exchange::Response| match refusal(response, &what, &self.shown) {
+            None => Ok(true),
+            Some(Error::NotFound(_)) => Ok(false),
+            Some(error) => Err(Failure::Final(error)),
+        };
+        Ok(client.send(&request, &what, BODY_LIMIT, accept).await?)
+    }
 }
 
 fn read_runs(text: &str) -> serde_json::Result<(Vec<Listed>, Option<String>)> {

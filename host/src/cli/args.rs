@@ -21,7 +21,7 @@ Every flag has an environment variable: --destination is WANDB_CONNECTOR_DESTINA
 
 Exit codes:
   0 ok    1 internal    2 usage or configuration    3 authentication or permission
-  4 some runs left out  5 W&B unavailable  6 destination  130 interrupted";
+  4 some runs left out, or not verified    5 W&B unavailable    6 destination    130 interrupted";
 
 /// Bring the runs and metrics of a Weights & Biases project to a database.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ pub(crate) struct Cli {
 pub(crate) enum Commands {
     /// Bring the destination up to date.
     Sync(SyncArgs),
+    /// Compare the destination with W&B run by run and value by value, writing nothing.
+    Verify(VerifyArgs),
     /// Try the configuration against W&B, writing nothing.
     Check(QueryArgs),
     /// Show the tables that a sync would write.
@@ -68,9 +70,21 @@ pub(crate) struct SyncArgs {
     /// Store what was read at least this often; a crash loses no more than that.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
     pub(crate) commit_every: Duration,
+    /// What becomes of runs that were deleted at W&B; goes before `deletes` in the configuration [default: keep].
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) deletes: Option<Deletes>,
     /// How the summary is printed.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) destination: DestinationArgs,
 }
 
 /// Flags of the commands that ask and print an answer.
@@ -198,6 +212,14 @@ pub(crate) struct SandboxArgs {
 pub(crate) enum Format {
     Text,
     Json,
+}
+
+/// What becomes of the rows of deleted runs: they stay, they stay and the run is named in the table `deleted_runs`, or they go too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deletes {
+    Keep,
+    Mark,
+    Remove,
 }
 
 /// The names of `wit/log.wit`.

@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     Configuration = 2,
     /// The key is not valid, or may not read this.
     Access = 3,
-    /// Done, but for what was quarantined.
+    /// Done, but for what was quarantined; or verified, and not everything is as it should be.
     Partial = 4,
     /// W&B, or the way to it, failed, or limits the rate of requests.
     Upstream = 5,

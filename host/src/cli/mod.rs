@@ -5,7 +5,7 @@
 //! | [`args`], [`units`] | what can be typed |
 //! | [`configuration`], [`netrc`], [`json`] | where the configuration comes from |
 //! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
-//! | [`sync`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
+//! | [`sync`], [`verify`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
 //! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
 //! | [`output`], [`summary`], [`table`], [`cells`] | standard output |
 //! | [`exit`], [`interrupt`], [`file_size`] | how the process ends, and how it does not |
@@ -33,6 +33,7 @@ mod summary;
 mod sync;
 mod table;
 mod units;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ async fn dispatch(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let sandbox = &cli.sandbox;
     match &cli.command {
         Commands::Sync(args) => sync::run(args, sandbox, console).await,
+        Commands::Verify(args) => verify::run(args, sandbox, console).await,
         Commands::Check(args) => query::check(args, sandbox, console).await,
         Commands::Schema(args) => query::schema(args, sandbox, console).await,
         Commands::Spec => query::spec(sandbox, console).await,

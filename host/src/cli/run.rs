@@ -12,6 +12,7 @@ use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
 use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
+use wandb_connector_host::verify::{StateKeys, Verification, VerifyRequest};
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 use super::args::SandboxArgs;
@@ -30,11 +31,14 @@ pub(crate) struct Runner {
     console: Arc<Console>,
 }
 
-/// Opens the destination that `text` names. A text that names none is wrong usage, not a fault of a destination.
+/// The destination that `text` names. A text that names none is wrong usage, not a fault of a destination.
+pub(crate) fn parse(text: &str) -> Result<DestinationUrl, Error> {
+    text.parse().map_err(|error: DestinationError| configuration::problem(error.to_string()))
+}
+
+/// Opens the destination that `text` names.
 pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, Error> {
-    let url: DestinationUrl =
-        text.parse().map_err(|error: DestinationError| configuration::problem(error.to_string()))?;
-    url::open(&url, access).map_err(|error| Error::Destination(error.to_string()))
+    url::open(&parse(text)?, access).map_err(|error| Error::Destination(error.to_string()))
 }
 
 impl Runner {
@@ -82,6 +86,17 @@ impl Runner {
     ) -> Outcome {
         let request = SyncRequest { config, destination, full_refresh, policy: self.policy.clone() };
         self.connector.sync(request, &self.client, self.observer(), token).await
+    }
+
+    pub(crate) async fn verify(
+        &self,
+        config: Map<String, Value>,
+        destination: DestinationUrl,
+        keys: StateKeys,
+        token: &CancellationToken,
+    ) -> Result<Verification, Error> {
+        let request = VerifyRequest { config, destination, policy: self.policy.clone(), keys };
+        self.connector.verify(request, &self.client, self.observer(), token).await
     }
 
     fn observer(&self) -> Arc<dyn Observer> {

@@ -56,6 +56,7 @@ impl Summary<'_> {
                 seen: items.seen,
                 synced: items.synced,
                 unchanged: items.unchanged,
+                deleted: items.deleted,
                 quarantined: self.quarantined(),
             },
             rows: Rows(self.rows()),
@@ -102,8 +103,12 @@ impl Summary<'_> {
     fn sentences(&self) -> String {
         let Outcome { items, requests, retries, elapsed, state, .. } = self.outcome;
         let unit = if items.unit.is_empty() { "run" } else { &items.unit };
+        let deleted = match items.deleted {
+            0 => String::new(),
+            deleted => format!(", {} deleted at the source", grouped(deleted)),
+        };
         let mut text = format!(
-            "{} seen: {} synced, {} unchanged, {} quarantined\n{} ({}) in {:.1} s\n",
+            "{} seen: {} synced, {} unchanged, {} quarantined{deleted}\n{} ({}) in {:.1} s\n",
             counted(items.seen, &escape_control(unit)),
             grouped(items.synced),
             grouped(items.unchanged),
@@ -147,6 +152,7 @@ struct Runs {
     seen: u64,
     synced: u64,
     unchanged: u64,
+    deleted: u64,
     quarantined: u64,
 }
 

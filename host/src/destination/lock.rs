@@ -36,7 +36,8 @@ impl SyncLock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(DestinationError::Refused(format!(
-                        "another sync is writing to {destination}. Wait until it has ended, or choose another destination."
+                        "another sync is writing to {destination}, or a verification is reading it. Wait until that has ended, or \
+                         choose another destination."
                     )));
                 }
                 Err(TryLockError::Error(error)) => {
@@ -49,6 +50,20 @@ impl SyncLock {
             if names(&path, &file).unwrap_or(false) {
                 return Ok(Self { path, _file: file });
             }
+        }
+    }
+}
+
+impl SyncLock {
+    /// Takes the lock to read what nobody changes meanwhile. None where this process may not write, and so not lock.
+    pub(crate) fn acquire_for_reading(path: PathBuf, destination: &str) -> Result<Option<Self>, DestinationError> {
+        match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+            {
+                Ok(None)
+            }
+            _ => Self::acquire(path, destination).map(Some),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod sqlite;
 pub mod url;
 pub mod writer;
 
-mod cells;
+pub(crate) mod cells;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod kill_tests;
@@ -25,6 +25,7 @@ mod room;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
+mod unwritten;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod writer_tests;

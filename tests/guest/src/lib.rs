@@ -83,7 +83,16 @@ fn run(config: &str, script: &str, state: &[(String, String)]) -> Result<Summary
     }
     let quarantined = vec![QuarantinedItem { id: "q\u{1b}[1m".into(), reason: format!("has {}", config["api_key"]) }];
     let quarantined = if config["quarantine"].is_null() { Vec::new() } else { quarantined };
-    Ok(Summary { item: "event".into(), seen: 3, synced: 2, unchanged: 1, quarantined, requests: 0, retries: 4 })
+    Ok(Summary {
+        item: "event".into(),
+        seen: 3,
+        synced: 2,
+        unchanged: 1,
+        deleted: 0,
+        quarantined,
+        requests: 0,
+        retries: 4,
+    })
 }
 
 /// One step. What the host answers to an emitting step ends the script, unless the verb begins with `try-`.

@@ -70,6 +70,14 @@ impl Fault {
 
     /// The answer with what the fault changes in its JSON.
     fn changed(&self, answer: Answer, own_url: &str) -> Answer {
+        if let Fault::HideRun(id) = self {
+            return answer.map(|body| {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                let Ok(mut page) = Json::parse(&text) else { return Bytes::from(text) };
+                hide_run(&mut page, id);
+                Bytes::from(page.to_string())
+            });
+        }
         let (empty, next) = match self {
             Fault::CutBody(bytes) => {
                 let (parts, body) = answer.into_parts();
@@ -117,6 +125,26 @@ fn unique(url: &str) -> String {
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}again={n}")
+}
+
+/// Takes a run out of every list of a page: of runs (REST) or of edges (GraphQL).
+fn hide_run(value: &mut Json, id: &str) {
+    let is_it = |run: &Json, key: &str| matches!(run.get(key), Some(Json::String(text)) if text == id);
+    match value {
+        Json::Object(members) => {
+            for (key, member) in members {
+                match (key.as_str(), &mut *member) {
+                    ("runs", Json::Array(runs)) => runs.retain(|run| !is_it(run, "id")),
+                    ("edges", Json::Array(edges)) => {
+                        edges.retain(|edge| !edge.get("node").is_some_and(|node| is_it(node, "name")));
+                    }
+                    (_, it) => hide_run(it, id),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| hide_run(item, id)),
+        _ => {}
+    }
 }
 
 /// Rewrites every next pointer in a page, and empties its lists when asked to.
@@ -213,6 +241,15 @@ mod tests {
         let next = Fault::Next("http://evil.test/".to_owned());
         assert_eq!(changed(&next, r#"{"runs":[1]}"#), r#"{"runs":[1],"nextUrl":"http://evil.test/"}"#);
         assert_eq!(changed(&Fault::Cycle, r#"{"history":[]}"#), r#"{"history":[],"nextUrl":"http://h/p"}"#);
+    }
+
+    #[test]
+    fn a_hidden_run_is_left_out_of_lists_alone() {
+        let hide = Fault::HideRun("b".to_owned());
+        assert_eq!(changed(&hide, r#"{"runs":[{"id":"a"},{"id":"b"}]}"#), r#"{"runs":[{"id":"a"}]}"#);
+        let edges = r#"{"data":{"runs":{"edges":[{"node":{"name":"b"}},{"node":{"name":"c"}}]}}}"#;
+        assert_eq!(changed(&hide, edges), r#"{"data":{"runs":{"edges":[{"node":{"name":"c"}}]}}}"#);
+        assert_eq!(changed(&hide, r#"{"data":{"run":{"name":"b"}}}"#), r#"{"data":{"run":{"name":"b"}}}"#);
     }
 
     #[test]

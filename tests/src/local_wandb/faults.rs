@@ -50,6 +50,8 @@ pub enum Fault {
     EndlessPages,
     /// The page is empty, and always has a next one.
     EndlessEmptyPages,
+    /// The listing leaves out the run of this id, which is still there: as when pages shift while they are read.
+    HideRun(String),
     /// Gzip that unpacks to so many bytes of spaces.
     GzipBomb(usize),
     /// JSON nested so deep.

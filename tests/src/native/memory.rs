@@ -131,7 +131,7 @@ impl Inner {
 }
 
 fn key_width(table: &str) -> usize {
-    let known: Option<TableName> = TABLES.into_iter().find(|known| known.as_str() == table);
+    let known = TABLES.into_iter().chain([TableName::DeletedRuns]).find(|known| known.as_str() == table);
     known.map_or(0, |known| known.primary_key().len())
 }
 

@@ -16,6 +16,7 @@ use crate::destination::reader;
 use crate::state::{State, StatePatch};
 
 use super::trouble::Trouble;
+use crate::destination::unwritten;
 
 /// `application_id` of a catalog: `eltp` in ASCII.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltp");
@@ -78,18 +79,15 @@ impl Catalog {
         };
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let this = Self { connection };
+        let connection = &this.connection;
         let empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
         if read_only && empty {
             // A sync was ended before its first commit.
             return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
         }
-        if !empty && (application, version) != (APPLICATION_ID, LAYOUT) {
-            return Err(Trouble::Refused(format!(
-                "its catalog {} is not one that this program knows. Choose another folder.",
-                path.display()
-            )));
+        if !empty {
+            this.check(path)?;
         }
         if !read_only {
             connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
@@ -100,7 +98,25 @@ impl Catalog {
                 "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; {CREATE} COMMIT"
             ))?;
         }
-        Ok(Self { connection })
+        Ok(this)
+    }
+
+    /// Opens the catalog, which exists, to be read only, and leaves nothing beside it.
+    pub(super) fn look(path: &Path) -> Result<Self, Trouble> {
+        let this = Self { connection: unwritten::open(path)? };
+        this.check(path)?;
+        Ok(this)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), Trouble> {
+        let number = |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        if (number("application_id")?, number("user_version")?) == (APPLICATION_ID, LAYOUT) {
+            return Ok(());
+        }
+        Err(Trouble::Refused(format!(
+            "its catalog {} is not one that this program knows. Choose another folder.",
+            path.display()
+        )))
     }
 
     pub(super) fn begin(&self) -> Result<(), Trouble> {

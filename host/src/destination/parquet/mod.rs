@@ -29,6 +29,7 @@ mod generations;
 mod layout;
 mod new_rows;
 mod part;
+pub(crate) mod reading;
 mod rewrite;
 mod staged;
 #[cfg(test)]

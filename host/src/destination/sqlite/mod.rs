@@ -18,8 +18,9 @@
 //! `PATH-sync`, which carries the lock.
 
 mod place;
-mod rows;
-mod schema;
+pub(crate) mod reading;
+pub(crate) mod rows;
+pub(crate) mod schema;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -84,11 +85,7 @@ impl Sqlite {
         let path = resolve(path).map_err(|why| DestinationError::Refused(format!("{name} can't be used: {why}")))?;
         let lock = match access {
             Access::ReadOnly => None,
-            Access::ReadWrite => {
-                let mut file = path.clone().into_os_string();
-                file.push("-sync");
-                Some(SyncLock::acquire(file.into(), &name)?)
-            }
+            Access::ReadWrite => Some(SyncLock::acquire(lock_file(&path), &name)?),
         };
         let mut this = Self { path, name, access, connection: None, session: None, failure: None, _lock: lock };
         match this.path.metadata() {
@@ -352,14 +349,7 @@ impl Destination for Sqlite {
         let Some(connection) = &self.connection else {
             return Ok(State::new());
         };
-        let read = || -> rusqlite::Result<State> {
-            if !schema::has_state(connection)? {
-                return Ok(State::new());
-            }
-            let mut statement = connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        read().map_err(|error| self.refusal(error))
+        read_state(connection).map_err(|error| self.refusal(error))
     }
 
     fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
@@ -389,6 +379,21 @@ impl Destination for Sqlite {
         })?;
         self.sync_to_disk()
     }
+}
+
+/// The file that carries the lock of the database at `path`.
+fn lock_file(path: &Path) -> PathBuf {
+    let mut file = path.as_os_str().to_owned();
+    file.push("-sync");
+    file.into()
+}
+
+fn read_state(connection: &Connection) -> rusqlite::Result<State> {
+    if !schema::has_state(connection)? {
+        return Ok(State::new());
+    }
+    let mut statement = connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn patch_state(connection: &Connection, patch: &StatePatch) -> rusqlite::Result<()> {

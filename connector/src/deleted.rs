@@ -1,0 +1,190 @@
+//! Runs that W&B no longer has.
+//!
+//! A run that the state knows and a complete listing lacks may be deleted, or the listing may have missed it: pages shift while
+//! they are read. So W&B is asked for each such run by name, and only a run that it says it does not have counts as deleted. Before
+//! any of these answers is believed, the same question about a run that was listed must find that one: a server that
+//! answers "not found" to everything deletes nothing. What a deletion does to the rows is the configuration's choice.
+//!
+//! What was found is remembered in the run's entry, so that it is asked for once.
+
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::batch::{Batch, Column, Values};
+use crate::config::Deletes;
+use crate::destination::{Destination, Level, StatePatch};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::schema::{TABLES, TableName};
+use crate::state::{self, RunEntry, State};
+use crate::sync::{MOST_FAILURES, Sync};
+use crate::time;
+
+/// Runs whose deletion is stored in one group.
+const GROUP: usize = 256;
+/// Listed runs that are asked for, until one is found.
+const MOST_WITNESSES: usize = 3;
+/// Names in a log line.
+const SHOWN: usize = 5;
+
+/// A run that the state knows and the listing lacks.
+struct Missing {
+    id: String,
+    entry: RunEntry,
+}
+
+/// Finds and stores deletions, after a complete listing of the runs `listed`. Returns how many runs that the state knew are deleted.
+pub(crate) async fn settle<X: Exchange, D: Destination>(
+    sync: &Sync<'_, X, D>,
+    state: &State,
+    listed: &BTreeSet<String>,
+) -> Result<u64, Error> {
+    let missing = state::run_ids(state).filter(|id| !listed.contains(*id)).map(|id| {
+        // An entry that can't be read is that of a run all the same.
+        Missing { id: id.to_owned(), entry: RunEntry::find(state, id).unwrap_or_default() }
+    });
+    let (earlier, unknown): (Vec<_>, Vec<_>) = missing.partition(|run| run.entry.deleted.is_some());
+    let mut new = absent(sync, unknown).await?;
+    if !new.is_empty() && !is_trustworthy(sync, listed).await? {
+        let message = format!(
+            "W&B says that {} missing from its listing do not exist, but does not find a listed one either; the next sync asks again",
+            named(&new)
+        );
+        sync.client.destination.log(Level::Warning, &message);
+        new.clear();
+    }
+    let count = (earlier.len() + new.len()) as u64;
+    let now = time::format(sync.client.exchange.wall_clock().timestamp_micros());
+    for run in &mut new {
+        run.entry.deleted = Some(now.clone());
+    }
+    let marks_are_kept = state.contains_key(state::MARKS);
+    match sync.config.deletes {
+        Deletes::Keep => {
+            store(sync, &new, |_| Ok(()))?;
+            say(sync, &new, "what is stored of it stays", "what is stored of them stays");
+        }
+        Deletes::Mark => {
+            // Those found while `deletes` was something else have no mark yet.
+            let unmarked = if marks_are_kept { Vec::new() } else { earlier };
+            new.extend(unmarked);
+            store(sync, &new, |runs| mark(sync, runs))?;
+            say(sync, &new, "it is marked in the table deleted_runs", "they are marked in the table deleted_runs");
+            if !marks_are_kept {
+                sync.checkpoint(vec![(state::MARKS.to_owned(), Some("kept".to_owned()))])?;
+            }
+        }
+        Deletes::Remove => {
+            new.extend(earlier);
+            store(sync, &new, |runs| remove(sync, runs))?;
+            say(sync, &new, "its rows are removed", "their rows are removed");
+        }
+    }
+    Ok(count)
+}
+
+/// Those of `runs` that W&B says it does not have. A question that fails says nothing.
+async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Missing>) -> Result<Vec<Missing>, Error> {
+    let asked = runs.into_iter().map(|run| async move { (sync.dialect.has_run(&sync.client, &run.id).await, run) });
+    let mut answers = stream::iter(asked).buffer_unordered(sync.config.concurrency as usize);
+    let mut absent = Vec::new();
+    let mut failures: Vec<Error> = Vec::new();
+    while let Some((answer, run)) = answers.next().await {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => absent.push(run),
+            Err(error) if is_passing(&error) => {
+                failures.push(error);
+                if failures.len() >= MOST_FAILURES {
+                    break;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = failures.first() {
+        let message = format!(
+            "Whether runs that the listing lacks are deleted could not be asked for all of them; the next sync asks again: {error}"
+        );
+        sync.client.destination.log(Level::Warning, &message);
+    }
+    absent.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(absent)
+}
+
+/// Whether the question that found runs absent finds one that is known to be there. Where nothing was listed, listing again has to
+/// bring the same.
+async fn is_trustworthy<X: Exchange, D: Destination>(
+    sync: &Sync<'_, X, D>,
+    listed: &BTreeSet<String>,
+) -> Result<bool, Error> {
+    let believed = |answer: Result<bool, Error>| match answer {
+        Err(error) if is_passing(&error) => Ok(false),
+        other => other,
+    };
+    if listed.is_empty() {
+        let page = sync.dialect.runs(&sync.client, None).await;
+        return believed(page.map(|page| page.runs.is_empty() && page.next.is_none()));
+    }
+    let quarantined = sync.quarantined_ids();
+    for id in listed.iter().filter(|id| !quarantined.contains(*id)).take(MOST_WITNESSES) {
+        if believed(sync.dialect.has_run(&sync.client, id).await)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a failure is about one question and not about the whole sync.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Upstream { .. } | Error::RateLimited { .. } | Error::NotFound(_))
+}
+
+/// Stores what `change` sends for the runs together with what the state is to say of them.
+fn store<X: Exchange, D: Destination>(
+    sync: &Sync<'_, X, D>,
+    runs: &[Missing],
+    change: impl Fn(&[Missing]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let keeps = sync.config.deletes != Deletes::Remove;
+    for runs in runs.chunks(GROUP) {
+        change(runs)?;
+        let patch = runs.iter().map(|run| (state::key(&run.id), keeps.then(|| run.entry.to_text())));
+        sync.checkpoint(StatePatch::from_iter(patch))?;
+    }
+    Ok(())
+}
+
+fn mark<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
+    let noticed = runs.iter().map(|run| run.entry.deleted.as_deref().and_then(time::parse)).collect();
+    let columns = vec![ids(runs), Column::optional("noticed_at", noticed, Values::Timestamps)];
+    sync.client.destination.upsert(TableName::DeletedRuns.as_str(), Batch { columns })
+}
+
+fn remove<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
+    for table in TABLES.into_iter().filter(|table| sync.config.writes(*table)) {
+        sync.client.destination.delete(table.as_str(), Batch { columns: vec![ids(runs)] })?;
+    }
+    Ok(())
+}
+
+fn ids(runs: &[Missing]) -> Column {
+    Column::new("run_id", Values::Texts(runs.iter().map(|run| run.id.clone()).collect()))
+}
+
+fn say<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing], one: &str, many: &str) {
+    if !runs.is_empty() {
+        let message = format!("Deleted at W&B: {}; {}", named(runs), if runs.len() == 1 { one } else { many });
+        sync.client.destination.log(Level::Warning, &message);
+    }
+}
+
+/// `7 runs (a, b, c, d, e, …)`
+fn named(runs: &[Missing]) -> String {
+    let names: Vec<&str> = runs.iter().take(SHOWN).map(|run| run.id.as_str()).collect();
+    let more = if runs.len() > SHOWN { ", …" } else { "" };
+    let unit = if runs.len() == 1 { "run" } else { "runs" };
+    format!("{} {unit} ({}{more})", runs.len(), names.join(", "))
+}

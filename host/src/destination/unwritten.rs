@@ -1,0 +1,79 @@
+//! Opens SQLite files to be read without leaving anything beside them.
+//!
+//! A database in WAL mode can't be read without its log and its shared memory, so a reader that finds neither creates
+//! both, and one that may only read leaves them behind. Where there is no log, nothing but the file itself is to be
+//! read, and SQLite can be told so (<https://www.sqlite.org/uri.html>, `immutable`). That is true only as long as nobody
+//! writes: the caller holds the destination's lock, and looks afterwards whether somebody else has written all the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How a file looked at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Look {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Look {
+    /// None where there is no such file.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self { length: metadata.len(), modified: metadata.modified().ok() })
+    }
+}
+
+/// Opens the database at `path`, which is absolute and exists.
+pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let log = |suffix: &str| Look::at(&beside(path, suffix)).is_some_and(|look| look.length > 0);
+    match path.to_str() {
+        Some(text) if !log("-wal") && !log("-journal") => Connection::open_with_flags(
+            format!("file:{}?mode=ro&immutable=1", encode(text)),
+            flags | OpenFlags::SQLITE_OPEN_URI,
+        ),
+        _ => Connection::open_with_flags(path, flags),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// A path as a part of a URI.
+fn encode(path: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    path.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_a_database_leaves_its_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("odd name?mode=rw#%41.db");
+        let written = Connection::open(&path).unwrap();
+        written.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        written.execute_batch("CREATE TABLE a(b); INSERT INTO a VALUES (1)").unwrap();
+        let count = |connection: &Connection| connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0));
+        // With a log beside it, what is in the log counts.
+        assert_eq!(count(&open(&path).unwrap()), Ok(1));
+        drop(written);
+        let reading = open(&path).unwrap();
+        assert_eq!(count(&reading), Ok(1));
+        assert!(reading.execute_batch("INSERT INTO a VALUES (2)").is_err());
+        drop(reading);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

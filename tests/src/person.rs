@@ -1,0 +1,125 @@
+//! The command line tool as a person or a script uses it: a folder with a configuration, commands, and how they ended.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::local_wandb::{LocalWandb, Options, Project, TEST_KEY as KEY, World};
+use crate::product::binary;
+
+/// A server with the project `acme/demo`.
+///
+/// # Panics
+/// When it does not start.
+pub fn serve(project: Project) -> LocalWandb {
+    let mut world = World::default();
+    *world.project_mut("acme", "demo") = project;
+    LocalWandb::start_blocking(Options::with_world(world)).expect("the server starts")
+}
+
+/// A folder of its own with a configuration, and nothing of the tester's environment.
+pub struct Person {
+    folder: TempDir,
+    /// Variables of the environment.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The one object on standard output.
+    ///
+    /// # Panics
+    /// Where there is none, or more.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).expect("it works")
+    }
+}
+
+impl Person {
+    /// With that configuration.
+    ///
+    /// # Panics
+    /// Where no folder can be made.
+    pub fn new(config: &Value) -> Self {
+        let folder = TempDir::new().expect("it works");
+        let file = folder.path().join("configuration.json");
+        fs::write(&file, config.to_string()).expect("it works");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it works");
+        Self { folder, variables: Vec::new() }
+    }
+
+    /// With a configuration for the project of [`serve`].
+    pub fn of(server: &LocalWandb) -> Self {
+        Self::new(&configuration(server))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The tool with these arguments, in the folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let cache = crate::product::target_dir().join("component-cache");
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.folder.path()).env("XDG_CACHE_HOME", cache).envs(self.variables.clone());
+        command
+    }
+
+    /// Runs the tool to its end.
+    ///
+    /// # Panics
+    /// When it can't be run, or shows the key.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).output().expect("it works");
+        let text = |bytes| String::from_utf8(bytes).expect("it works");
+        let ended = Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "the key was shown: {ended:?}");
+        ended
+    }
+
+    /// One sync.
+    #[track_caller]
+    pub fn sync(&self) -> Ended {
+        self.run(&["sync", "--config", "configuration.json", "--format", "json"])
+    }
+}
+
+/// The configuration for the project of [`serve`].
+pub fn configuration(server: &LocalWandb) -> Value {
+    json!({"api_key": KEY, "entity": "acme", "project": "demo", "base_url": server.base_url()})
+}
+
+/// The same with one key more.
+pub fn with(server: &LocalWandb, key: &str, value: Value) -> Value {
+    let mut config = configuration(server);
+    config[key] = value;
+    config
+}
