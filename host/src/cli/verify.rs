@@ -286,7 +286,7 @@ mod tests {
     fn people_see_what_is_not_equal_and_a_sentence() {
         insta::assert_snapshot!(text(&verification()), @r"
         run | result                 |  rows | first difference
-        ----+------------------------+-------+-------------------------
+        ----+------------------------+-------+--------------------------
         a   | missing                |       |
         b   | behind                 | 1,200 |
         c   | different, and changed |     3 | metrics 17 val\u{9b}/loss

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
 use wandb_connector::time;
@@ -111,8 +111,15 @@ impl Ledger {
             if before.is_some_and(|before| before.entry == *entry) {
                 continue;
             }
-            ensure!(self.now().runs.contains_key(id), "a new entry for {id}, which is not at the source: {entry}");
             let fields: Value = serde_json::from_str(entry).with_context(|| format!("the entry of {id}"))?;
+            if !self.now().runs.contains_key(id) {
+                // That the run is gone is all that there is to learn of it.
+                let Some(claim) = self.claims.get_mut(id).filter(|_| fields["deleted"].is_string()) else {
+                    bail!("a new entry for {id}, which is not at the source: {entry}");
+                };
+                claim.entry.clone_from(entry);
+                continue;
+            }
             let complete = fields["version"].is_string();
             let row = if complete { Some(source) } else { before.and_then(|before| before.row) };
             let below = fields["next_step"].as_i64().unwrap_or(i64::MIN);

@@ -55,7 +55,7 @@ fn fail_at_many_sizes(storage: Storage, dialect: Dialect, sizes: impl Iterator<I
             source.server.log().clear();
             let ended = site.sync().unwrap();
             assert_eq!(ended.code(), Some(0), "{ended:?}");
-            let again = source.server.log().matching(|it| it.run_id.as_ref().is_some_and(|id| complete.contains(id)));
+            let again = source.asked_for(&complete);
             assert!(again.is_empty(), "asked again for a run that is complete: {:?}", again[0]);
             ledger.check(&Left::read(&site).unwrap()).unwrap_or_else(|error| panic!("{error:#}; after {told}"));
             assert_eq!(ledger.complete().len(), source.ids().len());

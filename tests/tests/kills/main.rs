@@ -147,7 +147,7 @@ impl Killing {
     /// What a sync did not have to ask for again, it did not ask for.
     fn check_requests(&self, complete: &[String], partial: &[(String, i64)]) {
         let log = self.source.server.log();
-        let again = log.matching(|request| request.run_id.as_ref().is_some_and(|id| complete.contains(id)));
+        let again = self.source.asked_for(complete);
         assert!(again.is_empty(), "asked again for a run that is complete: {:?}", again[0]);
         if self.site.dialect == Dialect::Graphql {
             for read in log.history_reads() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Mutation, Options, Project, Random, Run, Truth, World};
+use wandb_connector_tests::local_wandb::{
+    Dialect, LocalWandb, LoggedRequest, Mutation, Options, Project, Random, Run, Truth, World,
+};
 
 pub(crate) const ENTITY: &str = "acme";
 pub(crate) const PROJECT: &str = "demo";
@@ -66,6 +68,14 @@ impl Source {
 
     pub(crate) fn ids(&self) -> Vec<String> {
         self.server.world().project(ENTITY, PROJECT).unwrap().runs.iter().map(|run| run.id.clone()).collect()
+    }
+
+    /// Requests that read one of these runs; whether a run still exists may be asked.
+    pub(crate) fn asked_for(&self, runs: &[String]) -> Vec<LoggedRequest> {
+        self.server.log().matching(|request| {
+            let exists = request.operation.as_deref() == Some("HasRun") || request.path.ends_with("/history?perPage=1");
+            !exists && request.run_id.as_ref().is_some_and(|id| runs.contains(id))
+        })
     }
 
     /// Half of the runs change, in every way there is.
