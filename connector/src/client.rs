@@ -160,7 +160,6 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             }
             TransportError::Failed(reason) => Failure::Again { status: None, reason, wait: None },
         })?;
-        let mut response = decompressed(response, limit, &request.url)?;
         if response.status == 429 {
             let wait = retry_after(&response, self.exchange);
             self.limiter.refused(began, self.exchange.now(), wait.map(|wait| wait.min(LONGEST_WAIT)));
@@ -174,7 +173,8 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 wait,
             });
         }
-        accept(&mut response)
+        // Of what is tried again nobody reads the body, however it is encoded.
+        accept(&mut decompressed(response, limit, &request.url)?)
     }
 
     /// Exponential, with up to a quarter of jitter either way, so that clients that failed together do not come back together.

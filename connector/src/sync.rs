@@ -285,13 +285,13 @@ struct Listing<'s, 'a, X, D> {
 
 impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
     fn new(sync: &'s Sync<'a, X, D>, state: State) -> Self {
-        let watermark = state.get(state::WATERMARK);
-        let bare = watermark.filter(|_| !state::knows_runs(&state) && !state.contains_key(state::SOURCE));
-        let import = state.get(state::IMPORT).or(bare).cloned();
+        let legible = |text: &&String| time::parse(text).is_some();
+        let bare = !state::knows_runs(&state) && !state.contains_key(state::SOURCE);
+        let bare = state.get(state::WATERMARK).filter(|_| bare).filter(legible);
         if let Some(text) = bare {
             sync.tell(state::IMPORT, Some(text.clone()));
         }
-        let import = import.and_then(|text| time::parse(&text));
+        let import = state.get(state::IMPORT).filter(legible).or(bare).and_then(|text| time::parse(text));
         let marks = sync.config.deletes == Deletes::Mark;
         let sweeps = marks && state.contains_key(state::SOURCE) && !state.contains_key(state::MARKS);
         Self { sync, state, seen: BTreeSet::new(), circle: Circle::default(), import, sweeps, order: 0 }
@@ -349,7 +349,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             .map_err(|why| Error::upstream(format!("listing runs: {why}")))?;
         if page.next.is_none() {
             self.sync.watermark.borrow_mut().complete();
-            if self.import.is_some() {
+            if self.import.is_some() || self.state.contains_key(state::IMPORT) {
                 self.sync.tell(state::IMPORT, None);
             }
         }

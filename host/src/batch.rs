@@ -22,7 +22,7 @@ const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_
 
 /// Why a batch can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BatchError {
+pub enum BatchError {
     /// It breaks the contract.
     #[error("{0}")]
     Invalid(String),
@@ -32,7 +32,7 @@ pub(crate) enum BatchError {
 }
 
 /// The rows of an upsert: every column of `table`, in its order. None when the batch has no rows.
-pub(crate) fn rows(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
+pub fn rows(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
     let Some(mut given) = Given::new(table, batch, most_bytes)? else {
         return Ok(None);
     };
@@ -49,7 +49,7 @@ pub(crate) fn rows(table: &Table, batch: Batch, most_bytes: usize) -> Result<Opt
 }
 
 /// The keys of a deletion: a leading part of the primary key, in its order. None when the batch has no rows.
-pub(crate) fn keys(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
+pub fn keys(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
     let Some(mut given) = Given::new(table, batch, most_bytes)? else {
         return Ok(None);
     };

@@ -14,6 +14,7 @@
 //! | [`secrets`] | secrets kept from the guest, and out of text |
 //! | [`spec`] | what a connector's specification tells a host |
 //! | [`destination`] | where rows and state go; one file for each kind |
+//! | [`state`], [`json`], [`netrc`] | state, and what people write: configurations, exported states, `~/.netrc` |
 //! | [`error`] | why a sync failed, as something to act on |
 //!
 //! A sync, for a program that embeds this crate:
@@ -65,6 +66,8 @@ pub mod egress;
 pub mod engine;
 pub mod error;
 pub mod http_client;
+pub mod json;
+pub mod netrc;
 pub mod policy;
 pub mod schema;
 pub mod secrets;
@@ -72,6 +75,13 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod verify;
+
+/// The check of what a guest emits, for fuzzers. No part of the interface.
+#[doc(hidden)]
+pub mod boundary {
+    pub use crate::batch::{BatchError, keys, rows};
+    pub use crate::bindings::types::{Batch, Column, ColumnValues, TextDictionary};
+}
 
 mod batch;
 mod bindings;

@@ -13,6 +13,9 @@ pub type NameId = u32;
 
 /// Beyond this many bytes of names the table is emptied between batches, so that a run with ever new names can't fill the memory.
 const MOST_BYTES: usize = 4 << 20;
+/// One page's names may take this much. Flattening puts the name of an object before the name of everything in it, so a few KiB of JSON
+/// could make gigabytes of names.
+const MOST_PAGE_BYTES: usize = 64 << 20;
 
 #[derive(Debug)]
 struct Name {
@@ -96,6 +99,16 @@ impl Names {
         if self.bytes > MOST_BYTES {
             *self = Self::new(std::mem::take(&mut self.filter));
         }
+    }
+
+    /// Whether they take more than one page's names may.
+    pub fn are_too_long(&self) -> bool {
+        self.bytes > MOST_PAGE_BYTES
+    }
+
+    /// The bytes that they take beyond what is kept between batches.
+    pub fn excess_bytes(&self) -> usize {
+        self.bytes.saturating_sub(MOST_BYTES)
     }
 
     /// How many names there are.

@@ -354,6 +354,23 @@ mod tests {
         assert!(points[0].starts_with("7 a.a.a") && points[0].ends_with("}}} null"), "{}", &points[0][..40]);
     }
 
+    #[test]
+    fn a_page_whose_names_would_fill_the_memory_is_refused() {
+        let row = |name: usize| {
+            format!(
+                r#"{{"{}":{{{}}}}}"#,
+                "k".repeat(name),
+                (0..2000).map(|key| format!(r#""{key}":0"#)).collect::<Vec<_>>().join(",")
+            )
+        };
+        let mut history = History::new(MetricFilter::default());
+        rest(format!("[{}]", row(200)).as_bytes(), &mut history, 0).unwrap();
+        assert!(rest(format!("[{}]", row(40_000)).as_bytes(), &mut history, 1).is_err());
+        assert_eq!(lines(&mut history).len(), 2000);
+        rest(br#"[{"a":1}]"#, &mut history, 1).unwrap();
+        assert_eq!(lines(&mut history), ["1 a 1.0 null"]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -64,9 +64,9 @@ impl History {
         self.metrics.len() + self.objects.len()
     }
 
-    /// Roughly the bytes that the columns take.
+    /// Roughly the bytes that the columns take, and those of names that taking the columns out sets free.
     pub fn bytes(&self) -> usize {
-        self.points() * 32 + self.object_bytes
+        self.points() * 32 + self.object_bytes + self.names.excess_bytes()
     }
 
     /// The rows added since the last [`History::clear_rows`], in order.
@@ -287,7 +287,10 @@ impl History {
             path.push_str(&key);
             let name = self.names.intern(&path);
             self.path = path;
-            let result = self.value(start, name, value.get(), depth + 1);
+            let result = match self.names.are_too_long() {
+                true => Err(serde_json::Error::custom("the names of its metrics are too long")),
+                false => self.value(start, name, value.get(), depth + 1),
+            };
             path = std::mem::take(&mut self.path);
             path.truncate(length);
             result?;

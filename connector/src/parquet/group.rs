@@ -22,6 +22,8 @@ use super::values::Data;
 const WHOLE_BYTES: u64 = 8 << 20;
 /// Of a longer one each column is asked for in pieces, none of them shorter than this.
 const LEAST_PIECE: u64 = 64 << 10;
+/// The values of one row, as JSON. A dictionary repeats a text for the price of a bit.
+const MOST_ROW_BYTES: usize = 64 << 20;
 /// What writers make of a page, and a little more.
 const PAGE_BYTES: u64 = 5 << 18;
 /// Rows of a window, where columns are few, and where they hold lists.
@@ -345,6 +347,7 @@ impl<'b> GroupReader<'b> {
         }
         let step = self.step().ok_or_else(|| Broken::new("a row that is not there"))?;
         let start = history.begin_row();
+        let most = history.bytes().saturating_add(MOST_ROW_BYTES);
         for (column, name) in &self.active {
             let column = &mut self.columns[*column];
             let Some(at) = column.next_value() else {
@@ -361,13 +364,15 @@ impl<'b> GroupReader<'b> {
                         Some(json) => add_json(history, start, *name, &json)?,
                         None => history.add_text(start, *name, &nested::text(bytes)?),
                     }
+                    check_size(history, most)?;
                 }
             }
         }
         self.nested(|name, json, _| {
             let name = history.intern(name);
             let json = std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
-            add_json(history, start, name, json)
+            add_json(history, start, name, json)?;
+            check_size(history, most)
         })?;
         let timestamp = match self.selection.timestamp {
             Some(column) => timestamp(&mut self.columns[column]),
@@ -412,6 +417,10 @@ impl<'b> GroupReader<'b> {
 
 fn cut() -> Broken {
     Broken::new("a column ends too early")
+}
+
+fn check_size(history: &History, most: usize) -> Result<(), Broken> {
+    if history.bytes() > most { Err(Broken::new("a row is too large")) } else { Ok(()) }
 }
 
 fn add_integer(history: &mut History, start: crate::history::row::Mark, name: NameId, leaf: &Leaf, value: i64) {

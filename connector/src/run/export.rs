@@ -21,7 +21,7 @@ use crate::parquet::download::RemoteFile;
 use crate::parquet::footer::Footer;
 use crate::parquet::group::{GroupReader, ReadError, Selection};
 
-use super::{Pass, RunReader, Steps};
+use super::{CHUNK_BYTES, Pass, RunReader, Steps};
 
 /// With so many rows still to read, files are worth asking for. Up to here ranges of steps take one or two requests: a response holds
 /// about 1 MiB, which is 5,000 rows of ten metrics. Files take three: where they are, the file, and the row at its end.
@@ -363,11 +363,12 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
         Ok(())
     }
 
-    /// Adds rows with steps before `until`, until one of the readers has no more in its window. Returns how many.
+    /// Adds rows with steps before `until`, until one of the readers has no more in its window, or enough has gathered to be sent: a
+    /// window of rows can hold far more as JSON than in the file. Returns how many.
     fn emit(&mut self, history: &mut crate::history::row::History, until: i64) -> Result<usize, Broken> {
         let mut rows = 0;
         if let [(_, reader)] = self.active.as_mut_slice() {
-            while let Some(step) = reader.step().filter(|step| *step < until) {
+            while let Some(step) = reader.step().filter(|step| *step < until && history.bytes() < CHUNK_BYTES) {
                 if step < self.at || reader.step_after() == Some(step) {
                     reader.skip()?;
                 } else {
@@ -378,7 +379,7 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
             }
             return Ok(rows);
         }
-        while self.active.iter().all(|(_, reader)| reader.step().is_some()) {
+        while history.bytes() < CHUNK_BYTES && self.active.iter().all(|(_, reader)| reader.step().is_some()) {
             let least = self.active.iter().filter_map(|(_, reader)| reader.step()).min();
             let Some(least) = least.filter(|least| *least < until) else {
                 break;

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use wandb_connector_host::error::{ConfigurationProblem, Error};
-
-use super::{json, netrc};
+use wandb_connector_host::{json, netrc};
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [

@@ -3,11 +3,11 @@
 //! | module | concern |
 //! |---|---|
 //! | [`args`], [`units`] | what can be typed |
-//! | [`configuration`], [`netrc`], [`json`] | where the configuration comes from |
+//! | [`configuration`] | where the configuration comes from |
 //! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
 //! | [`sync`], [`verify`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
 //! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
-//! | [`output`], [`summary`], [`table`], [`cells`] | standard output |
+//! | [`output`], [`summary`], [`table`], [`cells`], [`json`] | standard output |
 //! | [`exit`], [`interrupt`], [`file_size`] | how the process ends, and how it does not |
 
 mod advice;
@@ -20,7 +20,6 @@ mod file_size;
 mod inspect;
 mod interrupt;
 mod json;
-mod netrc;
 mod output;
 mod preview;
 mod progress;

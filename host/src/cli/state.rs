@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde_json::Value;
 use wandb_connector_host::destination::DestinationError;
-use wandb_connector_host::error::{ConfigurationProblem, Error};
-use wandb_connector_host::state::State;
+use wandb_connector_host::error::Error;
+use wandb_connector_host::state::{State, from_object};
 use wandb_connector_host::sync::Level;
 
 use super::args::StateCommands;
@@ -25,7 +24,7 @@ pub(crate) fn run(command: &StateCommands, console: &Arc<Console>) -> anyhow::Re
         StateCommands::Show(state) => output::print(&text(&read(&state.destination.destination)?)?)?,
         StateCommands::Export { state, file } => write(file, &text(&read(&state.destination.destination)?)?)?,
         StateCommands::Import { state, file } => {
-            let new = flat(read_object(file)?)?;
+            let new = from_object(read_object(file)?)?;
             replace(&state.destination.destination, &new)?;
             let keys = counted(new.len() as u64, "key");
             console.log(Level::Info, format!("imported {keys} into {}", state.destination.destination));
@@ -55,7 +54,7 @@ fn destination(error: DestinationError) -> Error {
     Error::Destination(error.to_string())
 }
 
-/// One JSON object, which [`flat`] takes back.
+/// One JSON object, which [`from_object`] takes back.
 fn text(state: &State) -> anyhow::Result<String> {
     Ok(json::for_terminals(&(serde_json::to_string_pretty(state)? + "\n")))
 }
@@ -65,24 +64,6 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
         return output::print(text);
     }
     std::fs::write(file, text).with_context(|| format!("{} can't be written", file.display()))
-}
-
-/// A state from a JSON object whose values are all strings.
-fn flat(object: serde_json::Map<String, Value>) -> Result<State, Error> {
-    let mut state = State::new();
-    let mut problems = Vec::new();
-    for (key, value) in object {
-        match value {
-            Value::String(text) => {
-                state.insert(key, text);
-            }
-            _ => {
-                let message = format!("state `{key}`: must be a string; a state is a flat object of strings");
-                problems.push(ConfigurationProblem { key: None, message });
-            }
-        }
-    }
-    if problems.is_empty() { Ok(state) } else { Err(Error::Configuration(problems)) }
 }
 
 /// Asks on the terminal. Where nobody can be asked, `--yes` is needed.
@@ -101,6 +82,8 @@ fn confirmed(url: &str) -> anyhow::Result<bool> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use wandb_connector_host::json::object;
+
     use super::*;
 
     #[test]
@@ -110,13 +93,13 @@ mod tests {
             .into();
         let exported = text(&state).unwrap();
         assert!(exported.is_ascii());
-        assert_eq!(flat(json::object(exported.as_bytes()).unwrap()).unwrap(), state);
+        assert_eq!(from_object(object(exported.as_bytes()).unwrap()).unwrap(), state);
     }
 
     #[test]
     fn every_value_that_is_no_string_is_named() {
-        let object = json::object(br#"{"a": 1, "b": "x", "c": {"d": "e"}}"#).unwrap();
-        insta::assert_snapshot!(flat(object).unwrap_err(), @"
+        let object = object(br#"{"a": 1, "b": "x", "c": {"d": "e"}}"#).unwrap();
+        insta::assert_snapshot!(from_object(object).unwrap_err(), @"
         the configuration can't be used: state `a`: must be a string; a state is a flat object of strings; state `c`: must be a string; a state is a flat object of strings
         ");
     }

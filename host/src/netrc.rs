@@ -6,14 +6,14 @@ use std::str::Chars;
 
 /// A file that can't be understood. Says only where, since what stands there may be a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NetrcError {
+pub struct NetrcError {
     /// Counted from 1.
-    pub(crate) line: usize,
+    pub line: usize,
 }
 
 /// The password for the first of `machines` that has an entry; else that of `default`. Of two entries for one
 /// machine the later counts. An entry without a password is as good as none.
-pub(crate) fn password(text: &str, machines: &[&str]) -> Result<Option<String>, NetrcError> {
+pub fn password(text: &str, machines: &[&str]) -> Result<Option<String>, NetrcError> {
     let entries = entries(text)?;
     let find = |machine: Option<&str>| entries.iter().rev().find(|entry| entry.machine.as_deref() == machine);
     let named = machines.iter().find_map(|machine| find(Some(machine)));

@@ -1,0 +1,4 @@
+//! See `wandb_connector_fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wandb_connector_fuzz::sync::sync(data));
