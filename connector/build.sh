@@ -13,7 +13,7 @@ tools=$toolchain/lib/rustlib/$host/bin
 linker=${WASM_COMPONENT_LD:-$tools/wasm-component-ld}
 if [ ! -x "$linker" ]; then
     linker=$(command -v wasm-component-ld) || {
-        echo "connector/build.sh: no wasm-component-ld found; it comes with Rust's toolchains from rustup, or by: cargo install wasm-component-ld" >&2
+        echo "connector/build.sh: no wasm-component-ld found; it comes with Rust's toolchains from rustup, or by: cargo install --locked wasm-component-ld" >&2
         exit 1
     }
 fi

@@ -5,6 +5,8 @@
 //!
 //! Data flows one way: [`config`] → [`dialect`] → [`history`] → [`batch`] → [`destination`]. [`sync`] directs it, [`run`] carries one run.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
+// The component's generated bindings need it.
+#![cfg_attr(target_arch = "wasm32", deny(unsafe_code))]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod batch;

@@ -38,6 +38,9 @@ for library in "$(rustc --print sysroot)"/lib/rustlib/*/lib/*asan.a; do
     [ ! -e "$library" ] || sanitizer=address
 done
 
+# `cargo fuzz` can't be told to keep to the lock file; so it is made sure before that there is nothing to change.
+cargo fetch --locked --quiet
+
 connector=$(ls tests/fuzz/fuzz_targets | sed -n 's/\.rs$//p' | grep -v '^host_')
 host=$(ls tests/fuzz/fuzz_targets | sed -n 's/\.rs$//p' | grep '^host_')
 status=0
@@ -52,7 +55,7 @@ fuzz() {
         echo "== $name" >&2
         # shellcheck disable=SC2086 # the options are words
         cargo fuzz run $options "$name" "$found/$name" "tests/fuzz/corpus/$name" -- \
-            -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=3072 -print_final_stats=1 \
+            -max_total_time="$seconds" -max_len=65536 -timeout=60 -rss_limit_mb=3072 -print_final_stats=1 \
             -artifact_prefix="$failures/$name-" >"$failures/$name.log" 2>&1 || { status=1; echo "$name FAILED: $failures/$name.log" >&2; }
         grep -E '^(#[0-9]+.*DONE|stat::number_of_executed_units)' "$failures/$name.log" >&2 || true
     done

@@ -17,7 +17,12 @@ use exchange::WasiExchange;
 
 struct Connector;
 
-bindings::export!(Connector with_types_in bindings);
+#[allow(unsafe_code, reason = "generated code")]
+mod exports {
+    use super::{Connector, bindings};
+
+    bindings::export!(Connector with_types_in bindings);
+}
 
 impl Guest for Connector {
     fn spec() -> String {

@@ -162,7 +162,7 @@ fn download(file: &[u8]) -> Result<()> {
 
 /// A sync of a run whose exported file is small, and whose rows are not: all hold one and the same large text.
 fn repeated() -> Result<()> {
-    const ROWS: usize = 80;
+    const ROWS: usize = 40;
     let text = ByteArray::from("a".repeat(1 << 20).as_str());
     let properties = properties(WriterVersion::PARQUET_1_0).set_compression(Compression::ZSTD(Default::default()));
     let properties = properties.set_dictionary_page_size_limit(4 << 20).set_data_page_row_count_limit(ROWS);
@@ -175,7 +175,7 @@ fn repeated() -> Result<()> {
     let listing = r#"{"data":{"project":{"runs":{"edges":[{"node":{"name":"r","historyLineCount":9000}}],"pageInfo":{"hasNextPage":false}}}}}"#;
     let run = r#"{"data":{"project":{"run":{"name":"r","historyLineCount":9000,"historyKeys":{"lastStep":8999},"parquetHistory":{"parquetUrls":["https://storage.example/0.parquet"]}}}}}"#;
     let part = format!("206\ncontent-range: bytes 0-{}/{}\n\n", file.len() - 1, file.len());
-    let history = r#"{"data":{"project":{"run":{"history":["{\"_step\":79}"]}}}}"#;
+    let history = r#"{"data":{"project":{"run":{"history":["{\"_step\":39}"]}}}}"#;
     let answer = |body: &str| format!("200\n\n{body}").into_bytes();
     let answers = [answer(listing), answer(run), [part.as_bytes(), &file].concat(), answer(history)];
     seed("sync", "repeated_text", &[b"graphql\n".as_slice(), &answers.join(b"\n----\n".as_slice())].concat())

@@ -1,6 +1,7 @@
 //! A component that does what its configuration says, step by step, also what no connector should. The host's tests say in
 //! `script` what is to happen; a step is a list of a verb and its arguments, see `step`.
 #![cfg(target_arch = "wasm32")]
+#![deny(unsafe_code)]
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, clippy::all)]
@@ -20,7 +21,12 @@ use serde_json::{Value, json};
 
 struct Scripted;
 
-bindings::export!(Scripted with_types_in bindings);
+#[allow(unsafe_code, reason = "generated code")]
+mod exports {
+    use super::{Scripted, bindings};
+
+    bindings::export!(Scripted with_types_in bindings);
+}
 
 impl Guest for Scripted {
     fn spec() -> String {

@@ -11,6 +11,7 @@ pub(crate) fn count_reversed(reversed: &str) -> usize {
         let mut expected = reversed.iter().rev().enumerate();
         expected.all(|(offset, byte)| {
             // SAFETY: every address below the memory's size can be read; what lies there is only compared.
+            #[allow(unsafe_code)]
             let found = unsafe { ((start + offset) as *const u8).read_volatile() };
             found == *byte
         })

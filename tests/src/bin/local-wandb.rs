@@ -1,6 +1,7 @@
 //! A local W&B server to try things against: `local-wandb --preset realistic --runs 300`.
 //!
 //! Prints one line with its URL when it is ready, and serves until it is ended.
+#![forbid(unsafe_code)]
 
 use std::io::Write as _;
 use std::time::Duration;
