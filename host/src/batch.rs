@@ -15,6 +15,7 @@ use arrow_schema::{DataType as ArrowType, Field, Schema};
 use serde::de::IgnoredAny;
 
 use crate::bindings::types::{Batch, Column as GuestColumn, ColumnValues, TextDictionary};
+use crate::mask::Mask;
 use crate::schema::{Column, DataType, Table};
 
 /// 0001-01-01T00:00:00Z and the last microsecond of 9999: what every destination can print as a date.
@@ -29,6 +30,21 @@ pub enum BatchError {
     /// It is larger than a batch may be; the number of bytes.
     #[error("a batch of {0} bytes")]
     TooLarge(usize),
+}
+
+/// Takes secrets out of every text of a batch.
+pub(crate) fn hide(batch: &mut Batch, mask: &Mask) {
+    for column in &mut batch.columns {
+        match &mut column.values {
+            ColumnValues::Texts(texts) => texts.iter_mut().for_each(|text| mask.text(text)),
+            ColumnValues::Jsons(texts) => texts.iter_mut().for_each(|text| mask.json(text)),
+            ColumnValues::Dictionary(dictionary) => dictionary.values.iter_mut().for_each(|text| mask.text(text)),
+            ColumnValues::Booleans(_)
+            | ColumnValues::Integers(_)
+            | ColumnValues::Doubles(_)
+            | ColumnValues::Timestamps(_) => {}
+        }
+    }
 }
 
 /// The rows of an upsert: every column of `table`, in its order. None when the batch has no rows.

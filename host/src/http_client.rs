@@ -37,17 +37,24 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// What the guest asks for, where it is not more than is sensible; where it asks for nothing, the defaults.
-    pub fn for_guest(asked: Option<RequestOptions>) -> Self {
-        let choose = |asked: Option<Duration>, default, most| {
+    /// What a guest may ask for at most, unless its host says otherwise.
+    pub const LONGEST: Self = Self {
+        connect: Duration::from_secs(60),
+        first_byte: Duration::from_secs(600),
+        between_bytes: Duration::from_secs(300),
+    };
+
+    /// What the guest asks for, or the defaults where it asks for nothing; never more than `longest`.
+    pub fn for_guest(asked: Option<RequestOptions>, longest: Self) -> Self {
+        let choose = |asked: Option<Duration>, default, longest| {
             // A timeout of zero would fail every request; the smallest that a timer can keep is meant.
-            asked.unwrap_or(Duration::from_secs(default)).clamp(Duration::from_millis(1), Duration::from_secs(most))
+            asked.unwrap_or(Duration::from_secs(default)).min(longest).max(Duration::from_millis(1))
         };
         let asked = asked.unwrap_or_default();
         Self {
-            connect: choose(asked.connect_timeout, 10, 60),
-            first_byte: choose(asked.first_byte_timeout, 60, 600),
-            between_bytes: choose(asked.between_bytes_timeout, 30, 300),
+            connect: choose(asked.connect_timeout, 10, longest.connect),
+            first_byte: choose(asked.first_byte_timeout, 60, longest.first_byte),
+            between_bytes: choose(asked.between_bytes_timeout, 30, longest.between_bytes),
         }
     }
 }
@@ -63,11 +70,19 @@ pub struct HttpOptions {
     pub proxy: Arc<Matcher>,
     /// How to speak TLS; none for the system's root certificates.
     pub tls: Option<rustls::ClientConfig>,
+    /// No guest is given more time than this, whatever it asks for.
+    pub longest: Timeouts,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { resolve: Arc::new(System), dial: Arc::new(System), proxy: Arc::new(Matcher::from_env()), tls: None }
+        Self {
+            resolve: Arc::new(System),
+            dial: Arc::new(System),
+            proxy: Arc::new(Matcher::from_env()),
+            tls: None,
+            longest: Timeouts::LONGEST,
+        }
     }
 }
 
@@ -97,6 +112,11 @@ impl HttpClient {
     pub fn new(options: HttpOptions) -> Self {
         let shared = Shared { options, tls: std::sync::OnceLock::new(), pools: Mutex::default() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// How long a request of a guest may take that asks for `asked`.
+    pub(crate) fn timeouts(&self, asked: Option<RequestOptions>) -> Timeouts {
+        Timeouts::for_guest(asked, self.shared.options.longest)
     }
 
     /// Sends one request, whose origin was allowed already, and waits for the head of the response. Special addresses are
@@ -185,11 +205,12 @@ mod tests {
     fn a_guest_may_ask_for_shorter_waits_and_not_for_endless_ones() {
         let seconds = Duration::from_secs;
         let asked = |connect, first_byte, between_bytes| {
-            let timeouts = Timeouts::for_guest(Some(RequestOptions {
+            let asked = RequestOptions {
                 connect_timeout: connect,
                 first_byte_timeout: first_byte,
                 between_bytes_timeout: between_bytes,
-            }));
+            };
+            let timeouts = Timeouts::for_guest(Some(asked), Timeouts::LONGEST);
             (timeouts.connect, timeouts.first_byte, timeouts.between_bytes)
         };
         assert_eq!(asked(None, None, None), (seconds(10), seconds(60), seconds(30)));
@@ -197,6 +218,8 @@ mod tests {
         let (forever, never) = (Some(Duration::MAX), Some(Duration::ZERO));
         assert_eq!(asked(forever, forever, forever), (seconds(60), seconds(600), seconds(300)));
         assert!(asked(never, never, never).0 > Duration::ZERO);
-        assert_eq!(Timeouts::for_guest(None).connect, seconds(10));
+        assert_eq!(Timeouts::for_guest(None, Timeouts::LONGEST).connect, seconds(10));
+        let short = Timeouts { connect: seconds(2), ..Timeouts::LONGEST };
+        assert_eq!(Timeouts::for_guest(None, short).connect, seconds(2), "whatever the guest asks for");
     }
 }

@@ -1,4 +1,5 @@
-//! Takes secrets out of responses: a server may echo the header that it was sent, and the guest must not learn it there.
+//! Takes secrets out of responses: a server may echo the header that it was sent, and the guest must not learn it there. And out
+//! of what the guest stores: a secret may come to it in a form that only it can read, such as a compressed file or JSON's `\u`.
 //!
 //! Stars take the place of a secret, one for each byte, so that lengths stay true. A secret that lies across two parts of a body is
 //! found too. What a server compressed is decoded first ([`crate::http_gzip`]).
@@ -7,19 +8,19 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// What to look for; cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Mask {
-    needles: Arc<[Box<[u8]>]>,
+    needles: Arc<[Finder<'static>]>,
 }
 
 impl Mask {
     /// Looks for `needles`.
     pub(crate) fn new<'a>(needles: impl IntoIterator<Item = &'a str>) -> Self {
         let needles = needles.into_iter().filter(|needle| !needle.is_empty());
-        Self { needles: needles.map(|needle| needle.as_bytes().into()).collect() }
+        Self { needles: needles.map(|needle| Finder::new(needle).into_owned()).collect() }
     }
 
     /// Takes secrets out of headers. One whose very name holds a secret is removed.
@@ -40,7 +41,24 @@ impl Mask {
         let holds = |needle: &[u8]| {
             name.as_str().as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle))
         };
-        self.needles.iter().any(|needle| holds(needle))
+        self.needles.iter().any(|needle| holds(needle.needle()))
+    }
+
+    /// Takes secrets out of a text.
+    pub(crate) fn text(&self, text: &mut String) {
+        if let Some(masked) = self.masked(text.as_bytes()) {
+            *text = String::from_utf8_lossy(&masked).into_owned();
+        }
+    }
+
+    /// Takes secrets out of JSON, also where their letters are escaped (`\\u0061`).
+    pub(crate) fn json(&self, text: &mut String) {
+        self.text(text);
+        if text.contains('\\')
+            && let Some(masked) = self.masked(unescaped(text).as_bytes())
+        {
+            *text = String::from_utf8_lossy(&masked).into_owned();
+        }
     }
 
     /// Starts on a body.
@@ -52,9 +70,9 @@ impl Mask {
     fn masked(&self, text: &[u8]) -> Option<BytesMut> {
         let mut copy: Option<BytesMut> = None;
         for needle in self.needles.iter() {
-            for place in memmem::find_iter(text, needle) {
+            for place in needle.find_iter(text) {
                 let copy = copy.get_or_insert_with(|| BytesMut::from(text));
-                copy[place..place + needle.len()].fill(b'*');
+                copy[place..place + needle.needle().len()].fill(b'*');
             }
         }
         copy
@@ -66,8 +84,31 @@ impl Mask {
             let most = text.len().min(needle.len().saturating_sub(1));
             (1..=most).rev().find(|&length| text.ends_with(&needle[..length])).unwrap_or(0)
         };
-        self.needles.iter().map(|needle| longest(needle)).max().unwrap_or(0)
+        self.needles.iter().map(|needle| longest(needle.needle())).max().unwrap_or(0)
     }
+}
+
+/// The same JSON without the escapes that printable ASCII does not need.
+fn unescaped(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let code = after
+            .strip_prefix('u')
+            .and_then(|digits| u8::from_str_radix(digits.strip_prefix("00")?.get(..2)?, 16).ok());
+        let (shown, length) = match (code.map(char::from), after.chars().next()) {
+            (Some(c @ (' '..='!' | '#'..='[' | ']'..='~')), _) => (c.to_string(), 5),
+            (_, Some('/')) => ("/".to_owned(), 1),
+            // Whatever it is, it is not the beginning of another escape.
+            (_, next) => {
+                (["\\", next.map(String::from).as_deref().unwrap_or_default()].concat(), next.map_or(0, char::len_utf8))
+            }
+        };
+        plain.push_str(&shown);
+        rest = &after[length..];
+    }
+    plain + rest
 }
 
 /// Takes secrets out of one body, part by part.
@@ -137,6 +178,29 @@ mod tests {
     fn a_part_without_a_secret_is_not_copied() {
         let part = Bytes::from_static(b"nothing to hide");
         assert_eq!(Mask::new(["secret"]).body().push(part.clone()).as_ptr(), part.as_ptr());
+    }
+
+    #[test]
+    fn json_loses_a_secret_however_it_is_escaped_and_stays_the_same_but_for_that() {
+        let masked = |json: &str| {
+            let mut text = json.to_owned();
+            Mask::new(["se/cret"]).json(&mut text);
+            text
+        };
+        let hidden = r#"{"a":"*******"}"#;
+        for spelled in ["se/cret", r"se\/cret", r"\u0073e\u002fcr\u0065t", r"s\u0065\u002Fcret"] {
+            assert_eq!(masked(&format!(r#"{{"a":"{spelled}"}}"#)), hidden, "{spelled}");
+        }
+        // What stands behind a backslash that is itself escaped is no escape; quotes, lines and other scripts stay as they are.
+        assert_eq!(
+            masked(r#"["\\u0073e/cre","\u0022\\\n\u00e9\ud83e\udd8a"]"#),
+            r#"["\\u0073e/cre","\u0022\\\n\u00e9\ud83e\udd8a"]"#
+        );
+        assert_eq!(
+            masked(r#"["\u0022\\\n\u00e9\u005c\u0000 se\/cret"]"#),
+            r#"["\u0022\\\n\u00e9\u005c\u0000 *******"]"#
+        );
+        assert_eq!(masked("\\"), "\\");
     }
 
     #[test]

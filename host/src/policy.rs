@@ -38,6 +38,11 @@ pub struct Limits {
     pub memory: usize,
     /// From start to end, waiting for rate limits included.
     pub wall_time: Duration,
+    /// Handles that the guest holds at once: requests, bodies, streams, timers. A request under way needs about ten. The header
+    /// fields of each are bounded too, so this is also what it can make the host keep for it.
+    pub handles: usize,
+    /// Bytes of the header fields of one request that the guest builds.
+    pub header_bytes: usize,
     /// Requests under way at once.
     pub open_requests: usize,
     /// Bytes of one response's body, as they come and after decompression.
@@ -61,6 +66,8 @@ impl Default for Limits {
         Self {
             memory: 512 << 20,
             wall_time: Duration::from_secs(7 * 24 * 3600),
+            handles: 4096,
+            header_bytes: 16 << 10,
             open_requests: 256,
             response_bytes: 1 << 30,
             batch_bytes: 64 << 20,

@@ -76,7 +76,8 @@ impl Reporter {
 
     /// How far the guest is.
     pub(crate) fn progress(&self, what: &str, done: u64, total: Option<u64>) {
-        let what = self.redactor.clean(cut(what, LABEL_BYTES));
+        // Redacted before it is cut, here too.
+        let what = crate::secrets::escape_control(cut(&self.redactor.redact(what), LABEL_BYTES));
         let mut known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MOST_LABELS || known.contains_key(&what) {
             known.insert(what.clone(), (done, total));

@@ -104,7 +104,7 @@ impl Connector {
         };
         let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
         let state = state.map_err(lost).flatten().map_err(destination_error)?;
-        let sink = Sink::new(tables.clone(), writer.clone(), limits, &state);
+        let sink = Sink::new(tables.clone(), writer.clone(), limits, session.gate.mask().clone(), &state);
         let config = session.config();
         let state: Vec<(String, String)> = state.into_iter().collect();
         let call: Call<_> = Box::new(move |world, store| {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::bindings::World;
 use crate::connector::Connector;
@@ -18,7 +20,7 @@ use crate::guest::destination::Sink;
 use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
 use crate::limits::{Verdict, breach};
-use crate::policy::Policy;
+use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
 use crate::secrets::{Extracted, Secrets};
 use crate::spec::Spec;
@@ -154,8 +156,7 @@ impl Connector {
         call: Call<R>,
     ) -> (Result<R, Error>, Option<Sink>) {
         let limits = &session.policy.limits;
-        let guest =
-            Guest::new(limits.memory, session.gate.clone(), session.report.clone(), session.verdict.clone(), sink);
+        let guest = Guest::new(limits, session.gate.clone(), session.report.clone(), session.verdict.clone(), sink);
         let mut store = Store::new(self.engine().wasmtime(), guest);
         store.limiter(|guest| &mut guest.memory);
         // Bounds what one call can make the host allocate: a list can name the same long text a million times. Texts take more room
@@ -179,9 +180,7 @@ impl Connector {
             (Some(reason), _) => Err(reason),
             (None, Ok(returned)) => Ok(returned),
             (None, Err(Stopped::ByHost(reason))) => Err(reason),
-            (None, Err(Stopped::Trap(trap))) => {
-                Err(guest.memory.breach().unwrap_or_else(|| crash(&trap, limits.batch_bytes)))
-            }
+            (None, Err(Stopped::Trap(trap))) => Err(guest.memory.breach().unwrap_or_else(|| crash(&trap, limits))),
         };
         (result, guest.sink)
     }
@@ -193,11 +192,20 @@ enum Stopped {
 }
 
 /// What to call a trap.
-fn crash(trap: &wasmtime::Error, batch_bytes: usize) -> Error {
+fn crash(trap: &wasmtime::Error, limits: &Limits) -> Error {
     let cause = trap.root_cause().to_string();
     // wasmtime has no public type for it.
     if cause.contains("fuel allocated for hostcalls") || cause.contains("hostcall") {
-        return breach("batch_bytes", format!("{batch_bytes} bytes allowed in a batch; one call held far more"));
+        return breach(
+            "batch_bytes",
+            format!("{} bytes allowed in a batch; one call held far more", limits.batch_bytes),
+        );
+    }
+    if let Some(ResourceTableError::Full) = trap.root_cause().downcast_ref() {
+        return breach("handles", format!("{} allowed at once", limits.handles));
+    }
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = trap.root_cause().downcast_ref() {
+        return breach("header_bytes", format!("{} bytes allowed in one request", limits.header_bytes));
     }
     let what = match trap.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => "it panicked, or had no memory left".to_owned(),

@@ -8,3 +8,4 @@ pub mod native;
 pub mod person;
 pub mod product;
 pub mod real_sdk;
+pub mod wire;

@@ -79,6 +79,10 @@ pub struct Workspace {
     parquet: bool,
     /// The configuration; change it as a test needs.
     pub config: Map<String, Value>,
+    /// What the connector may do.
+    pub policy: Policy,
+    /// Its way to the network.
+    pub client: HttpClient,
     /// What the last sync reported.
     pub recorder: Arc<Recorder>,
 }
@@ -99,7 +103,15 @@ impl Workspace {
         });
         let Value::Object(config) = config else { unreachable!("an object") };
         let folder = TempDir::new().expect("a temporary folder");
-        Self { folder, dialect, parquet: false, config, recorder: Arc::default() }
+        Self {
+            folder,
+            dialect,
+            parquet: false,
+            config,
+            policy: Policy::default(),
+            client: HttpClient::default(),
+            recorder: Arc::default(),
+        }
     }
 
     /// Sets a key of the configuration.
@@ -160,16 +172,24 @@ impl Workspace {
         self.sync_cancellable(&CancellationToken::new()).await
     }
 
+    /// What the next sync will report, to look at while it runs.
+    pub fn watch(&mut self) -> Arc<Recorder> {
+        self.recorder = Arc::default();
+        self.recorder.clone()
+    }
+
     /// One sync that can be cancelled.
     pub async fn sync_cancellable(&mut self, cancel: &CancellationToken) -> Outcome {
-        self.recorder = Arc::default();
+        if !self.recorder.log().is_empty() {
+            self.recorder = Arc::default();
+        }
         let request = SyncRequest {
             config: self.config.clone(),
             destination: self.destination(),
             full_refresh: false,
-            policy: Policy::default(),
+            policy: self.policy.clone(),
         };
-        connector().sync(request, &HttpClient::default(), self.recorder.clone(), cancel).await
+        connector().sync(request, &self.client, self.recorder.clone(), cancel).await
     }
 
     /// The stored state.

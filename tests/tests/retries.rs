@@ -165,6 +165,46 @@ async fn bombs_and_giants_are_refused_within_the_memory_of_a_page() {
 }
 
 #[tokio::test]
+async fn whatever_retry_after_says_the_wait_is_a_sensible_one() {
+    let absurd = "1".to_owned() + &"0".repeat(30);
+    let cases = [
+        ("7", 7),
+        (" 7 ", 7),
+        ("0.4", 1),
+        // A wish for the past is a wish for now.
+        ("-5", 1),
+        ("-inf", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        // An endless one is cut.
+        (absurd.as_str(), 60),
+        ("1e30", 60),
+        ("inf", 60),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 60),
+        // What can't be read is as if nothing were said.
+        ("NaN", 1),
+        ("soon", 1),
+        ("", 1),
+        ("Fri, 32 Dec 2025 25:61:61 GMT", 1),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", 1),
+    ];
+    for (said, seconds) in cases {
+        for status in [429, 503] {
+            let server = serve(Options::default());
+            let headers = vec![("retry-after".to_owned(), said.to_owned())];
+            server.fault(Matcher::listing().when(When::Nth(1)), Fault::Status(status, headers, String::new()));
+            let memory = Memory::new();
+            let summary = sync_into(&memory, &config(&server, Dialect::Rest)).await.unwrap();
+            assert_eq!(summary.retries, 1, "{said:?}");
+            assert_stored(&memory, &server, Dialect::Rest, said);
+            let lines = memory.log_lines();
+            let line = lines.iter().find_map(|(_, line)| line.rsplit_once("Retrying in ")).unwrap().1;
+            let waited: u64 = line.trim_end_matches("s...").parse().unwrap();
+            assert!((seconds..=seconds + 1).contains(&waited), "{said:?}: {waited} s");
+        }
+    }
+}
+
+#[tokio::test]
 async fn retries_are_said_as_the_specification_says_them() {
     let server = serve(Options::default());
     server.fault(Matcher::listing().when(When::Nth(1)), Fault::rate_limited(Some("86400")));

@@ -276,9 +276,16 @@ fn environment_name(long: &str) -> String {
 /// it; someone who tries is told where it goes.
 fn explain_key(error: clap::Error, command: &mut Command) -> clap::Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return error };
+    let kind = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return error,
+    };
+    let Some(ContextValue::String(argument)) = error.get(kind) else { return error };
     let name = argument.split('=').next().unwrap_or_default().replace(['-', '_'], "").to_ascii_lowercase();
-    if error.kind() != ErrorKind::UnknownArgument || !matches!(name.as_str(), "apikey" | "key" | "token" | "password") {
+    // W&B's keys have forty characters or more.
+    let holds_key = argument.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|part| part.len() >= 40);
+    if !holds_key && !matches!(name.as_str(), "apikey" | "key" | "token" | "password") {
         return error;
     }
     let message = format!(
@@ -324,6 +331,11 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(text.contains("WANDB_API_KEY") && text.contains("~/.netrc"), "{text}");
             assert!(!text.contains("SECRET"), "{text}");
+        }
+        let key = "0123456789abcdef".repeat(3);
+        for line in [format!("sync {key}"), format!("sync --{key}"), format!("sync --x={key}"), key.clone()] {
+            let text = parse(&format!("wandb-connector {line}")).map(|_| ()).unwrap_err().render().to_string();
+            assert!(!text.contains(&key), "{text}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::destination::writer::Writer;
 use crate::destination::{Change, Group};
 use crate::error::Error;
 use crate::limits::breach;
+use crate::mask::Mask;
 use crate::policy::Limits;
 use crate::schema::Table;
 use crate::state::{State, StatePatch};
@@ -29,6 +30,7 @@ pub(crate) struct Sink {
     tables: Arc<[Table]>,
     writer: Arc<Writer>,
     limits: Limits,
+    mask: Mask,
     group: Group,
     group_bytes: usize,
     rows: u64,
@@ -37,14 +39,15 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`.
-    pub(crate) fn new(tables: Arc<[Table]>, writer: Arc<Writer>, limits: Limits, state: &State) -> Self {
+    /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`. What `mask` looks for is hidden.
+    pub(crate) fn new(tables: Arc<[Table]>, writer: Arc<Writer>, limits: Limits, mask: Mask, state: &State) -> Self {
         let state = StateSize::of(state);
-        Self { tables, writer, limits, group: Group::default(), group_bytes: 0, rows: 0, state, ignored: 0 }
+        Self { tables, writer, limits, mask, group: Group::default(), group_bytes: 0, rows: 0, state, ignored: 0 }
     }
 
-    fn upsert(&mut self, table: &str, rows: Batch) -> Result<(), Error> {
+    fn upsert(&mut self, table: &str, mut rows: Batch) -> Result<(), Error> {
         let index = self.find(table)?;
+        batch::hide(&mut rows, &self.mask);
         let Some(rows) = self.checked(batch::rows(&self.tables[index], rows, self.limits.batch_bytes))? else {
             return Ok(());
         };
@@ -55,15 +58,20 @@ impl Sink {
         self.add(rows.get_array_memory_size(), Change::Upsert { table: index, rows })
     }
 
-    fn delete(&mut self, table: &str, keys: Batch) -> Result<(), Error> {
+    fn delete(&mut self, table: &str, mut keys: Batch) -> Result<(), Error> {
         let index = self.find(table)?;
+        batch::hide(&mut keys, &self.mask);
         let Some(keys) = self.checked(batch::keys(&self.tables[index], keys, self.limits.batch_bytes))? else {
             return Ok(());
         };
         self.add(keys.get_array_memory_size(), Change::Delete { table: index, keys })
     }
 
-    async fn checkpoint(&mut self, patch: StatePatch) -> Result<(), Error> {
+    async fn checkpoint(&mut self, mut patch: StatePatch) -> Result<(), Error> {
+        for (key, value) in &mut patch {
+            self.mask.text(key);
+            value.iter_mut().for_each(|value| self.mask.text(value));
+        }
         self.state.apply(&patch);
         if self.state.bytes > self.limits.state_bytes {
             let detail = format!("{} bytes allowed, {} needed", self.limits.state_bytes, self.state.bytes);

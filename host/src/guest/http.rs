@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header;
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::egress::{Egress, Permit};
 use crate::http_body::{LimitedBody, OnLimit};
-use crate::http_client::{HttpClient, Timeouts};
+use crate::http_client::HttpClient;
 use crate::http_gzip::{self, Coding, GzipBody};
 use crate::http_masked::MaskedBody;
 use crate::limits::{Verdict, breach};
@@ -74,6 +75,11 @@ impl Gate {
         }
     }
 
+    /// Hides the secrets of this sync.
+    pub(crate) fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
     /// Requests that were sent, or tried.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -95,7 +101,7 @@ impl Gate {
         };
         let (request, permit) = self.admit(request)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let timeouts = Timeouts::for_guest(options);
+        let timeouts = self.client.timeouts(options);
         let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
             if let Some(advice) = failure.advice {
                 self.complain(advice);
@@ -108,7 +114,11 @@ impl Gate {
         if let Some(mask) = mask {
             mask.headers(answer.headers_mut());
         }
-        let coding = Coding::of(answer.status(), answer.headers());
+        // What has no body, such as the answer to a HEAD, is not compressed whatever its head says.
+        let coding = match answer.body().is_end_stream() {
+            true => Coding::Identity,
+            false => Coding::of(answer.status(), answer.headers()),
+        };
         if let (Coding::Other(coding), Some(_)) = (&coding, mask) {
             return Err(WasiError::HttpResponseContentCoding(Some(coding.clone())));
         }

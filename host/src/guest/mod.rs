@@ -17,12 +17,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings;
 use crate::limits::{MemoryLimit, Verdict};
+use crate::policy::Limits;
 use crate::report::Reporter;
 
-/// Handles that a guest may hold at once (requests, streams, timers …). A request under way needs about ten.
-const MOST_HANDLES: usize = 4096;
-/// Bytes of the header fields of one request that a guest builds. With [`MOST_HANDLES`] this bounds what it can make the host keep.
-const FIELDS_BYTES: usize = 16 << 10;
 /// Bytes of random data for one call.
 const RANDOM_BYTES: u64 = 1 << 16;
 
@@ -40,25 +37,25 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A guest that may use `memory` bytes and send requests through `gate`.
+    /// A guest that works within `limits` and sends requests through `gate`.
     pub(crate) fn new(
-        memory: usize,
+        limits: &Limits,
         gate: Arc<http::Gate>,
         report: Arc<Reporter>,
         verdict: Verdict,
         sink: Option<destination::Sink>,
     ) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_HANDLES);
+        table.set_max_capacity(limits.handles);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(FIELDS_BYTES);
+        http.set_field_size_limit(limits.header_bytes);
         Self {
             table,
             // Neither arguments nor environment, files, standard streams or sockets; those interfaces are not linked either.
             wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
             http,
             hooks: http::Hooks { gate },
-            memory: MemoryLimit::new(memory),
+            memory: MemoryLimit::new(limits.memory),
             report,
             verdict,
             sink,

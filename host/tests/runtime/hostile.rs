@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
-use crate::support::{Run, Script};
+use crate::support::{KEY, Run, Script};
 
 fn small() -> Limits {
     Limits {
@@ -136,10 +136,49 @@ async fn a_guest_that_goes_on_after_an_error_is_stopped() {
 
 #[tokio::test]
 async fn handles_are_bounded() {
-    for step in [json!(["timers", 1_000_000]), json!(["fields", 100_000]), json!(["methods", 10_000])] {
-        let run = act(step.clone(), Limits { memory: 256 << 20, ..small() }).await;
-        assert!(matches!(run.outcome.error, Some(Error::Internal(_))), "{step}: {}", run.error());
+    for step in [json!(["timers", 1_000_000]), json!(["fields", 100_000, 10]), json!(["methods", 10_000])] {
+        assert_eq!(limit_of(step.clone(), Limits { memory: 256 << 20, ..small() }).await, "handles", "{step}");
     }
+    let few = Limits { handles: 10, ..small() };
+    assert_eq!(limit_of(json!(["timers", 11]), few.clone()).await, "handles");
+    let run = Script::new(json!([["timers", 4], ["log", "fine"]])).limits(few).run().await;
+    assert_eq!((run.log(), run.error().as_str()), (vec!["fine"], ""));
+}
+
+#[tokio::test]
+async fn headers_are_bounded() {
+    for step in [json!(["headers", 100_000, 4]), json!(["headers", 4, 1 << 20]), json!(["fields", 1, 1_000_000])] {
+        assert_eq!(limit_of(step.clone(), small()).await, "header_bytes", "{step}");
+    }
+    let run = Script::new(json!([["headers", 10, 10]])).run().await;
+    assert_eq!((run.log(), run.error().as_str()), (vec!["10 headers"], ""));
+}
+
+#[tokio::test]
+async fn endless_small_checkpoints_end_with_the_time_they_have() {
+    let limits = Limits { wall_time: Duration::from_secs(1), ..small() };
+    assert_eq!(limit_of(json!(["checkpoints-forever", 0]), limits.clone()).await, "wall_time");
+    assert_eq!(limit_of(json!(["progress-forever"]), limits).await, "wall_time");
+}
+
+#[tokio::test]
+async fn what_a_guest_stores_or_says_holds_no_key_wherever_it_has_it_from() {
+    // As if it had decoded what no host can look into.
+    let reversed: String = KEY.chars().rev().collect();
+    let run = Script::new(json!([
+        ["store-reversed", reversed],
+        ["checkpoint", {"a": "1"}],
+        ["say-reversed", reversed],
+        ["fail-reversed", reversed],
+    ]))
+    .run()
+    .await;
+    assert_eq!(run.contents.rows(), 1);
+    assert!(format!("{:?}", run.contents).contains(&"*".repeat(KEY.len())));
+    assert!(run.contents.state.values().any(|value| value.contains("***")), "{:?}", run.contents.state);
+    assert_eq!(run.log(), ["it is ***"]);
+    assert_eq!(run.error(), "the connector failed: it was ***");
+    run.assert_discreet();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
-use crate::server::{Part, Server, answer, gzip};
+use crate::server::{Part, Server, answer, gzip, gzipped};
 use crate::support::{KEY, Run, Script, client_that_resolves_to, client_with_proxy};
 
 async fn ask(server: &Server, steps: Value) -> Run {
@@ -122,6 +122,57 @@ async fn a_handle_outside_of_the_authorization_header_is_not_sent() {
     .await;
     assert_eq!(run.log().iter().filter(|line| line.contains("HttpRequestDenied")).count(), 3, "{:#?}", run.log());
     assert_eq!(server.requests().len(), 0);
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn one_set_of_credentials_is_sent_and_it_is_the_configurations() {
+    let server = Server::start(|_| answer("200 OK", "")).await;
+    let url = server.url();
+    let run = ask(
+        &server,
+        json!([
+            ["get", &url, {"authorization": ["Bearer KEY", "Bearer somebody-elses"]}],
+            ["get", &url, {"Authorization": "Bearer KEY", "cookie": "session=1"}],
+            ["get", &url, {"authorization": ["Bearer somebody-elses", "Bearer KEY"]}],
+            ["get", &url, {"cookie": "session=KEY"}],
+        ]),
+    )
+    .await;
+    let sent = server.requests();
+    assert_eq!(sent.len(), 2, "{:?}", run.log());
+    for request in &sent {
+        let credentials: Vec<&str> =
+            request.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization")).collect();
+        assert_eq!(credentials.len(), 1, "{request}");
+        assert_eq!(header(request, "authorization"), Some(format!("Bearer {KEY}").as_str()));
+    }
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_carry_no_key() {
+    // Does not wait for the body; what arrives of it is of no interest to it.
+    let server = Server::start(|_| answer("200 OK", "fine")).await;
+    let run = ask(&server, json!([["post-trailers", server.url(), {"authorization": "Bearer KEY"}, 2000]])).await;
+    let all = server.requests().join("\n");
+    assert_eq!(all.matches(KEY).count(), 1, "only in its header: {all}");
+    assert!(run.outcome.error.is_none(), "{}", run.error());
+    run.assert_discreet();
+}
+
+#[tokio::test]
+async fn trailers_of_a_response_and_names_of_headers_hold_no_key() {
+    let server = Server::start(|_| {
+        let head = format!("HTTP/1.1 200 OK\r\nx-{KEY}: 1\r\ntransfer-encoding: chunked\r\ntrailer: x-echo\r\n\r\n");
+        vec![Part::Bytes(format!("{head}4\r\nfine\r\n0\r\nx-echo: {KEY}\r\n\r\n").into_bytes())]
+    })
+    .await;
+    let reversed: String = KEY.chars().rev().collect();
+    let run =
+        ask(&server, json!([["get-all", server.url(), {"authorization": "Bearer KEY"}], ["find", reversed]])).await;
+    assert!(run.log()[0].contains("200 fine") && run.log()[0].contains("***"), "{:?}", run.log());
+    assert_eq!(run.log()[1], "found 0");
     run.assert_discreet();
 }
 
@@ -263,6 +314,61 @@ async fn failures_of_the_network_have_precise_codes() {
     script.client = client_that_resolves_to(None);
     let run = script.run().await;
     assert!(run.log().iter().any(|line| line.contains("DnsError")), "{:?}", run.log());
+}
+
+/// How the server of the next test answers: `/FRAMING/CODING/END/BYTES`.
+fn cut_answer(path: &str) -> Vec<Part> {
+    let mut parts = path.split('/').skip(1);
+    let mut part = || parts.next().unwrap_or_default();
+    let (framing, coding, end, bytes) = (part(), part(), part(), part());
+    let text =
+        b"a body that is long enough for some chunks, and a body that is long enough to be worth some compression";
+    let packed = match coding {
+        "gzip" => gzipped(text),
+        _ => text.to_vec(),
+    };
+    let coding = if coding == "gzip" { "content-encoding: gzip\r\n" } else { "" };
+    let whole = match framing {
+        "chunks" => {
+            let chunk = |part: &[u8]| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
+            let chunks: Vec<u8> = packed.chunks(16).flat_map(chunk).chain(*b"0\r\n\r\n").collect();
+            [format!("HTTP/1.1 200 OK\r\n{coding}transfer-encoding: chunked\r\n\r\n").into_bytes(), chunks].concat()
+        }
+        "length" => {
+            [format!("HTTP/1.1 200 OK\r\n{coding}content-length: {}\r\n\r\n", packed.len()).into_bytes(), packed]
+                .concat()
+        }
+        _ => [format!("HTTP/1.1 200 OK\r\n{coding}connection: close\r\n\r\n").into_bytes(), packed].concat(),
+    };
+    match bytes.parse::<usize>() {
+        Ok(bytes) if bytes < whole.len() => {
+            let last = if end == "reset" { Part::Reset } else { Part::Close };
+            vec![Part::Bytes(whole[..bytes].to_vec()), last]
+        }
+        Ok(_) => answer("404 Not Found", "there are no more bytes"),
+        Err(_) => vec![Part::Bytes(whole), Part::Close],
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_at_any_byte_is_never_taken_for_a_whole_one() {
+    let server = Server::start(cut_answer).await;
+    // Without a length and without compression nobody could tell; then it is for the connector to see.
+    for answer in ["length/plain", "chunks/plain", "length/gzip", "chunks/gzip", "close/gzip"] {
+        for end in ["close", "reset"] {
+            let cut = |bytes: usize| json!(["get", format!("{}/{answer}/{end}/{bytes}", server.url()), {}, 5000]);
+            let mut steps: Vec<Value> = (0..400).map(cut).collect();
+            steps.push(json!(["get", format!("{}/{answer}/{end}/all", server.url())]));
+            let run = ask(&server, json!(steps)).await;
+            let lines: Vec<&str> = run.log().into_iter().filter(|line| !line.contains("can't be reached")).collect();
+            let (whole, cut) = lines.split_last().unwrap();
+            assert!(whole.starts_with("200 a body that is long"), "{whole}");
+            let broken = cut.iter().take_while(|line| !line.contains("no more bytes")).count();
+            assert!((100..400).contains(&broken), "{answer}: {broken} cuts");
+            let taken = cut[..broken].iter().find(|line| !line.starts_with("error"));
+            assert_eq!(taken, None, "{answer}/{end}");
+        }
+    }
 }
 
 #[tokio::test]

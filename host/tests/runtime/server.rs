@@ -14,6 +14,8 @@ pub(crate) enum Part {
     Pause(Duration),
     /// Ends the connection.
     Close,
+    /// Ends the connection the hard way.
+    Reset,
 }
 
 pub(crate) struct Server {
@@ -85,6 +87,7 @@ async fn serve(
                 Part::Bytes(bytes) => connection.write_all(&bytes).await?,
                 Part::Pause(duration) => tokio::time::sleep(duration).await,
                 Part::Close => return Ok(()),
+                Part::Reset => return connection.get_ref().set_zero_linger(),
             }
             connection.flush().await?;
         }
@@ -98,10 +101,14 @@ pub(crate) fn answer(status: &str, body: &str) -> Vec<Part> {
 
 /// A whole answer, compressed.
 pub(crate) fn gzip(body: &str) -> Vec<Part> {
-    use std::io::Write as _;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(body.as_bytes()).unwrap();
-    let body = encoder.finish().unwrap();
+    let body = gzipped(body.as_bytes());
     let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
     vec![Part::Bytes([head.into_bytes(), body].concat())]
+}
+
+pub(crate) fn gzipped(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
 }

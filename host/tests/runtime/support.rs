@@ -249,7 +249,7 @@ pub(crate) fn client_that_resolves_to(address: Option<&str>) -> HttpClient {
     }
     let fake = || Fake(address.map(|address| address.parse().unwrap()));
     let proxy = Arc::new(Matcher::builder().build());
-    HttpClient::new(HttpOptions { resolve: Arc::new(fake()), dial: Arc::new(fake()), proxy, tls: None })
+    HttpClient::new(HttpOptions { resolve: Arc::new(fake()), dial: Arc::new(fake()), proxy, ..HttpOptions::default() })
 }
 
 /// A client that asks a proxy for everything that is not on this machine.

@@ -102,6 +102,7 @@ async fn ask(server: SocketAddr, trusted: bool, host: &str, times: usize) -> Run
         dial: Arc::new(Elsewhere(server)),
         proxy: Arc::new(Matcher::builder().build()),
         tls: Some(tls.with_root_certificates(roots).with_no_client_auth()),
+        ..HttpOptions::default()
     });
     script.run().await
 }

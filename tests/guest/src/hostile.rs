@@ -54,11 +54,20 @@ pub(crate) fn act(verb: &str, step: &Value) {
             let fields: Vec<_> = (0..number)
                 .map(|_| {
                     let fields = Fields::new();
-                    while fields.append("x", &[b'x'; 1024]).is_ok() {}
+                    (0..step[2].as_u64().unwrap_or_default()).for_each(|_| drop(fields.append("x", &[b'x'; 1024])));
                     fields
                 })
                 .collect();
             black_box(fields);
+        }
+        "headers" => {
+            let value = vec![b'x'; usize::try_from(step[2].as_u64().unwrap_or_default()).unwrap_or_default()];
+            let list: Vec<_> = (0..number).map(|n| (format!("h{n}"), value.clone())).collect();
+            let shown = match Fields::from_list(&list) {
+                Ok(fields) => format!("{} headers", fields.entries().len()),
+                Err(why) => format!("error {why:?}"),
+            };
+            log::write(log::Level::Info, &shown);
         }
         "methods" => {
             let requests: Vec<_> = (0..number)

@@ -125,9 +125,24 @@ fn step(step: &Value, config: &Value, state: &[(String, String)]) -> Result<(), 
             ended(destination::checkpoint(&patch))?;
         }
         "batch" => ended(destination::upsert("events", &hostile::batch(&text(1))))?,
+        "store-reversed" => {
+            let text = reversed(&text(1));
+            let mut row = rows(0, 1);
+            row.columns[0] = texts("id", vec![format!("id {text}")]);
+            let body = vec![format!("{{\"body\":\"{text}\"}}")];
+            row.columns.push(Column { name: "body".into(), values: ColumnValues::Jsons(body), nulls: vec![] });
+            ended(destination::upsert("events", &row))?;
+            ended(destination::checkpoint(&[(format!("key {text}"), Some(format!("value {text}")))]))?;
+        }
+        "say-reversed" => {
+            let text = reversed(&text(1));
+            log::write(log::Level::Info, &format!("it is {text}"));
+            progress::report(&text, 1, None);
+        }
+        "fail-reversed" => return Err(error("internal", format!("it was {}", reversed(&text(1))))),
         "fail" => return Err(error(&text(1), text(2))),
         "sleep" => bindings::wasi::clocks::monotonic_clock::subscribe_duration(number(1) * 1_000_000).block(),
-        "get" | "post" | "get-raw" => requests::exchange(verb, &text(1), step, config),
+        "get" | "get-all" | "post" | "post-trailers" => requests::exchange(verb, &text(1), step, config),
         "open" => requests::open(&text(1), number(2)),
         "find" => log::write(log::Level::Info, &format!("found {}", memory::count_reversed(&text(1)))),
         other => hostile::act(other, step),
@@ -152,6 +167,11 @@ fn error(kind: &str, message: String) -> Error {
         "interrupted" => Error::Interrupted,
         _ => Error::Internal(message),
     }
+}
+
+/// A text that the question itself must not hold.
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
 }
 
 fn texts(name: &str, values: Vec<String>) -> Column {

@@ -10,29 +10,43 @@ use crate::bindings::wasi::http::types::{
 };
 use crate::bindings::wasi::io::streams::StreamError;
 
-/// `["get", url, {header: value}, timeout in ms]`; `KEY` in a header, a body or the URL is the `api_key` that the guest was given, and
+/// `["get", url, {header: value or values}, timeout in ms]`; `KEY` in a header, a body or the URL is the `api_key` that the guest was given, and
 /// `BASIC` the Basic credentials with it.
 pub(crate) fn exchange(verb: &str, url: &str, step: &Value, config: &Value) {
     let key = config["api_key"].as_str().unwrap_or_default();
     let basic = base64(format!("api:{key}").as_bytes());
     let fill = |text: &str| text.replace("KEY", key).replace("BASIC", &basic);
     let headers = step[2].as_object().into_iter().flatten();
+    let values = |value: &Value| match value {
+        Value::Array(values) => values.clone(),
+        one => vec![one.clone()],
+    };
+    let headers = headers.flat_map(|(name, value)| values(value).into_iter().map(move |value| (name, value)));
     let headers: Vec<(String, String)> =
         headers.map(|(name, value)| (fill(name), fill(value.as_str().unwrap_or_default()))).collect();
-    let body = (verb == "post").then(|| fill("body with KEY"));
-    let shown = match send(&fill(url), &headers, body.as_deref(), step[3].as_u64()) {
+    let body = verb.starts_with("post").then(|| fill("body with KEY"));
+    let trailers = (verb == "post-trailers").then(|| ["authorization", "x-key"].map(|name| (name, fill("Bearer KEY"))));
+    let shown = match send(&fill(url), &headers, body.as_deref(), trailers, step[3].as_u64(), verb == "get-all") {
         Ok(text) => text,
         Err(why) => format!("error {why}"),
     };
     log::write(log::Level::Info, &shown);
 }
 
-fn send(url: &str, headers: &[(String, String)], body: Option<&str>, timeout: Option<u64>) -> Result<String, String> {
+fn send(
+    url: &str,
+    headers: &[(String, String)],
+    body: Option<&str>,
+    trailers: Option<[(&str, String); 2]>,
+    timeout: Option<u64>,
+    all: bool,
+) -> Result<String, String> {
     let fields = Fields::new();
     for (name, value) in headers {
         fields.append(name, value.as_bytes()).map_err(|why| format!("header {why:?}"))?;
     }
-    if let Some(body) = body {
+    // With trailers the body is sent in chunks.
+    if let (Some(body), None) = (body, &trailers) {
         fields.append("content-length", body.len().to_string().as_bytes()).map_err(|why| format!("header {why:?}"))?;
     }
     let request = request(url, fields)?;
@@ -60,9 +74,16 @@ fn send(url: &str, headers: &[(String, String)], body: Option<&str>, timeout: Op
         let stream = outgoing.write().map_err(|()| "write")?;
         stream.blocking_write_and_flush(body.as_bytes()).map_err(|why| format!("{why:?}"))?;
         drop(stream);
-        OutgoingBody::finish(outgoing, None).map_err(|why| format!("{why:?}"))?;
+        let trailers = trailers.map(|trailers| {
+            let fields = Fields::new();
+            for (name, value) in &trailers {
+                fields.append(name, value.as_bytes()).ok();
+            }
+            fields
+        });
+        OutgoingBody::finish(outgoing, trailers).map_err(|why| format!("{why:?}"))?;
     }
-    read(&future).map_err(|code| format!("{code:?}"))
+    read(&future, all).map_err(|code| format!("{code:?}"))
 }
 
 fn request(url: &str, fields: Fields) -> Result<OutgoingRequest, String> {
@@ -76,7 +97,12 @@ fn request(url: &str, fields: Fields) -> Result<OutgoingRequest, String> {
     Ok(request)
 }
 
-fn read(future: &FutureIncomingResponse) -> Result<String, ErrorCode> {
+fn said(fields: &[(String, Vec<u8>)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}: {}; ", String::from_utf8_lossy(value))).collect()
+}
+
+/// `all`: with the headers and trailers.
+fn read(future: &FutureIncomingResponse, all: bool) -> Result<String, ErrorCode> {
     future.subscribe().block();
     let internal = || ErrorCode::InternalError(None);
     let response = future.get().ok_or_else(internal)?.map_err(|()| internal())??;
@@ -93,10 +119,16 @@ fn read(future: &FutureIncomingResponse) -> Result<String, ErrorCode> {
         }
     }
     drop(stream);
-    drop(IncomingBody::finish(body));
+    let future = IncomingBody::finish(body);
+    future.subscribe().block();
+    let trailers = match future.get() {
+        Some(Ok(Ok(Some(trailers)))) => trailers.entries(),
+        _ => Vec::new(),
+    };
     let text = String::from_utf8_lossy(&bytes);
     let shown: String = text.chars().take(2000).collect();
-    Ok(format!("{} {shown}", response.status()))
+    let shown = format!("{} {shown}", response.status());
+    Ok(if all { format!("{shown} {:?} {}", response.headers().entries(), said(&trailers)) } else { shown })
 }
 
 /// Opens many requests and waits for none.

@@ -57,7 +57,8 @@ fn is_media(value: &Json) -> bool {
 /// The value as a double, where it has one.
 pub(super) fn as_double(value: &Json) -> Option<f64> {
     match value {
-        Json::Number(token) => token.parse().ok(),
+        // One that is beyond every double has none.
+        Json::Number(token) => token.parse().ok().filter(|it: &f64| it.is_finite()),
         Json::NonFinite(it) => Some(it.as_f64()),
         Json::String(text) => NonFinite::from_name(text).map(NonFinite::as_f64),
         Json::Bool(value) => Some(f64::from(u8::from(*value))),
@@ -70,7 +71,7 @@ pub(super) fn is_object(value: &Json) -> bool {
     match value {
         Json::Number(token) => {
             let whole = !token.contains(['.', 'e', 'E']);
-            whole && token.parse::<i128>().map_or(true, |it| it.abs() > EXACT)
+            as_double(value).is_none() || (whole && token.parse::<i128>().map_or(true, |it| it.abs() > EXACT))
         }
         Json::String(text) => NonFinite::from_name(text).is_none(),
         Json::Array(_) | Json::Object(_) => true,
@@ -144,13 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_needs_json_only_beyond_two_to_the_53() {
+    fn a_number_needs_json_only_beyond_what_a_double_carries() {
         let number = |token: &str| is_object(&Json::Number(token.to_owned()));
         assert!(
             !number("9007199254740992")
                 && number("9007199254740993")
                 && !number("1e300")
                 && number("-9007199254740993")
+                && number("1e400")
         );
     }
 }
