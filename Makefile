@@ -24,18 +24,16 @@ bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
 	$(CARGO) build --locked --release --workspace --bins --examples
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
 
-<<<<<<< HEAD
 soak: component ## Sync a changing project under faults and kills for half an hour, and compare (SOAK="--minutes 5 --seed 1")
 	$(CARGO) build --locked --workspace --bins
 	nice -n 10 $(or $(CARGO_TARGET_DIR),target)/debug/soak $(SOAK)
-=======
+
 fuzz: ## Fuzz everything that reads data from outside, SECONDS_EACH=60 for each of TARGETS (all)
 	@tests/fuzz/run.sh $(TARGETS)
 
 deny: ## Check licences, duplicate versions and sources of all dependencies
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet --no-default-features cargo-deny
 	$(CARGO) deny --locked --config tests/deny.toml check licenses bans sources
->>>>>>> bdd2e17 (Check licences, sources, versions and unsafe code; make fuzz and make deny)
 
 build: component ## Build the command line tool: target/release/wandb-connector
 	$(CARGO) build --locked --release --package wandb-connector-host --bin wandb-connector

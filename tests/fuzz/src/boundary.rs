@@ -170,7 +170,7 @@ impl Reader<'_> {
         // Ragged now and then.
         let rows = if kind >= 224 { rows + 1 } else { rows };
         // Mostly the type that the name asks for.
-        let kind = if kind % 4 > 0 { name % names.len() } else { kind / 4 };
+        let kind = if kind.is_multiple_of(4) { kind / 4 } else { name % names.len() };
         let values = match kind % 8 {
             0 => ColumnValues::Texts(self.list(rows, Self::text)),
             1 => ColumnValues::Integers(self.list(rows, Self::integer)),
