@@ -69,7 +69,7 @@ fn fail_at_many_sizes(storage: Storage, dialect: Dialect, sizes: impl Iterator<I
         }
     }
     eprintln!("{storage:?} {dialect:?}: {failures} syncs met the limit, {after_commits} of them after a commit");
-    assert!(failures >= 20 && after_commits >= 3, "{failures} failures, {after_commits} after a commit");
+    assert!(failures >= 10 && after_commits >= 1, "{failures} failures, {after_commits} after a commit");
 }
 
 #[test]

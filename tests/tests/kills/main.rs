@@ -189,7 +189,7 @@ impl Killing {
         let partial: Vec<_> = self.ledger.partial().into_iter().map(|(id, below)| (id.to_owned(), below)).collect();
         let runs = self.source.ids().len();
         let left = 1.0 - complete.len() as f64 / runs as f64;
-        let moment = Moment::draw(&mut self.random, whole, left.max(0.1) * self.reach);
+        let moment = Moment::draw(&mut self.random, whole, left.max(0.25) * self.reach);
         // The destination lags behind requests and lines; what it does itself is watched from close by.
         let most = if matches!(moment, Moment::Writes(_)) { whole.time / 100 } else { whole.time / 2 };
         let pause = most.mul_f64(self.random.unit());
@@ -199,14 +199,14 @@ impl Killing {
         self.check_requests(&complete, &partial);
         if ended.code().is_some() {
             self.finish(&ended);
-            self.reach = (self.reach * 0.85).max(0.3);
+            self.reach = (self.reach * 0.8).max(0.3);
             return self.go_on();
         }
         self.kills += 1;
         self.check();
         let now = (self.ledger.complete().len(), self.ledger.partial().len());
         if now == (complete.len(), partial.len()) {
-            self.reach = (self.reach * 1.1).min(1.2);
+            self.reach = (self.reach * 1.3).min(6.0);
         } else {
             self.kills_after_a_commit += 1;
         }
@@ -234,7 +234,7 @@ fn kill_again_and_again(storage: Storage, dialect: Dialect) {
     );
     // Otherwise nothing was tried but the beginning.
     assert!(
-        killing.kills_after_a_commit * 4 >= kills,
+        killing.kills_after_a_commit * 5 >= kills,
         "only {} of the kills came after a commit",
         killing.kills_after_a_commit
     );
