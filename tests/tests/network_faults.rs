@@ -19,7 +19,7 @@ use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Options, ParquetOptions, Project, Run, When, World,
 };
 use wandb_connector_tests::native::{Memory, sync_into};
-use wandb_connector_tests::product::Workspace;
+use wandb_connector_tests::product::{Recorder, Workspace};
 use wandb_connector_tests::wire::{Exchange, Framing, Step, Wire};
 
 const BOTH: [Dialect; 2] = [Dialect::Rest, Dialect::Graphql];
@@ -308,8 +308,10 @@ impl Resolve for Names {
 }
 
 /// Polls until the sync has said that it tries again.
-async fn retrying(workspace: &Arc<wandb_connector_tests::product::Recorder>) {
-    while !workspace.log().iter().any(|(_, line)| line.contains("Retrying in")) {
+async fn retrying(recorder: &Arc<Recorder>) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !recorder.log().iter().any(|(_, line)| line.contains("Retrying in")) {
+        assert!(tokio::time::Instant::now() < deadline, "it does not try again: {:?}", recorder.log());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
