@@ -4,6 +4,8 @@
 //! Every random choice comes from a seed, which is printed; times are the machine's own. The first thing that is wrong ends the soak with
 //! exit code 1, and the destination in question stays for inspection.
 
+#![forbid(unsafe_code)]
+
 mod lane;
 mod project;
 mod report;
