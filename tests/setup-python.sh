@@ -1,13 +1,14 @@
 #!/bin/sh
-# Makes a Python environment with the official W&B SDK, for the tests that use it, and prints the path of its Python.
-# Does nothing when the environment is there already and its requirements have not changed.
+# Makes a Python environment with the official W&B SDK and with wasmtime, for the tests that use them, and prints the path of its
+# Python. Does nothing when the environment is there already and its requirements have not changed.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-requirements=$here/sdk/requirements.txt
+sdk=$here/sdk/requirements.txt
+embedding=$here/embedding/python/requirements.txt
 venv=${CARGO_TARGET_DIR:-$here/../target}/venv
 stamp=$venv/requirements.stamp
-wanted=$(cksum <"$requirements")
+wanted=$(cat "$sdk" "$embedding" | cksum)
 
 if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     echo "$venv/bin/python"
@@ -26,12 +27,12 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-echo "setup-python: making $venv with $("$python" --version) and $requirements" >&2
+echo "setup-python: making $venv with $("$python" --version) for $sdk and $embedding" >&2
 rm -rf "$venv"
 if ! "$python" -m venv "$venv" >&2; then
     echo "setup-python: $python cannot make environments; on Debian: apt-get install python3-venv" >&2
     exit 1
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$sdk" --requirement "$embedding" >&2
 echo "$wanted" >"$stamp"
 echo "$venv/bin/python"

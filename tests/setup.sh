@@ -3,10 +3,10 @@
 #
 #   tests/setup.sh build    to build the component and the host
 #   tests/setup.sh demo     also to look at what the demo synced
-#   tests/setup.sh test     also to test against the real `wandb` package
+#   tests/setup.sh test     also to test against the real `wandb` package, and in other hosts (Python, Node)
 #
-# Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), and a
-# Python environment inside the target folder.
+# Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), a Python
+# environment and Node inside the target folder, and the packages of tests/embedding/node beside its package.json.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -87,7 +87,14 @@ python_environment() {
     python
     python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv ||
         fail "Python can't make virtual environments." "Debian, Ubuntu: apt-get install python3-venv"
-    tests/setup-python.sh >/dev/null || fail "The packages of tests/sdk/requirements.txt could not be installed from PyPI."
+    tests/setup-python.sh >/dev/null ||
+        fail "The packages of tests/sdk and tests/embedding/python could not be installed from PyPI."
+}
+
+# What the tests run the component in as Node programs do.
+node_environment() {
+    has npm || apt_install nodejs npm || fail "Node is missing." "Debian, Ubuntu: apt-get install nodejs npm"
+    tests/setup-node.sh >/dev/null || fail "The packages of tests/embedding/node could not be installed from npm."
 }
 
 for_what=${1:-build}
@@ -100,5 +107,8 @@ c_compiler
 wasm
 case $for_what in
 demo) python ;;
-test) python_environment ;;
+test)
+    python_environment
+    node_environment
+    ;;
 esac
