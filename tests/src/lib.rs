@@ -4,5 +4,8 @@
 
 pub mod local_wandb;
 pub mod native;
+pub mod other_hosts;
 pub mod product;
 pub mod real_sdk;
+
+mod set_up;
