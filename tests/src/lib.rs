@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod local_wandb;
 pub mod native;
 pub mod other_hosts;
+pub mod plain_http;
 pub mod product;
 pub mod real_sdk;
 

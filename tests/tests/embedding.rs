@@ -96,7 +96,9 @@ fn follow(dialect: Dialect) {
         warehouse.assert_equals_server();
 
         let (entity, project) = (ENTITY.to_owned(), PROJECT.to_owned());
-        server.mutate(&Mutation::Live { entity, project, grow: 30, finish: 1, edit: 1, add: 2, seed: 5 }).expect("runs");
+        server
+            .mutate(&Mutation::Live { entity, project, grow: 30, finish: 1, edit: 1, add: 2, seed: 5 })
+            .expect("runs");
         let (entity, project, run) = (ENTITY.to_owned(), PROJECT.to_owned(), "many-rows".to_owned());
         let rows = vec![r#"{"_step": 11, "_timestamp": 1750000000.25, "loss": 0.5}"#.to_owned()];
         server.mutate(&Mutation::Rewind { entity, project, run, step: 10, rows }).expect("a run");
@@ -122,7 +124,8 @@ fn assert_untorn(database: &Connection) -> i64 {
     let runs = count("SELECT count(*) FROM runs");
     let torn = "SELECT count(*) FROM runs WHERE 'runs/' || run_id NOT IN (SELECT key FROM _state)";
     assert_eq!(count(torn), 0, "rows without state");
-    let torn = "SELECT count(*) FROM _state WHERE key LIKE 'runs/%' AND substr(key, 6) NOT IN (SELECT run_id FROM runs)";
+    let torn =
+        "SELECT count(*) FROM _state WHERE key LIKE 'runs/%' AND substr(key, 6) NOT IN (SELECT run_id FROM runs)";
     assert_eq!(count(torn), 0, "state without rows");
     runs
 }
