@@ -1,14 +1,13 @@
 #!/bin/sh
-# Makes a Python environment with the official W&B SDK and with wasmtime, for the tests that use them, and prints the path of its
-# Python. Does nothing when the environment is there already and its requirements have not changed.
+# Makes a Python environment with the official W&B SDK, wasmtime and componentize-py, for the tests that use them, and prints the path
+# of its Python. Does nothing when the environment is there already and its requirements have not changed.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-sdk=$here/sdk/requirements.txt
-embedding=$here/embedding/python/requirements.txt
+set -- "$here/sdk/requirements.txt" "$here/embedding/python/requirements.txt" "$here/source/requirements.txt"
 venv=${CARGO_TARGET_DIR:-$here/../target}/venv
 stamp=$venv/requirements.stamp
-wanted=$(cat "$sdk" "$embedding" | cksum)
+wanted=$(cat "$@" | cksum)
 
 if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     echo "$venv/bin/python"
@@ -27,12 +26,14 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-echo "setup-python: making $venv with $("$python" --version) for $sdk and $embedding" >&2
+echo "setup-python: making $venv with $("$python" --version) for $*" >&2
 rm -rf "$venv"
 if ! "$python" -m venv "$venv" >&2; then
     echo "setup-python: $python cannot make environments; on Debian: apt-get install python3-venv" >&2
     exit 1
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$sdk" --requirement "$embedding" >&2
+for requirements; do
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+done
 echo "$wanted" >"$stamp"
 echo "$venv/bin/python"

@@ -88,13 +88,14 @@ python_environment() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv ||
         fail "Python can't make virtual environments." "Debian, Ubuntu: apt-get install python3-venv"
     tests/setup-python.sh >/dev/null ||
-        fail "The packages of tests/sdk and tests/embedding/python could not be installed from PyPI."
+        fail "The packages of tests/sdk, tests/embedding/python and tests/source could not be installed from PyPI."
 }
 
 # What the tests run the component in as Node programs do.
 node_environment() {
     has npm || apt_install nodejs npm || fail "Node is missing." "Debian, Ubuntu: apt-get install nodejs npm"
-    tests/setup-node.sh >/dev/null || fail "The packages of tests/embedding/node could not be installed from npm."
+    tests/setup-node.sh >/dev/null ||
+        fail "The packages of tests/embedding/node could not be installed from npm."
 }
 
 for_what=${1:-build}

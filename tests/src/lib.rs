@@ -9,5 +9,4 @@ pub mod other_hosts;
 pub mod plain_http;
 pub mod product;
 pub mod real_sdk;
-
-mod set_up;
+pub mod set_up;

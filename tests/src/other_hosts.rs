@@ -28,6 +28,8 @@ impl OtherHost {
         };
         let mut command = Command::new(set_up::program(set_up)?);
         command.arg(tests_folder().join("embedding").join(folder).join(name).with_extension(suffix));
+        // Python's compiled modules have no place among the sources.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         Ok(command)
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that are installed for tests.
+//! What is installed or built for tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,12 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 
-/// Runs a set-up script of this crate's folder, which downloads what it needs the first time, and answers the program whose
-/// path it printed.
+/// Runs a set-up script of this crate's folder, which installs or builds what is missing, and answers the path that it printed.
 ///
 /// # Errors
 /// The script fails. What to do about it has been printed.
-pub(crate) fn program(script: &str) -> anyhow::Result<PathBuf> {
+pub fn program(script: &str) -> anyhow::Result<PathBuf> {
     // Tests of one binary run at once; only one of them may install.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
