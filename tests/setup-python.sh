@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes a Python environment with the official W&B SDK, wasmtime and componentize-py, for the tests that use them, and prints the path
+# Makes a Python environment with the official W&B SDK, wasmtime (as a package and as a command) and componentize-py, for the tests that use them, and prints the path
 # of its Python. Does nothing when the environment is there already and its requirements have not changed.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-set -- "$here/sdk/requirements.txt" "$here/embedding/python/requirements.txt" "$here/source/requirements.txt"
+set -- "$here/sdk/requirements.txt" "$here/embedding/python/requirements.txt" "$here/embedding/command/requirements.txt" \
+    "$here/source/requirements.txt"
 venv=${CARGO_TARGET_DIR:-$here/../target}/venv
 stamp=$venv/requirements.stamp
 wanted=$(cat "$@" | cksum)
@@ -35,5 +36,7 @@ fi
 for requirements; do
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
 done
+# The package forgets to.
+chmod +x "$venv"/lib/python*/site-packages/wasmtime_cli/wasmtime*
 echo "$wanted" >"$stamp"
 echo "$venv/bin/python"

@@ -14,12 +14,7 @@
 //
 // To stop a sync, throw `new Interrupted()`; any other exception says that the destination failed, and the connector ends the
 // sync with it.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { transpileBytes } from '@bytecodealliance/jco-transpile';
-import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
+import { Component } from './component.mjs';
 
 /** Thrown by a destination: the sync should end now. */
 export class Interrupted extends Error {}
@@ -35,16 +30,9 @@ export class ConnectorError extends Error {
 
 /** A component, compiled once. Every call runs in a fresh instance with memory of its own. */
 export class Connector {
-    /** Transpiles a component file. (`npx jco transpile` writes the same to a folder, for a build step.) */
     static async load(file) {
-        const options = { name: 'connector', instantiation: 'async', wasiShim: false };
-        const { files } = await transpileBytes(await readFile(file), options);
         const connector = new Connector();
-        connector.module = await importText(files['connector.js']);
-        connector.core = {};
-        for (const [name, bytes] of Object.entries(files)) {
-            if (name.endsWith('.wasm')) connector.core[name] = await WebAssembly.compile(bytes);
-        }
+        connector.component = await Component.load(file);
         return connector;
     }
 
@@ -70,47 +58,9 @@ export class Connector {
     }
 
     async #source(destination) {
-        const imports = { ...wasi(), ...contract(destination) };
-        const instance = await this.module.instantiate((name) => this.core[name], imports);
-        return instance.source;
+        const { source } = await this.component.instantiate(contract(destination));
+        return source;
     }
-}
-
-/** Imports a module that is not in a file yet. */
-async function importText(text) {
-    const folder = await mkdtemp(join(tmpdir(), 'connector-'));
-    try {
-        await writeFile(join(folder, 'connector.mjs'), text);
-        return await import(pathToFileURL(join(folder, 'connector.mjs')));
-    } finally {
-        await rm(folder, { recursive: true });
-    }
-}
-
-/** WASI as the shim gives it, with two of its faults mended (seen in preview2-shim 0.22 to 0.26). */
-function wasi() {
-    const imports = new WASIShim().getImportObject();
-    const types = imports['wasi:http/types'];
-    const { handle } = imports['wasi:http/outgoing-handler'];
-    return {
-        ...imports,
-        'wasi:http/types': {
-            ...types,
-            // Of a connection that breaks within a body it answers Node's error, which is no error code, and the component traps.
-            httpErrorCode(error) {
-                const code = types.httpErrorCode(error);
-                return code?.tag ? code : { tag: 'internal-error', val: String(code) };
-            },
-        },
-        'wasi:http/outgoing-handler': {
-            // Its connect timeout runs until the answer begins, so that a slow answer would count as no connection.
-            handle(request, options) {
-                const firstByte = options?.firstByteTimeout();
-                if (firstByte) options.setConnectTimeout(firstByte);
-                return handle(request, options);
-            },
-        },
-    };
 }
 
 /** The contract's imports. Results are returned by value and by exception: an exception is the error case. */
