@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test component bench soak build setup fuzz deny
+.PHONY: help demo test component command bench soak build setup fuzz deny
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -13,7 +13,7 @@ demo: component ## Sync a made-up W&B project into SQLite, and look at it
 
 test: ## Check format, lints and docs, and run all tests
 	@tests/setup.sh test
-	@connector/build.sh wandb-connector scripted-guest
+	@connector/build.sh wandb-connector scripted-guest conformance command-output command-run
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
@@ -40,6 +40,9 @@ build: component ## Build the command line tool: target/release/wandb-connector
 
 component: setup ## Build just the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
 	@connector/build.sh
+
+command: setup ## Build a command for any WASI host: target/wasm32-unknown-unknown/component/wandb-connector-cli.wasm
+	@connector/build.sh wandb-connector command-output command-run
 
 setup: ## Find, or install, what building needs
 	@tests/setup.sh build

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
-# Called with names of packages, it builds those components instead.
+# Called with names of packages, it builds those components instead; with command-output and command-run among them also the
+# command made of them and the connector, wandb-connector-cli.wasm in the same folder.
 #
 # Two kinds of machines can do it: those where rustup has the wasm32-unknown-unknown target, and Debian machines with the packages
 # rustc-web, cargo-web and rust-web-src, whose compiler builds the standard library from source.
@@ -51,3 +52,13 @@ else
     echo "  apt-get install rustc-web cargo-web rust-web-src        (Debian)" >&2
     exit 1
 fi
+
+case " $packages " in
+*" command-run "*)
+    target=${CARGO_TARGET_DIR:-target}
+    folder=$target/wasm32-unknown-unknown/component
+    cargo run --quiet --locked --manifest-path connector/command/compose/Cargo.toml --target-dir "$target/compose" -- \
+        "$folder/command_output.wasm" "$folder/wandb_connector.wasm" "$folder/command_run.wasm" \
+        "$folder/wandb-connector-cli.wasm"
+    ;;
+esac

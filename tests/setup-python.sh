@@ -2,14 +2,23 @@
 # Makes a Python environment in the target folder and prints the path of its Python. Does nothing when the environment is
 # there already and its requirements have not changed.
 #
-#   tests/setup-python.sh [NAME REQUIREMENTS]     default: venv sdk/requirements.txt, with the official W&B SDK
+#   tests/setup-python.sh [NAME REQUIREMENTS…]    default: venv, with what the tests use: the official W&B SDK, wasmtime (as
+#                                                 a package and as a command) and componentize-py
 set -eu
 
-here=$(cd "$(dirname "$0")" && pwd)
-requirements=$here/${2:-sdk/requirements.txt}
-venv=${CARGO_TARGET_DIR:-$here/../target}/${1:-venv}
+target=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+cd "$(dirname "$0")"
+name=${1:-venv}
+if [ $# = 0 ]; then
+    set -- sdk/requirements.txt embedding/python/requirements.txt embedding/command/requirements.txt source/requirements.txt
+else
+    shift
+fi
+venv=$target/$name
 stamp=$venv/requirements.stamp
-wanted=$(cksum <"$requirements")
+wanted=$(cat "$@" | cksum)
 
 if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     echo "$venv/bin/python"
@@ -28,12 +37,18 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-echo "setup-python: making $venv with $("$python" --version) and $requirements" >&2
+echo "setup-python: making $venv with $("$python" --version) for $*" >&2
 rm -rf "$venv"
 if ! "$python" -m venv "$venv" >&2; then
     echo "setup-python: $python cannot make environments; on Debian: apt-get install python3-venv" >&2
     exit 1
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+for requirements; do
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+done
+# The package of the wasmtime command forgets to.
+for command in "$venv"/lib/python*/site-packages/wasmtime_cli/wasmtime*; do
+    if [ -f "$command" ]; then chmod +x "$command"; fi
+done
 echo "$wanted" >"$stamp"
 echo "$venv/bin/python"

@@ -3,11 +3,11 @@
 #
 #   tests/setup.sh build    to build the component and the host
 #   tests/setup.sh demo     also to look at what the demo synced
-#   tests/setup.sh test     also to test against the real `wandb` package
+#   tests/setup.sh test     also to test against the real `wandb` package, and in other hosts (Python, Node)
 #   tests/setup.sh bench    also to measure against other clients
 #
-# Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), and a
-# Python environment inside the target folder.
+# Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), a Python
+# environment and Node inside the target folder, and the packages of tests/embedding/node beside its package.json.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -91,6 +91,12 @@ python_environment() {
     tests/setup-python.sh "$@" >/dev/null || fail "Packages could not be installed from PyPI."
 }
 
+# What the tests run the component in as Node programs do.
+node_environment() {
+    has npm || apt_install nodejs npm || fail "Node is missing." "Debian, Ubuntu: apt-get install nodejs npm"
+    tests/setup-node.sh >/dev/null || fail "The packages of tests/embedding/node could not be installed from npm."
+}
+
 for_what=${1:-build}
 case $for_what in
 build | demo | test | bench) ;;
@@ -101,7 +107,10 @@ c_compiler
 wasm
 case $for_what in
 demo) python ;;
-test) python_environment ;;
+test)
+    python_environment
+    node_environment
+    ;;
 bench)
     python_environment
     python_environment venv-bench bench/peers/requirements.txt

@@ -22,6 +22,10 @@ const ALLOWED: [&str; 12] = [
     "wasi:random/random",
 ];
 
+/// Packages that the libraries of many languages (Python's, JavaScript's, Go's) import, whether the connector uses them or not. A
+/// component may import them and gets nothing of them: see `guest/refused.rs`.
+const REFUSED: [&str; 3] = ["wasi:cli/", "wasi:filesystem/", "wasi:sockets/"];
+
 /// A component's interfaces and sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentInfo {
@@ -44,6 +48,13 @@ pub struct Interface {
     pub functions: Vec<String>,
 }
 
+impl Interface {
+    /// Whether it is an import that a connector may have, with nothing behind it: most calls end the connector.
+    pub fn is_refused(&self) -> bool {
+        REFUSED.iter().any(|package| self.name.starts_with(package))
+    }
+}
+
 impl ComponentInfo {
     pub(crate) fn of(engine: &Engine, component: &Component, component_bytes: usize) -> Self {
         let engine = engine.wasmtime();
@@ -61,8 +72,8 @@ impl ComponentInfo {
     /// Refuses a component that imports what no connector may, saying what.
     pub(crate) fn check_imports(&self) -> Result<(), Error> {
         let allowed = |name: &str| ALLOWED.contains(&name.split_once('@').map_or(name, |(base, _)| base));
-        let others: Vec<_> =
-            self.imports.iter().map(|import| import.name.as_str()).filter(|name| !allowed(name)).collect();
+        let others = self.imports.iter().filter(|import| !allowed(&import.name) && !import.is_refused());
+        let others: Vec<_> = others.map(|import| import.name.as_str()).collect();
         if others.is_empty() {
             return Ok(());
         }

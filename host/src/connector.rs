@@ -38,13 +38,13 @@ struct Inner {
 
 impl Connector {
     /// Compiles `bytes`, or takes what an earlier run compiled from `cache`. Refuses a component that needs anything but the imports
-    /// of `wit/world.wit`. Compiling takes about a second, and is done on the calling thread.
+    /// of `wit/world.wit` (and what the libraries of its language import in vain, see [`crate::component::Interface::is_refused`]). Compiling takes about a second, and is done on the calling thread.
     pub fn load(engine: &Engine, bytes: &[u8], cache: &Cache) -> Result<Self, Error> {
         let unusable = |why: wasmtime::Error| Error::Internal(format!("the component can't be used: {why:#}"));
         let (component, cache_use) = cache.component(engine, bytes).map_err(unusable)?;
         let info = ComponentInfo::of(engine, &component, bytes.len());
         info.check_imports()?;
-        let pre = Self::link(engine, &component).map_err(unusable)?;
+        let pre = Self::link(engine, &component, &info).map_err(unusable)?;
         Ok(Self { inner: Arc::new(Inner { engine: engine.clone(), pre, info, cache_use, spec: OnceCell::new() }) })
     }
 
@@ -56,9 +56,11 @@ impl Connector {
         Self::load(engine, &bytes, cache)
     }
 
-    fn link(engine: &Engine, component: &Component) -> wasmtime::Result<WorldPre<Guest>> {
+    fn link(engine: &Engine, component: &Component, info: &ComponentInfo) -> wasmtime::Result<WorldPre<Guest>> {
         let mut linker = Linker::new(engine.wasmtime());
         guest::link(&mut linker)?;
+        let refused: Vec<_> = info.imports.iter().filter(|import| import.is_refused()).collect();
+        guest::refused::link(&mut linker, component, &refused)?;
         WorldPre::new(linker.instantiate_pre(component)?)
     }
 

@@ -3,9 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod aftermath;
+pub mod conformance;
 pub mod local_wandb;
 pub mod native;
+pub mod other_hosts;
 pub mod person;
+pub mod plain_http;
 pub mod product;
 pub mod real_sdk;
+pub mod set_up;
 pub mod wire;

@@ -1,12 +1,12 @@
 //! Running the official W&B SDK against a local server, so that its faithfulness is checked by W&B's own code.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
 use crate::local_wandb::LocalWandb;
+use crate::set_up::{self, tests_folder};
 
 /// A Python that has the SDK.
 pub struct Sdk {
@@ -19,15 +19,7 @@ impl Sdk {
     /// # Errors
     /// There is no usable Python, or the SDK cannot be installed. What to do about it has been printed.
     pub fn set_up() -> anyhow::Result<Self> {
-        // Tests of one binary run at once; only one of them may make the environment.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let script = tests_folder().join("setup-python.sh");
-        let output = Command::new("sh").arg(&script).stderr(Stdio::inherit()).output().context("cannot run sh")?;
-        if !output.status.success() {
-            bail!("{} failed: {}", script.display(), output.status);
-        }
-        let python = String::from_utf8(output.stdout)?.trim().into();
+        let python = set_up::program("setup-python.sh")?;
         Ok(Sdk { python })
     }
 
@@ -76,9 +68,4 @@ impl Sdk {
         }
         Ok(String::from_utf8(output.stdout)?)
     }
-}
-
-/// The folder of this crate, which holds the scripts.
-fn tests_folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -41,7 +41,8 @@ pub(crate) fn explain(error: Error, base_url: &str, source: &KeySource) -> Error
             }
             Error::Configuration(problems)
         }
-        Error::Authentication(message) => {
+        // Without a key, it is not W&B's connector that was refused.
+        Error::Authentication(message) if *source != KeySource::Nowhere => {
             let known = if message.contains("/authorize") { String::new() } else { format!("; get one at {page}") };
             Error::Authentication(format!("{}{known}; the key came from {source}", message.trim_end_matches('.')))
         }

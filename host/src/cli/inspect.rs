@@ -126,6 +126,7 @@ impl Facts {
 fn lines(interfaces: &[Interface]) -> Vec<String> {
     let line = |interface: &Interface| match interface.functions.len() {
         0 => interface.name.clone(),
+        _ if interface.is_refused() => format!("{} (nothing behind it)", interface.name),
         functions => format!("{} ({})", interface.name, units::counted(functions as u64, "function")),
     };
     interfaces.iter().map(line).collect()

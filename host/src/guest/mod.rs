@@ -6,6 +6,7 @@ mod http_codes;
 mod http_texts;
 mod log;
 mod progress;
+pub(crate) mod refused;
 
 use std::sync::Arc;
 

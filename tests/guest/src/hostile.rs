@@ -54,7 +54,9 @@ pub(crate) fn act(verb: &str, step: &Value) {
             let fields: Vec<_> = (0..number)
                 .map(|_| {
                     let fields = Fields::new();
-                    (0..step[2].as_u64().unwrap_or_default()).for_each(|_| drop(fields.append("x", &[b'x'; 1024])));
+                    (0..step[2].as_u64().unwrap_or_default()).for_each(|_| {
+                        let _ = fields.append("x", &[b'x'; 1024]);
+                    });
                     fields
                 })
                 .collect();

@@ -1,0 +1,41 @@
+// Syncs a source into SQLite:  node sync.mjs wandb_connector.wasm configuration.json warehouse.db
+//
+// If it is stopped, everything up to the last checkpoint is stored, and the next sync goes on from there.
+import { readFileSync } from 'node:fs';
+import { Connector, ConnectorError, toJson } from './connector.mjs';
+import { Warehouse } from './warehouse.mjs';
+
+/** The warehouse, with logs and progress on standard error. */
+class Destination extends Warehouse {
+    log(level, message) {
+        console.error(`${level.toUpperCase()}: ${printable(message)}`);
+    }
+
+    progress(what, done, total) {
+        console.error(`${done} of ${total ?? 'unknown'} ${printable(what)}`);
+    }
+
+    throttled(milliseconds) {
+        console.error(`asked to wait for ${milliseconds} ms`);
+    }
+}
+
+/** Text from outside, without control characters for the terminal. */
+function printable(text) {
+    return JSON.stringify(text).slice(1, -1).replace(/[\u007f-\u009f]/g, '?');
+}
+
+const [component, configuration, database] = process.argv.slice(2);
+const config = JSON.parse(readFileSync(configuration));
+const connector = await Connector.load(component);
+try {
+    const destination = new Destination(database, await connector.schema(config));
+    const summary = await connector.sync(config, destination.state(), destination);
+    destination.checkpoint([]); // Rows after the last checkpoint count once `sync` has returned.
+    destination.close();
+    console.log(toJson(summary));
+} catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    console.error(printable(error.message));
+    process.exitCode = 1;
+}
