@@ -122,8 +122,10 @@ fn other_hosts_follow_a_project_through_rest() {
 fn assert_untorn(database: &Connection) -> i64 {
     let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
     let runs = count("SELECT count(*) FROM runs");
-    let torn = "SELECT count(*) FROM runs WHERE 'runs/' || run_id NOT IN (SELECT key FROM _state)";
-    assert_eq!(count(torn), 0, "rows without state");
+    for table in ["runs", "metrics", "metric_objects"] {
+        let torn = format!("SELECT count(*) FROM {table} WHERE 'runs/' || run_id NOT IN (SELECT key FROM _state)");
+        assert_eq!(count(&torn), 0, "rows without state in {table}");
+    }
     let torn =
         "SELECT count(*) FROM _state WHERE key LIKE 'runs/%' AND substr(key, 6) NOT IN (SELECT run_id FROM runs)";
     assert_eq!(count(torn), 0, "state without rows");
