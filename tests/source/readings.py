@@ -78,7 +78,7 @@ class Source(exports.Source):
             synced, requests = synced + len(page), requests + 1
             progress.report("readings", synced, None)
         log.write(log.Level.INFO, f"Synced {synced} readings")
-        return Summary("reading", synced, synced, 0, [], requests, 0)
+        return Summary("reading", synced, synced, 0, 0, [], requests, 0)
 
 
 def batch(page):

@@ -136,8 +136,16 @@ fn a_crate_is_there_in_two_versions_only_where_it_says_why() {
 #[test]
 fn everything_comes_from_the_public_registry_with_a_checksum() {
     let lock = read("Cargo.lock");
-    let own =
-        ["scripted-guest", "wandb-connector", "wandb-connector-fuzz", "wandb-connector-host", "wandb-connector-tests"];
+    let own = [
+        "command-output",
+        "command-run",
+        "conformance",
+        "scripted-guest",
+        "wandb-connector",
+        "wandb-connector-fuzz",
+        "wandb-connector-host",
+        "wandb-connector-tests",
+    ];
     let mut without = BTreeSet::new();
     for package in lock.split("[[package]]\n").skip(1) {
         let name = package.split('"').nth(1).unwrap();
@@ -149,14 +157,31 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
     assert_eq!(without, own.map(str::to_owned).into());
 }
 
+/// The folders of our crates.
+const MEMBERS: [&str; 9] = [
+    "connector",
+    "connector/command/compose",
+    "connector/command/output",
+    "connector/command/run",
+    "host",
+    "tests",
+    "tests/conformance",
+    "tests/fuzz",
+    "tests/guest",
+];
+
 /// Roots of crates in which `unsafe` is not forbidden altogether, and what is.
-const UNSAFE: [(&str, &str, &[&str]); 3] = [
+const UNSAFE: [(&str, &str, &[&str]); 6] = [
     // The generated bindings, on WebAssembly only.
     (
         "connector/src/lib.rs",
         "#![cfg_attr(not(target_arch = \"wasm32\"), forbid(unsafe_code))]",
         &["connector/src/component/bindings.rs", "connector/src/component/mod.rs"],
     ),
+    // The same, of crates that are nothing else than components.
+    ("connector/command/output/src/lib.rs", "#![deny(unsafe_code)]", &["connector/command/output/src/lib.rs"]),
+    ("connector/command/run/src/lib.rs", "#![deny(unsafe_code)]", &["connector/command/run/src/lib.rs"]),
+    ("tests/conformance/src/lib.rs", "#![deny(unsafe_code)]", &["tests/conformance/src/lib.rs"]),
     // A compiled component is loaded from the cache.
     ("host/src/lib.rs", "#![deny(unsafe_code)]", &["host/src/cache.rs"]),
     // A guest of the tests, which reads its own memory to look for a key.
@@ -166,7 +191,7 @@ const UNSAFE: [(&str, &str, &[&str]); 3] = [
 #[test]
 fn unsafe_code_is_forbidden_but_where_it_says_why() {
     let mut files = Vec::new();
-    for member in ["connector", "host", "tests", "tests/fuzz", "tests/guest"] {
+    for member in MEMBERS {
         sources(&root().join(member).join("src"), &mut files);
     }
     let mut allowing = BTreeSet::new();
@@ -190,7 +215,7 @@ fn unsafe_code_is_forbidden_but_where_it_says_why() {
 #[test]
 fn the_only_build_script_runs_and_fetches_nothing() {
     let scripts =
-        ["connector", "host", "tests", "tests/fuzz", "tests/guest"].map(|member| format!("{member}/build.rs"));
+        MEMBERS.map(|member| format!("{member}/build.rs"));
     let scripts: Vec<_> = scripts.iter().filter(|script| root().join(script).exists()).collect();
     assert_eq!(scripts, ["host/build.rs"]);
     let script = read("host/build.rs");

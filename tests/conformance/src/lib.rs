@@ -1,6 +1,7 @@
 //! A component that uses every import of the contract in known ways. What a host must have seen and stored after each of its
 //! acts is in `expected.json`; what the component got from the host it says in its log, which is part of that.
 #![cfg(target_arch = "wasm32")]
+#![deny(unsafe_code)]
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, clippy::all)]
@@ -19,7 +20,12 @@ use serde_json::{Value, json};
 
 struct Conformance;
 
-bindings::export!(Conformance with_types_in bindings);
+#[allow(unsafe_code, reason = "generated code")]
+mod exports {
+    use super::{Conformance, bindings};
+
+    bindings::export!(Conformance with_types_in bindings);
+}
 
 impl Guest for Conformance {
     fn spec() -> String {

@@ -3,6 +3,8 @@
 //! Starts the kit's server, runs the program with the component's file, the server's URL, a path for a database and the acts as
 //! further arguments, and compares the record on its standard output with what a right host records.
 
+#![forbid(unsafe_code)]
+
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;

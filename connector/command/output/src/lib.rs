@@ -1,6 +1,7 @@
 //! Writes what a connector emits as lines of JSON: rows, deletions and checkpoints to standard output, logs and progress to standard
 //! error. What the lines are is in the README of this folder.
 #![cfg(target_arch = "wasm32")]
+#![deny(unsafe_code)]
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, clippy::all)]
@@ -17,7 +18,12 @@ use serde_json::{Map, Value, json};
 
 struct Output;
 
-bindings::export!(Output with_types_in bindings);
+#[allow(unsafe_code, reason = "generated code")]
+mod exports {
+    use super::{Output, bindings};
+
+    bindings::export!(Output with_types_in bindings);
+}
 
 impl Destination for Output {
     fn upsert(table: String, rows: Batch) -> Result<(), DestinationError> {

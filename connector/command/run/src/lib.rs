@@ -1,5 +1,6 @@
 //! Calls a connector: the configuration is in the environment, the state is what earlier runs printed, on standard input.
 #![cfg(target_arch = "wasm32")]
+#![deny(unsafe_code)]
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, clippy::all)]
@@ -20,7 +21,12 @@ const CONFIGURATION: &str = "CONNECTOR_CONFIG";
 
 struct Run;
 
-bindings::export!(Run with_types_in bindings);
+#[allow(unsafe_code, reason = "generated code")]
+mod exports {
+    use super::{Run, bindings};
+
+    bindings::export!(Run with_types_in bindings);
+}
 
 impl Guest for Run {
     fn run() -> Result<(), ()> {
