@@ -1,8 +1,8 @@
 //! Compares what a destination holds with what its source holds, and writes nothing to either.
 //!
 //! The source is read whole, as a first sync reads it, into a scratch database that keeps of each row its key and a
-//! digest of its values ([`scratch`], [`digest`]). Then both sides are walked through in the order of their keys, table
-//! by table, one row at a time ([`compare`]). So every value is compared, and memory is bounded by the number of items, as it is
+//! digest of its values. Then both sides are walked through in the order of their keys, table
+//! by table, one row at a time. So every value is compared, and memory is bounded by the number of items, as it is
 //! for a sync. An item is what the first column of a primary key names: for W&B a run.
 //!
 //! Nobody syncs into the destination meanwhile: its lock is held, so a sync is refused with a message. The source may go
