@@ -214,8 +214,7 @@ fn unsafe_code_is_forbidden_but_where_it_says_why() {
 
 #[test]
 fn the_only_build_script_runs_and_fetches_nothing() {
-    let scripts =
-        MEMBERS.map(|member| format!("{member}/build.rs"));
+    let scripts = MEMBERS.map(|member| format!("{member}/build.rs"));
     let scripts: Vec<_> = scripts.iter().filter(|script| root().join(script).exists()).collect();
     assert_eq!(scripts, ["host/build.rs"]);
     let script = read("host/build.rs");
