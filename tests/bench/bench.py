@@ -151,13 +151,15 @@ class Bench:
                      ("parquet", "", self.ours(server, "parquet:ours", api="graphql")),
                      ("null", "10x", self.ours(server, "null:", api="graphql"))],
                 )
-        # Runs long enough that we read exports as well.
-        with self.server(runs=20, steps=STEPS * 10) as server:
+        # Runs long enough that we read exports.
+        long = {"runs": RUNS // 10, "steps": STEPS * 10}
+        with self.server("--no-parquet", **long) as by_steps, self.server(**long) as exports:
             self.compare(
-                "peers", "graphql, 0 ms, 20 runs of 10,000 steps, both reading exports", server, "wandb SDK, storing nothing",
-                self.sdk(server),
-                [("SQLite", "4x", self.ours(server, "sqlite:ours.db", api="graphql")),
-                 ("null", "10x", self.ours(server, "null:", api="graphql"))],
+                "peers", "graphql, 0 ms, runs of 10,000 steps, exports", exports, "ours by steps, null",
+                self.ours(by_steps, "null:", api="graphql"),
+                [("SQLite", "", self.ours(exports, "sqlite:ours.db", api="graphql")),
+                 ("parquet", "", self.ours(exports, "parquet:ours", api="graphql")),
+                 ("null", "", self.ours(exports, "null:", api="graphql"))],
             )
         with self.server("--latency-ms", "20") as server:
             self.compare(
