@@ -15,7 +15,8 @@ def write(results, runs, steps, metrics, repeat):
     lines = [
         "# Results", "",
         f"{cores} cores, {memory:.0f} GiB, {platform.system()}, {platform.machine()}; server and client on the same machine. "
-        f"{runs} runs x {steps:,} steps x {metrics} metrics unless said otherwise; medians of {repeat}, peer and ours in turns. "
+        f"{runs} runs x {steps:,} steps x {metrics} metrics unless said otherwise; medians of {repeat}, peer and ours in turns (once where the "
+        f"peer takes a minute). "
         "Written by `make bench`.", "",
     ]
     lines += ["## Against others", "",
