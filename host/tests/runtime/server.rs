@@ -63,23 +63,18 @@ async fn serve(
     let mut connection = BufReader::new(connection);
     loop {
         let mut request = String::new();
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if connection.read_line(&mut line).await? == 0 {
-                return Ok(());
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            request += &line;
-            if line == "\r\n" {
-                break;
+        if !read_lines(&mut connection, &mut request).await? {
+            return Ok(());
+        }
+        let head = request.to_ascii_lowercase();
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        match value("transfer-encoding:") {
+            Some("chunked") => read_chunks(&mut connection, &mut request).await?,
+            _ => {
+                let length = value("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
+                read_bytes(&mut connection, length, &mut request).await?;
             }
         }
-        let mut body = vec![0; length];
-        connection.read_exact(&mut body).await?;
-        request += &String::from_utf8_lossy(&body);
         let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
         requests.lock().unwrap().push(request);
         for part in answer(&path) {
@@ -90,6 +85,38 @@ async fn serve(
                 Part::Reset => return connection.get_ref().set_zero_linger(),
             }
             connection.flush().await?;
+        }
+    }
+}
+
+/// Lines up to an empty one: a head, or trailers. False at the end of the connection.
+async fn read_lines(connection: &mut BufReader<TcpStream>, text: &mut String) -> std::io::Result<bool> {
+    loop {
+        let start = text.len();
+        if connection.read_line(text).await? == 0 {
+            return Ok(false);
+        }
+        if &text[start..] == "\r\n" {
+            return Ok(true);
+        }
+    }
+}
+
+async fn read_bytes(connection: &mut BufReader<TcpStream>, length: usize, text: &mut String) -> std::io::Result<()> {
+    let mut bytes = vec![0; length];
+    connection.read_exact(&mut bytes).await?;
+    *text += &String::from_utf8_lossy(&bytes);
+    Ok(())
+}
+
+/// A body in chunks as it is on the wire, with its trailers.
+async fn read_chunks(connection: &mut BufReader<TcpStream>, text: &mut String) -> std::io::Result<()> {
+    loop {
+        let start = text.len();
+        connection.read_line(text).await?;
+        match usize::from_str_radix(text[start..].trim(), 16).unwrap_or(0) {
+            0 => return read_lines(connection, text).await.map(drop),
+            length => read_bytes(connection, length + 2, text).await?,
         }
     }
 }
