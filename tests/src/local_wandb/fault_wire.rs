@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
@@ -100,8 +102,12 @@ impl Fault {
             let text = String::from_utf8_lossy(&body).into_owned();
             match Json::parse(&text) {
                 Ok(mut page) => {
-                    let cursor = if matches!(self, Fault::Cycle) { "YXJyYXljb25uZWN0aW9uOjA=" } else { &next };
-                    turn_page(&mut page, empty, &next, cursor);
+                    let cursor = match self {
+                        Fault::Cycle => "YXJyYXljb25uZWN0aW9uOjA=".to_owned(),
+                        Fault::EndlessPages | Fault::EndlessEmptyPages => unique_cursor(),
+                        _ => next.clone(),
+                    };
+                    turn_page(&mut page, empty, &next, &cursor);
                     if let (Json::Object(members), true) =
                         (&mut page, text.contains("\"runs\":") || text.contains("\"history\":"))
                     {
@@ -118,13 +124,22 @@ impl Fault {
     }
 }
 
-/// A URL that was not seen before.
-fn unique(url: &str) -> String {
+/// A number that was not given before.
+fn serial() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A URL that was not seen before.
+fn unique(url: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}again={n}")
+    format!("{url}{separator}again={}", serial())
+}
+
+/// A cursor that was not seen before, to a place that was: its zeros are as many as never before.
+fn unique_cursor() -> String {
+    BASE64.encode(format!("arrayconnection:{}", "0".repeat(1 + serial())))
 }
 
 /// Takes a run out of every list of a page: of runs (REST) or of edges (GraphQL).
