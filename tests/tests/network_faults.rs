@@ -265,7 +265,7 @@ async fn a_server_that_drips_for_ever_meets_the_time_of_the_sync() {
     let mut workspace = workspace(&server, Dialect::Rest);
     workspace.client = impatient();
     workspace.policy.limits.wall_time = Duration::from_secs(2);
-    let outcome = workspace.sync().await;
+    let outcome = tokio::time::timeout(Duration::from_secs(60), workspace.sync()).await.expect("the sync ends");
     assert!(matches!(outcome.error, Some(Error::Limit { limit: "wall_time", .. })), "{:?}", outcome.error);
     server.clear_faults();
     workspace.policy.limits.wall_time = Duration::from_secs(600);
