@@ -57,12 +57,16 @@ class Timing:
     output: str
 
 
-def timed(command, folder, variables=None):
-    """Runs a command that must succeed."""
+class Hung(Exception):
+    """A command did not end."""
+
+
+def timed(command, folder, variables=None, patience=PATIENCE):
+    """Runs a command that must succeed. Raises `Hung` when it takes longer than `patience` seconds; then it is ended."""
     with tempfile.TemporaryFile(dir=folder) as output, tempfile.TemporaryFile(dir=folder) as errors:
         before = time.monotonic()
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=errors)
-        killer = threading.Timer(PATIENCE, process.kill)
+        killer = threading.Timer(patience, process.kill)
         killer.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - before
@@ -70,6 +74,8 @@ def timed(command, folder, variables=None):
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
+        if killer.finished.is_set() and seconds >= patience:
+            raise Hung(str(command))
         if process.returncode != 0:
             sys.exit(f"{command} failed:\n{errors.read().decode(errors='replace')}")
         return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.read().decode())

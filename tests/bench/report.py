@@ -9,7 +9,7 @@ def table(columns, rows):
     return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
 
 
-def write(results, runs, steps, metrics, repeat):
+def write(results, runs, steps, metrics, repeat, hung):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = os.cpu_count()
     lines = [
@@ -27,6 +27,8 @@ def write(results, runs, steps, metrics, repeat):
           f"**{row.peer / row.own:.1f}x**", row.wanted,
           f"{row.cpu / row.own / cores:.0%}, {row.server_cpu / row.own / cores:.0%}") for row in results["peers"]],
     )
+    if hung:
+        lines += [f"The SDK hung {hung} times, and was started again.", ""]
     lines += ["## The component against the same code, native", ""]
     lines += table(
         ["on", "into", "native, s", "component, s", "ratio", "wanted, at most"],
