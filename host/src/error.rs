@@ -65,6 +65,25 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The name of the case, for programs: `error_kind` of JSON output, a label of metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Configuration(_) => "configuration",
+            Self::Authentication(_) => "authentication",
+            Self::Permission(_) => "permission",
+            Self::NotFound(_) => "not-found",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Upstream { .. } => "upstream",
+            Self::Destination(_) => "destination",
+            Self::Interrupted => "interrupted",
+            Self::Limit { .. } => "limit",
+            Self::Contract(_) => "contract",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
 fn list(problems: &[ConfigurationProblem]) -> String {
     let line = |problem: &ConfigurationProblem| match &problem.key {
         Some(key) => format!("`{key}`: {}", problem.message),

@@ -15,6 +15,7 @@
 //! | [`spec`] | what a connector's specification tells a host |
 //! | [`destination`] | where rows and state go; one file for each kind |
 //! | [`state`], [`json`], [`netrc`] | state, and what people write: configurations, exported states, `~/.netrc` |
+//! | [`tenants`] | many tenants in one process |
 //! | [`error`] | why a sync failed, as something to act on |
 //!
 //! A sync, for a program that embeds this crate:
@@ -74,6 +75,7 @@ pub mod secrets;
 pub mod spec;
 pub mod state;
 pub mod sync;
+pub mod tenants;
 pub mod verify;
 
 /// The check of what a guest emits, for fuzzers. No part of the interface.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::destination::writer::COMMIT_AFTER;
 
 /// The rules that one sync runs under.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Origins that may be asked *without* credentials, beside the configuration's own: download hosts of signed URLs.
     pub download_origins: Vec<String>,
@@ -32,7 +32,7 @@ impl Default for Policy {
 }
 
 /// Upper bounds for one sync. Each is named in the error that its breach ends with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the guest's linear memory. Sixteen requests in flight with pages of a few MiB need about 100 MiB.
     pub memory: usize,

@@ -56,23 +56,6 @@ impl From<&Outcome> for Exit {
     }
 }
 
-/// The `error_kind` of JSON output.
-pub(crate) fn kind(error: &Error) -> &'static str {
-    match error {
-        Error::Configuration(_) => "configuration",
-        Error::Authentication(_) => "authentication",
-        Error::Permission(_) => "permission",
-        Error::NotFound(_) => "not-found",
-        Error::RateLimited { .. } => "rate-limited",
-        Error::Upstream { .. } => "upstream",
-        Error::Destination(_) => "destination",
-        Error::Interrupted => "interrupted",
-        Error::Limit { .. } => "limit",
-        Error::Contract(_) => "contract",
-        Error::Internal(_) => "internal",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +77,7 @@ mod tests {
             (Error::Internal(text()), 1, "internal"),
         ];
         for (error, code, name) in cases {
-            assert_eq!((Exit::from(&error) as u8, kind(&error)), (code, name));
+            assert_eq!((Exit::from(&error) as u8, error.kind()), (code, name));
             // A sync that failed says so, also when something was quarantined before.
             let quarantined = vec![("a".into(), "b".into())];
             assert_eq!(Exit::from(&Outcome { error: Some(error), quarantined, ..Outcome::default() }) as u8, code);

@@ -11,7 +11,7 @@ use wandb_connector_host::sync::Level;
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::configuration::{self, Configuration};
 use super::console::Console;
-use super::exit::{self, Exit};
+use super::exit::Exit;
 use super::run::Runner;
 use super::table::{self, Heading};
 use super::{advice, interrupt, json, output, report};
@@ -29,7 +29,7 @@ pub(crate) async fn check(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc
             status: if error.is_none() { "ok" } else { "failed" },
             message: found.as_ref().ok(),
             error: error.map(Error::to_string),
-            error_kind: error.map(exit::kind),
+            error_kind: error.map(Error::kind),
         }),
     };
     console.flush();

@@ -8,9 +8,9 @@ use wandb_connector_host::error::Error;
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Outcome;
 
+use super::json;
 use super::table::{self, Heading};
 use super::units::{counted, grouped};
-use super::{exit, json};
 
 /// The state's key that holds the watermark.
 const WATERMARK: &str = "runs_hwm_utc";
@@ -66,7 +66,7 @@ impl Summary<'_> {
             seconds: elapsed.as_millis() as f64 / 1000.0,
             runs_hwm_utc: state.get(WATERMARK),
             error: error.as_ref().map(Error::to_string),
-            error_kind: error.as_ref().map(exit::kind),
+            error_kind: error.as_ref().map(Error::kind),
         })
     }
 

@@ -12,7 +12,7 @@ use wandb_connector_host::verify::{Differences, Finding, Place, StateKeys, Verif
 
 use super::args::{Format, SandboxArgs, VerifyArgs};
 use super::console::Console;
-use super::exit::{self, Exit};
+use super::exit::Exit;
 use super::run::{self, Runner};
 use super::table::{self, Heading};
 use super::units::{counted, grouped};
@@ -215,7 +215,7 @@ fn object(verified: &Result<Verification, Error>) -> Object<'_> {
         retries: verification.map_or(0, |verification| verification.retries),
         seconds: verification.map_or(0.0, |verification| verification.elapsed.as_millis() as f64 / 1000.0),
         error: error.map(Error::to_string),
-        error_kind: error.map(exit::kind),
+        error_kind: error.map(Error::kind),
     }
 }
 
