@@ -17,8 +17,8 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::http_body::OnLimit;
 
-/// Bytes that are decoded at once: what a guest reads at once.
-const PIECE: usize = 256 << 10;
+/// Bytes that are decoded at once.
+const PIECE: usize = 128 << 10;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]

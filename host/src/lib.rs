@@ -88,6 +88,7 @@ pub mod boundary {
 mod batch;
 mod bindings;
 mod guest;
+mod http_ahead;
 mod http_body;
 mod http_error;
 mod http_gzip;

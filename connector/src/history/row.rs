@@ -220,11 +220,12 @@ impl History {
     fn number(&mut self, start: Mark, name: NameId, raw: &str) {
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-        match raw.parse::<i64>() {
-            Ok(integer) if integer.unsigned_abs() <= EXACT && raw != "-0" => {
-                return self.metric(start, name, integer as f64);
-            }
-            _ => {}
+        if is_integer
+            && let Ok(integer) = raw.parse::<i64>()
+            && integer.unsigned_abs() <= EXACT
+            && raw != "-0"
+        {
+            return self.metric(start, name, integer as f64);
         }
         // The standard library's parser rounds correctly; JSON's grammar is a part of what it takes.
         let value = raw.parse::<f64>().unwrap_or(f64::NAN);

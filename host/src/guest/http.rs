@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::egress::{Egress, Permit};
+use crate::http_ahead::AheadBody;
 use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::HttpClient;
 use crate::http_gzip::{self, Coding, GzipBody};
@@ -137,10 +138,11 @@ impl Gate {
                 Coding::Gzip => GzipBody::new(body, most, on_limit).boxed_unsync(),
                 Coding::Identity | Coding::Other(_) => body,
             };
-            match mask {
+            let body = match mask {
                 Some(mask) => MaskedBody::new(body, mask).boxed_unsync(),
                 None => body,
-            }
+            };
+            if body.is_end_stream() { body } else { AheadBody::start(body).boxed_unsync() }
         });
         Ok((answer, Box::new(std::future::ready(Ok(())))))
     }
