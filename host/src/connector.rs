@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::guest::{self, Guest};
 use crate::http_client::HttpClient;
+use crate::pace::Unpaced;
 use crate::policy::Policy;
 use crate::schema::Table;
 use crate::session::{Call, Session};
@@ -104,7 +105,7 @@ impl Connector {
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Result<String, Error> {
-        let session = Session::open(self.spec().await?, config, policy, client, observer)?;
+        let session = Session::open(self.spec().await?, config, policy, client, Arc::new(Unpaced), observer)?;
         // Finds what is wrong with the configuration without any request.
         self.tables(&session, cancel).await?;
         let config = session.config();
@@ -119,7 +120,8 @@ impl Connector {
     /// The tables that a sync with this configuration writes. Needs no network.
     pub async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
         let client = HttpClient::default();
-        let session = Session::open(self.spec().await?, config, &Policy::default(), &client, Arc::new(Silent))?;
+        let (policy, pace) = (Policy::default(), Arc::new(Unpaced));
+        let session = Session::open(self.spec().await?, config, &policy, &client, pace, Arc::new(Silent))?;
         self.tables(&session, &CancellationToken::new()).await
     }
 

@@ -10,6 +10,7 @@
 //! | [`verify`] | whether a destination holds what its source holds |
 //! | [`policy`] | what a connector may reach, and how much it may use |
 //! | [`egress`] | where requests may go, by name and by address |
+//! | [`pace`] | when they may be sent, among several syncs |
 //! | [`http_client`] | the connections of one tenant |
 //! | [`secrets`] | secrets kept from the guest, and out of text |
 //! | [`spec`] | what a connector's specification tells a host |
@@ -26,6 +27,7 @@
 //! use tokio_util::sync::CancellationToken;
 //! use wandb_connector_host::cache::Cache;
 //! use wandb_connector_host::destination::null::Null;
+//! use wandb_connector_host::pace::Unpaced;
 //! use wandb_connector_host::policy::Policy;
 //! use wandb_connector_host::sync::{Event, Observer, SyncRequest};
 //! use wandb_connector_host::{Connector, Engine, EngineOptions, HttpClient};
@@ -51,6 +53,7 @@
 //!     destination: Box::new(Null::new()),
 //!     full_refresh: false,
 //!     policy: Policy::default(),
+//!     pace: Arc::new(Unpaced),
 //! };
 //! let outcome = connector.sync(request, &client, Arc::new(Print), &CancellationToken::new()).await;
 //! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
@@ -69,6 +72,7 @@ pub mod error;
 pub mod http_client;
 pub mod json;
 pub mod netrc;
+pub mod pace;
 pub mod policy;
 pub mod schema;
 pub mod secrets;

@@ -38,12 +38,13 @@ impl Connector {
                 return Outcome { error: Some(why), ..outcome };
             }
         };
-        let session = match Session::open(spec, &request.config, &request.policy, client, observer) {
-            Ok(session) => session,
-            Err(why) => {
-                return Outcome { error: Some(why), ..outcome };
-            }
-        };
+        let session =
+            match Session::open(spec, &request.config, &request.policy, client, request.pace.clone(), observer) {
+                Ok(session) => session,
+                Err(why) => {
+                    return Outcome { error: Some(why), ..outcome };
+                }
+            };
         let ended = self.store(&session, request, cancel, &mut outcome).await;
         session.report.finish();
         outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
@@ -60,7 +61,7 @@ impl Connector {
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, policy } = request;
+        let SyncRequest { config: _, destination, full_refresh, policy, pace: _ } = request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();

@@ -20,6 +20,7 @@ use crate::guest::destination::Sink;
 use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
 use crate::limits::{Verdict, breach};
+use crate::pace::{Pace, Unpaced};
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
 use crate::secrets::{Extracted, Secrets};
@@ -55,6 +56,7 @@ impl Session {
         config: &Map<String, Value>,
         policy: &Policy,
         client: &HttpClient,
+        pace: Arc<dyn Pace>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let Extracted { secrets, shown, mut problems } = Secrets::extract(spec, config)?;
@@ -75,12 +77,12 @@ impl Session {
             }
         }
         let egress = Egress::new(origins, downloads);
-        Ok(Self { config: shown, problems, ..Self::with(secrets, egress, policy.clone(), client, observer) })
+        Ok(Self { config: shown, problems, ..Self::with(secrets, egress, policy.clone(), client, pace, observer) })
     }
 
     /// For questions that need neither configuration nor network.
     pub(crate) fn without_network(policy: Policy, client: &HttpClient, observer: Arc<dyn Observer>) -> Self {
-        Self::with(Secrets::default(), Egress::default(), policy, client, observer)
+        Self::with(Secrets::default(), Egress::default(), policy, client, Arc::new(Unpaced), observer)
     }
 
     fn with(
@@ -88,11 +90,12 @@ impl Session {
         egress: Egress,
         policy: Policy,
         client: &HttpClient,
+        pace: Arc<dyn Pace>,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let verdict = Verdict::default();
         let report = Arc::new(Reporter::new(observer, secrets.redactor(), &policy.limits));
-        let gate = Gate::new(client.clone(), egress, secrets, &policy, report.clone(), verdict.clone());
+        let gate = Gate::new(client.clone(), egress, secrets, &policy, pace, report.clone(), verdict.clone());
         Self {
             started: Instant::now(),
             policy,

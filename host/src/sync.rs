@@ -1,9 +1,11 @@
 //! One sync: what it needs, what it reports while it runs, and how it ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::policy::Policy;
 
 /// What a caller gives for one sync.
@@ -17,6 +19,8 @@ pub struct SyncRequest {
     pub full_refresh: bool,
     /// What the connector may reach and use.
     pub policy: Policy,
+    /// When its requests may be sent.
+    pub pace: Arc<dyn Pace>,
 }
 
 /// How a sync ended. Also filled as far as possible when it failed.

@@ -14,6 +14,7 @@ use wandb_connector_host::connector::Connector;
 use wandb_connector_host::destination::url::{Access, open};
 use wandb_connector_host::engine::{Engine, EngineOptions};
 use wandb_connector_host::http_client::HttpClient;
+use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::state::State;
 use wandb_connector_host::sync::{Event, Level, Observer, Outcome, SyncRequest};
@@ -188,6 +189,7 @@ impl Workspace {
             destination: self.destination(),
             full_refresh: false,
             policy: self.policy.clone(),
+            pace: Arc::new(Unpaced),
         };
         connector().sync(request, &self.client, self.recorder.clone(), cancel).await
     }

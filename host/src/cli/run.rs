@@ -8,6 +8,7 @@ use wandb_connector_host::component::ComponentInfo;
 use wandb_connector_host::destination::url::{self, DestinationUrl};
 use wandb_connector_host::destination::{Destination, DestinationError};
 use wandb_connector_host::error::Error;
+use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
@@ -84,7 +85,8 @@ impl Runner {
         full_refresh: bool,
         token: &CancellationToken,
     ) -> Outcome {
-        let request = SyncRequest { config, destination, full_refresh, policy: self.policy.clone() };
+        let policy = self.policy.clone();
+        let request = SyncRequest { config, destination, full_refresh, policy, pace: Arc::new(Unpaced) };
         self.connector.sync(request, &self.client, self.observer(), token).await
     }
 

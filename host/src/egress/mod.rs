@@ -48,13 +48,13 @@ impl Egress {
         Self { with_credentials: origins.into_iter().collect(), downloads: downloads.into_iter().collect() }
     }
 
-    /// Whether, and how, a request to `uri` may be sent.
-    pub fn decide(&self, uri: &http::Uri) -> Result<Permit, Denied> {
+    /// Whether, and how, a request to `uri` may be sent, and to whom it goes.
+    pub fn decide(&self, uri: &http::Uri) -> Result<(Permit, Origin), Denied> {
         let origin = Origin::of(uri)?;
         if self.with_credentials.contains(&origin) {
-            Ok(Permit::WithCredentials)
+            Ok((Permit::WithCredentials, origin))
         } else if self.downloads.iter().any(|pattern| pattern.matches(&origin)) {
-            Ok(Permit::Anonymous)
+            Ok((Permit::Anonymous, origin))
         } else {
             Err(Denied::Origin(origin))
         }
@@ -80,7 +80,7 @@ mod tests {
                 OriginPattern::parse("https://*.cdn.example").unwrap(),
             ],
         );
-        let decide = |uri: &str| egress.decide(&uri.parse().unwrap()).ok();
+        let decide = |uri: &str| egress.decide(&uri.parse().unwrap()).ok().map(|(permit, _)| permit);
         let cases = [
             ("https://api.wandb.ai/graphql", Some(Permit::WithCredentials)),
             ("https://API.wandb.AI:443/graphql?x#y", Some(Permit::WithCredentials)),

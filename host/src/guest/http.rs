@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::header;
 use http_body_util::BodyExt;
@@ -11,7 +12,7 @@ use hyper::body::Body;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::egress::{Egress, Permit};
+use crate::egress::{Egress, Origin, Permit};
 use crate::http_ahead::AheadBody;
 use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::HttpClient;
@@ -19,6 +20,7 @@ use crate::http_gzip::{self, Coding, GzipBody};
 use crate::http_masked::MaskedBody;
 use crate::limits::{Verdict, breach};
 use crate::mask::Mask;
+use crate::pace::Pace;
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
 use crate::secrets::Secrets;
@@ -39,6 +41,7 @@ pub(crate) struct Gate {
     limits: Limits,
     open: Arc<Semaphore>,
     requests: AtomicU64,
+    pace: Arc<dyn Pace>,
     report: Arc<Reporter>,
     verdict: Verdict,
     complaints: Mutex<Complaints>,
@@ -58,6 +61,7 @@ impl Gate {
         egress: Egress,
         secrets: Secrets,
         policy: &Policy,
+        pace: Arc<dyn Pace>,
         report: Arc<Reporter>,
         verdict: Verdict,
     ) -> Self {
@@ -70,6 +74,7 @@ impl Gate {
             limits: policy.limits.clone(),
             open: Arc::new(Semaphore::new(policy.limits.open_requests.min(Semaphore::MAX_PERMITS))),
             requests: AtomicU64::new(0),
+            pace,
             report,
             verdict,
             complaints: Mutex::default(),
@@ -86,6 +91,12 @@ impl Gate {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// The guest waits for a rate limit.
+    pub(crate) fn throttled(&self, wait: Duration) {
+        self.report.throttled(wait);
+        self.pace.throttled(wait);
+    }
+
     /// The last thing that the host had to say about a request, which the guest can't know.
     pub(crate) fn last_complaint(&self) -> Option<String> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
@@ -100,7 +111,8 @@ impl Gate {
             self.verdict.give(breach("open_requests", format!("{} allowed at once", self.limits.open_requests)));
             return Err(WasiError::ConnectionLimitReached);
         };
-        let (request, permit) = self.admit(request)?;
+        let (request, permit, origin) = self.admit(request)?;
+        self.pace.before_request(&origin).await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let timeouts = self.client.timeouts(options);
         let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
@@ -148,7 +160,7 @@ impl Gate {
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.
-    fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, Permit), WasiError> {
+    fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, Permit, Origin), WasiError> {
         let (mut parts, body) = request.into_parts();
         let refuse = |why: &dyn std::fmt::Display| {
             let host = parts.uri.host().unwrap_or_default();
@@ -158,13 +170,13 @@ impl Gate {
         if parts.method == http::Method::CONNECT {
             return Err(refuse(&"a connector may open no tunnel"));
         }
-        let permit = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
+        let (permit, origin) = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
         let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, permit == Permit::WithCredentials);
         authorized.map_err(|why| refuse(&why))?;
         if permit == Permit::WithCredentials {
             http_gzip::narrow(&mut parts.headers);
         }
-        Ok((http::Request::from_parts(parts, body), permit))
+        Ok((http::Request::from_parts(parts, body), permit, origin))
     }
 
     /// Tells people what the guest can't: each thing once.

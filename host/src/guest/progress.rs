@@ -12,7 +12,7 @@ impl Host for Guest {
     }
 
     fn throttled(&mut self, milliseconds: u64) -> wasmtime::Result<()> {
-        self.report.throttled(Duration::from_millis(milliseconds));
+        self.hooks.gate.throttled(Duration::from_millis(milliseconds));
         Ok(())
     }
 }

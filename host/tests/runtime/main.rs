@@ -4,6 +4,7 @@
 
 mod hostile;
 mod network;
+mod pacing;
 mod server;
 mod support;
 mod syncs;

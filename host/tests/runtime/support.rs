@@ -13,6 +13,7 @@ use wandb_connector_host::cache::Cache;
 use wandb_connector_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use wandb_connector_host::egress::dial::{Boxed, Dial, Resolve};
 use wandb_connector_host::http_client::HttpOptions;
+use wandb_connector_host::pace::{Pace, Unpaced};
 use wandb_connector_host::policy::{Limits, Policy};
 use wandb_connector_host::state::{State, apply};
 use wandb_connector_host::sync::{Event, Observer, Outcome, SyncRequest};
@@ -131,6 +132,7 @@ impl Observer for Recorder {
 pub(crate) struct Script {
     pub(crate) config: Map<String, Value>,
     pub(crate) policy: Policy,
+    pub(crate) pace: Arc<dyn Pace>,
     pub(crate) client: HttpClient,
     pub(crate) cancel: CancellationToken,
     pub(crate) full_refresh: bool,
@@ -151,6 +153,7 @@ impl Script {
         Self {
             config: config.as_object().unwrap().clone(),
             policy: Policy::default(),
+            pace: Arc::new(Unpaced),
             client: HttpClient::default(),
             cancel: CancellationToken::new(),
             full_refresh: false,
@@ -203,6 +206,7 @@ impl Script {
             destination: Box::new(self.destination),
             full_refresh: self.full_refresh,
             policy: self.policy,
+            pace: self.pace,
         };
         let outcome = connector.sync(request, &self.client, observer.clone(), &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());

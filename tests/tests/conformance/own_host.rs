@@ -12,6 +12,7 @@ use wandb_connector_host::cache::Cache;
 use wandb_connector_host::destination::url::{Access, open};
 use wandb_connector_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use wandb_connector_host::error::Error;
+use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::state::{State, StatePatch};
@@ -191,6 +192,7 @@ pub(crate) async fn record(base_url: &str, database: &Path) -> Value {
             destination: Box::new(recorded),
             full_refresh: false,
             policy: policy.clone(),
+            pace: Arc::new(Unpaced),
         };
         let outcome = connector.sync(request, &client, Arc::new(calls.clone()), &cancel).await;
         syncs.push(json!({"act": act, "calls": calls.take(), "result": result(&outcome)}));
