@@ -18,7 +18,7 @@ use super::footer::{Footer, TRAILER_BYTES, footer_length};
 use super::group::{Ranges, ReadError};
 
 /// How much of a file's end is asked for first. Most footers are far shorter; many files are.
-const FIRST_BYTES: u64 = 512 << 10;
+const FIRST_BYTES: u64 = 1 << 20;
 /// Ranges with a smaller gap between them are asked for as one.
 const GAP_BYTES: u64 = 64 << 10;
 /// A request asks for so much at least, since the next row group mostly follows.

@@ -28,8 +28,8 @@ use super::{CHUNK_BYTES, Pass, RunReader, Steps};
 const LEAST_ROWS: u64 = 5_000;
 /// The same for rows of known width: eight responses.
 const LEAST_BYTES: f64 = (8 << 20) as f64;
-/// Of the files' ends, which come first, so much is kept for later.
-const KEPT_BYTES: usize = 512 << 10;
+/// Of the files' ends, which come first, so much is kept for later: all of a file that is not larger, which then takes a single request.
+const KEPT_BYTES: usize = 1 << 20;
 /// Footers asked for at once.
 const OPENING: usize = 4;
 /// A row group that takes more memory than this is not read: ranges of steps are.
