@@ -396,9 +396,9 @@ fn a_file_that_is_broken_in_its_middle_is_replaced_by_steps() {
 
 #[test]
 fn a_signature_that_expires_is_renewed() {
-    let all = rows(0..120_000, 0.0);
-    let (server, store) = (Server::new(all.clone(), vec![file(&all, 30_000, STATISTICS)]), Warehouse::default());
-    server.expires_after.set(Some(1));
+    let all = rows(0..400_000, 0.0);
+    let (server, store) = (Server::new(all.clone(), vec![file(&all, 100_000, STATISTICS)]), Warehouse::default());
+    server.expires_after.set(Some(2));
     run(&server, &store);
     assert_eq!(store.warnings(), Vec::<String>::new());
     assert_eq!((server.count("Export"), server.count("History")), (1, 1));
