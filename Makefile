@@ -19,8 +19,9 @@ test: ## Check format, lints and docs, and run all tests
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(CARGO) test --workspace --locked
 
-bench: component ## Measure against other clients; writes tests/bench/RESULTS.md
+bench: setup ## Measure against other clients; writes tests/bench/RESULTS.md
 	@tests/setup.sh bench
+	@connector/build.sh wandb-connector json-parse
 	$(CARGO) build --locked --release --workspace --bins --examples
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
 

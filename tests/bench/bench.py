@@ -193,6 +193,14 @@ class Bench:
                     native = self.baseline(server, "sync", destination, **config)
                     self.compare("native", api, server, "native", native, [(name, wanted, self.ours(server, destination, **config))])
 
+    def part_parse(self):
+        """What WebAssembly costs a parser that does nothing else."""
+        component = self.target / "wasm32-unknown-unknown/component/json_parse.wasm"
+        measured = [json.loads(subprocess.check_output([self.target / "release/examples/baseline", "parse", component])) for _ in range(REPEAT)]
+        middle = {name: median([one[name] for one in measured]) for name in measured[0]}
+        self.results["parse"] = middle
+        print(f"parse: {middle}", flush=True)
+
     def part_limits(self):
         """What no sync can beat: the download alone, the insertion alone."""
         rows = []
@@ -299,7 +307,7 @@ class Bench:
             getattr(self, f"part_{part}")()
 
 
-PARTS = ["peers", "native", "limits", "memory", "start", "requests"]
+PARTS = ["peers", "native", "parse", "limits", "memory", "start", "requests"]
 
 
 def main(target, *parts):

@@ -34,6 +34,13 @@ def write(results, runs, steps, metrics, repeat, hung):
         ["on", "into", "native, s", "component, s", "ratio", "wanted, at most"],
         [(row.where, row.name, f"{row.peer:.2f}", f"{row.own:.2f}", f"**{row.own / row.peer:.2f}x**", row.wanted) for row in results["native"]],
     )
+    parse = results["parse"]
+    lines += ["What WebAssembly itself costs: `serde_json` reading pages of a history and nothing else, the same code each time.", ""]
+    lines += table(
+        ["reading JSON", "s", "MB/s", "ratio"],
+        [(what, f"{parse[name]:.2f}", f"{parse['bytes'] / parse[name] / 1e6:.0f}", f"**{parse[name] / parse['native']:.2f}x**")
+         for what, name in (("natively", "native"), ("in wasmtime", "wasm"), ("in a wasmtime that can interrupt it, as a host must", "interruptible"))],
+    )
     lines += ["## Against the limit", "",
               "*download*: the same requests again, by a pooled client that drops what comes; what the server can do at most. *insert*: the same "
               "rows from memory, by a plain loop of 50-row statements. The limit is the larger of the two.", ""]

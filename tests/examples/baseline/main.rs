@@ -5,6 +5,7 @@
 //! baseline limits CONFIGURATION              what no sync can beat: the download alone, the insertion alone
 //! baseline store CONFIGURATION DESTINATION…  the same rows from memory into destinations
 //! baseline start COMPONENT                   compiling a component, starting instances of it
+//! baseline parse COMPONENT                   reading JSON alone, natively and as a component
 //! ```
 //! Each prints one JSON object. Times are seconds.
 
@@ -12,6 +13,7 @@ mod arrow;
 mod download;
 mod insert;
 mod native;
+mod parse;
 mod start;
 
 use std::time::{Duration, Instant};
@@ -34,9 +36,10 @@ async fn main() -> anyhow::Result<()> {
         ["start", component] => {
             start::start(&std::fs::read(component)?).await.map_err(|why| anyhow::anyhow!("{why:#}"))?
         }
-        _ => {
-            anyhow::bail!("usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start COMPONENT")
-        }
+        ["parse", component] => parse::parse(&std::fs::read(component)?).map_err(|why| anyhow::anyhow!("{why:#}"))?,
+        _ => anyhow::bail!(
+            "usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start|parse COMPONENT"
+        ),
     };
     println!("{printed}");
     Ok(())
