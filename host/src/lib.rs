@@ -97,6 +97,7 @@ mod http_body;
 mod http_error;
 mod http_gzip;
 mod http_masked;
+mod http_watched;
 mod limits;
 mod mask;
 mod report;

@@ -92,8 +92,13 @@ impl Reporter {
     }
 
     /// A transaction was committed.
-    pub(crate) fn committed(&self, rows: BTreeMap<String, u64>) {
-        self.observer.event(Event::Committed(rows));
+    pub(crate) fn committed(&self, rows: BTreeMap<String, u64>, elapsed: Duration) {
+        self.observer.event(Event::Committed { rows, elapsed });
+    }
+
+    /// Something that needs no cleaning.
+    pub(crate) fn event(&self, event: Event) {
+        self.observer.event(event);
     }
 
     /// What the progress reports say about a sync that did not get to its summary, and the number of retries. A connector whose

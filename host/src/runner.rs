@@ -67,7 +67,9 @@ impl Connector {
         let report = session.report.clone();
         let options = WriterOptions {
             commit_after: policy.commit_after,
-            on_commit: Box::new(move |written: &WriterReport| report.committed(written.rows.clone())),
+            on_commit: Box::new(move |written: &WriterReport| {
+                report.committed(written.rows.clone(), written.commit_took)
+            }),
             ..WriterOptions::default()
         };
         let (writer, prepared) = Writer::start(destination, preparation, options);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
 use crate::pace::Pace;
@@ -87,8 +87,28 @@ pub enum Event {
     },
     /// The connector waits for a rate limit.
     Throttled(Duration),
-    /// A transaction was committed; rows by table since the start of the sync.
-    Committed(BTreeMap<String, u64>),
+    /// A transaction was committed.
+    Committed {
+        /// Rows by table since the start of the sync.
+        rows: BTreeMap<String, u64>,
+        /// How long the destination took for the commit itself.
+        elapsed: Duration,
+    },
+    /// A request that was sent has ended, with its response's body, or has failed.
+    Request {
+        /// `GET`, `POST` and so on.
+        method: http::Method,
+        /// Whom it was sent to: the name or address, without port and path.
+        host: String,
+        /// The response's status, if there was a response.
+        status: Option<u16>,
+        /// What it failed of, as one word.
+        error: Option<String>,
+        /// When it was sent.
+        started: SystemTime,
+        /// From then to its end.
+        elapsed: Duration,
+    },
 }
 
 /// How much a log line matters; `wit/log.wit`.

@@ -28,8 +28,8 @@ impl Progress {
         match event {
             Event::Progress { what, done, total } => self.note_items(what, *done, *total),
             Event::Throttled(time) => self.waiting_until = self.waiting_until.max(now.checked_add(*time)),
-            Event::Committed(rows) => self.rows = sum(rows),
-            Event::Log { .. } => {}
+            Event::Committed { rows, .. } => self.rows = sum(rows),
+            Event::Log { .. } | Event::Request { .. } => {}
         }
     }
 
@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(progress.line(at(1)), "2 runs quarantined · 0:01");
 
         progress.note(&runs(1200, Some(4000)), at(9));
-        progress.note(&Event::Committed([("runs".into(), 204), ("metrics".into(), 31_000)].into()), at(9));
+        let rows = [("runs".into(), 204), ("metrics".into(), 31_000)].into();
+        progress.note(&Event::Committed { rows, elapsed: Duration::ZERO }, at(9));
         assert_eq!(
             progress.line(at(10)),
             "1,200 of 4,000 runs · 2 runs quarantined · 31,204 rows · 3,120 rows/s · 0:10"

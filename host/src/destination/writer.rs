@@ -73,6 +73,8 @@ pub struct WriterReport {
     pub checkpoints: u64,
     /// The state after the last commit.
     pub state: State,
+    /// How long the last commit took.
+    pub commit_took: Duration,
 }
 
 struct Queued {
@@ -239,7 +241,9 @@ impl Work {
         let Some(transaction) = self.transaction.take() else {
             return Ok(());
         };
+        let began = Instant::now();
         self.destination.commit()?;
+        self.report.commit_took = began.elapsed();
         let name = |table: usize| self.tables.get(table).cloned().unwrap_or_default();
         for (table, count) in transaction.rows {
             *self.report.rows.entry(name(table)).or_default() += count;

@@ -18,6 +18,7 @@ use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::HttpClient;
 use crate::http_gzip::{self, Coding, GzipBody};
 use crate::http_masked::MaskedBody;
+use crate::http_watched::{Exchange, WatchedBody};
 use crate::limits::{Verdict, breach};
 use crate::mask::Mask;
 use crate::pace::Pace;
@@ -115,12 +116,15 @@ impl Gate {
         self.pace.before_request(&origin).await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let timeouts = self.client.timeouts(options);
+        let mut exchange = Exchange::begin(&request, self.report.clone());
         let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
             if let Some(advice) = failure.advice {
                 self.complain(advice);
             }
+            exchange.failed(&failure.code);
             failure.code
         })?;
+        exchange.answered(answer.status());
         self.forget_complaint();
         // Only who was sent the key can echo it.
         let mask = (permit == Permit::WithCredentials).then_some(&self.mask);
@@ -133,7 +137,9 @@ impl Gate {
             false => Coding::of(answer.status(), answer.headers()),
         };
         if let (Coding::Other(coding), Some(_)) = (&coding, mask) {
-            return Err(WasiError::HttpResponseContentCoding(Some(coding.clone())));
+            let refused = WasiError::HttpResponseContentCoding(Some(coding.clone()));
+            exchange.failed(&refused);
+            return Err(refused);
         }
         if coding == Coding::Gzip {
             // Neither is true any more.
@@ -154,6 +160,7 @@ impl Gate {
                 Some(mask) => MaskedBody::new(body, mask).boxed_unsync(),
                 None => body,
             };
+            let body = WatchedBody::new(body, exchange).boxed_unsync();
             if body.is_end_stream() { body } else { AheadBody::start(body).boxed_unsync() }
         });
         Ok((answer, Box::new(std::future::ready(Ok(())))))

@@ -44,7 +44,7 @@ async fn rows_deletions_and_checkpoints_arrive_in_order() {
     assert_eq!((items.unit.as_str(), items.seen, items.synced, items.unchanged), ("event", 3, 2, 1));
     let throttled = |event: &Event| matches!(event, Event::Throttled(wait) if wait.as_millis() == 1500);
     assert!(run.events.iter().any(throttled));
-    assert!(run.events.iter().any(|event| matches!(event, Event::Committed(rows) if rows["events"] == 15)));
+    assert!(run.events.iter().any(|event| matches!(event, Event::Committed { rows, .. } if rows["events"] == 15)));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ impl Observer for Calls {
             }
             Event::Progress { what, done, total } => self.push(json!(["progress", what, done, total])),
             Event::Throttled(wait) => self.push(json!(["throttled", wait.as_millis() as u64])),
-            Event::Committed(_) => {}
+            Event::Committed { .. } | Event::Request { .. } => {}
         }
     }
 }
