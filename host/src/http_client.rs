@@ -186,7 +186,7 @@ fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
 }
 
 /// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
-fn system_tls() -> rustls::ClientConfig {
+pub(crate) fn system_tls() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

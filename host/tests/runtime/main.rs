@@ -9,3 +9,4 @@ mod server;
 mod support;
 mod syncs;
 mod tls;
+mod traces;

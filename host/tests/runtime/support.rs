@@ -200,7 +200,17 @@ impl Script {
     }
 
     pub(crate) async fn run_in(self, connector: &Connector) -> Run {
+        self.run_watched(connector, |recorder| recorder).await
+    }
+
+    /// What the sync reports goes to what `watch` makes of the recorder.
+    pub(crate) async fn run_watched(
+        self,
+        connector: &Connector,
+        watch: impl FnOnce(Arc<dyn Observer>) -> Arc<dyn Observer>,
+    ) -> Run {
         let (observer, contents) = (Arc::new(Recorder::default()), self.destination.contents.clone());
+        let watched = watch(observer.clone());
         let request = SyncRequest {
             config: self.config,
             destination: Box::new(self.destination),
@@ -208,7 +218,7 @@ impl Script {
             policy: self.policy,
             pace: self.pace,
         };
-        let outcome = connector.sync(request, &self.client, observer.clone(), &self.cancel).await;
+        let outcome = connector.sync(request, &self.client, watched, &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());
         let events = std::mem::take(&mut *observer.events.lock().unwrap());
         Run { outcome, events, contents }
