@@ -20,6 +20,18 @@ pub trait Watch: Send + Sync {
 
     /// Whether syncs are being started: the tenants were read, the process is not being drained.
     fn is_ready(&self) -> bool;
+
+    /// The places for syncs that run at once.
+    fn slots(&self) -> Slots;
+}
+
+/// Places for syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Those in use.
+    pub taken: usize,
+    /// All of them.
+    pub all: usize,
 }
 
 /// One tenant.
