@@ -35,11 +35,5 @@ else
     fi
 fi
 
-stamp=$example/node_modules/.stamp
-wanted=$(cksum <"$example/package-lock.json")
-if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    say "installing the packages of $example/package-lock.json"
-    npm ci --silent --no-audit --no-fund --prefix "$example" >&2
-    echo "$wanted" >"$stamp"
-fi
+"$here/npm-ci.sh" "$example"
 echo "$node"

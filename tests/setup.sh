@@ -3,11 +3,12 @@
 #
 #   tests/setup.sh build    to build the component and the host
 #   tests/setup.sh demo     also to look at what the demo synced
-#   tests/setup.sh test     also to test against the real `wandb` package, and in other hosts (Python, Node)
+#   tests/setup.sh test     also to test against the real `wandb` package, in other hosts (Python, Node), and in a browser
 #   tests/setup.sh bench    also to measure against other clients
 #
 # Installed are at most: the target wasm32-unknown-unknown (rustup), packages of Debian or Ubuntu (only as root), a Python
-# environment and Node inside the target folder, and the packages of tests/embedding/node beside its package.json.
+# environment and Node inside the target folder, and the packages of tests/embedding/node and tests/browser beside their
+# package.json.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -97,6 +98,13 @@ node_environment() {
     tests/setup-node.sh >/dev/null || fail "The packages of tests/embedding/node could not be installed from npm."
 }
 
+# What the tests look at the status page with.
+browser() {
+    has chromium || has chromium-browser || has google-chrome || apt_install chromium ||
+        fail "A browser is missing." "Debian: apt-get install chromium"
+    tests/setup-browser.sh >/dev/null || fail "The packages of tests/browser could not be installed from npm."
+}
+
 for_what=${1:-build}
 case $for_what in
 build | demo | test | bench) ;;
@@ -110,6 +118,7 @@ demo) python ;;
 test)
     python_environment
     node_environment
+    browser
     ;;
 bench)
     python_environment
