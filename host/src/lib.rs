@@ -16,6 +16,8 @@
 //! | [`spec`] | what a connector's specification tells a host |
 //! | [`destination`] | where rows and state go; one file for each kind |
 //! | [`state`], [`json`], [`netrc`] | state, and what people write: configurations, exported states, `~/.netrc` |
+//! | [`units`], [`file_access`] | quantities as people write them; who may read a file |
+//! | [`wandb`] | what is known of W&B's own service |
 //! | [`tenants`] | many tenants in one process |
 //! | [`error`] | why a sync failed, as something to act on |
 //!
@@ -69,6 +71,7 @@ pub mod destination;
 pub mod egress;
 pub mod engine;
 pub mod error;
+pub mod file_access;
 pub mod http_client;
 pub mod json;
 pub mod netrc;
@@ -80,7 +83,9 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod tenants;
+pub mod units;
 pub mod verify;
+pub mod wandb;
 
 /// The check of what a guest emits, for fuzzers. No part of the interface.
 #[doc(hidden)]

@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::units;
+use wandb_connector_host::units;
 
 /// Every flag `--some-flag` can be given as an environment variable `WANDB_CONNECTOR_SOME_FLAG`.
 const ENVIRONMENT_PREFIX: &str = "WANDB_CONNECTOR_";
@@ -55,6 +55,67 @@ pub(crate) enum Commands {
     /// Show or change what is remembered between syncs.
     #[command(subcommand)]
     State(StateCommands),
+    /// Sync many tenants, each by its own schedule, until told to stop.
+    Serve(ServeArgs),
+    /// Look at the tenants that `serve` syncs.
+    #[command(subcommand)]
+    Tenants(TenantsCommands),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) tenants: TenantsArgs,
+    /// Run everything that is due, and end.
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub(crate) once: bool,
+    /// How many syncs work at once; those that wait for a rate limit do not count [default: 4 for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) syncs: Option<u32>,
+    /// How long running syncs may go on after SIGTERM or SIGINT, before each is stopped where that loses nothing complete.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    pub(crate) drain: Duration,
+    /// How the summary of --once is printed.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// `tenants …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantsCommands {
+    /// Name everything that is wrong with the tenants' files, without any request.
+    Check(TenantsCheckArgs),
+    /// Show each tenant's last and next sync.
+    List(TenantsListArgs),
+}
+
+/// Flags of `tenants check`.
+#[derive(Debug, Args)]
+pub(crate) struct TenantsCheckArgs {
+    #[command(flatten)]
+    pub(crate) tenants: TenantsArgs,
+}
+
+/// Flags of `tenants list`.
+#[derive(Debug, Args)]
+pub(crate) struct TenantsListArgs {
+    #[command(flatten)]
+    pub(crate) tenants: TenantsArgs,
+    /// How the list is printed.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// Where the tenants are.
+#[derive(Debug, Args)]
+pub(crate) struct TenantsArgs {
+    /// The file that describes the tenants, or a folder of such files (`*.toml`).
+    #[arg(long, value_name = "FILE|DIR", default_value = "tenants.toml")]
+    pub(crate) tenants: PathBuf,
+    /// Where the history of syncs is kept [default: tenants-history.db beside the file, or in the folder].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// Flags of `sync`.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use wandb_connector_host::error::{ConfigurationProblem, Error};
+use wandb_connector_host::file_access::others_may_read;
+use wandb_connector_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 use wandb_connector_host::{json, netrc};
 
 /// Keys that the environment can fill, and from what.
@@ -18,16 +20,6 @@ const VARIABLES: [(&str, &str); 4] = [
     ("project", "WANDB_PROJECT"),
     ("base_url", "WANDB_BASE_URL"),
 ];
-
-/// Where a key is valid when no base URL is given.
-const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
-
-/// Names of one and the same service, so that a key stored for one is a key for the others (`FORGE_HOSTS` in the
-/// `wandb` package 0.31, whose `login` stores keys under the newer name).
-const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
-
-/// Where W&B's service keeps exported histories: the host of the signed URLs that the connector downloads without the key.
-const DOWNLOADS: &str = "https://storage.googleapis.com";
 
 /// A configuration, and what there is to say about it.
 #[derive(Debug, Default)]
@@ -136,18 +128,10 @@ pub(crate) fn problem(message: String) -> Error {
     Error::Configuration(vec![ConfigurationProblem { key: None, message }])
 }
 
-#[cfg(unix)]
 fn loose_permissions(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let loose = metadata.permissions().mode() & 0o077 != 0;
-    let path = path.display();
-    loose.then(|| format!("{path} holds an API key and other users may read it; run `chmod 600 {path}`"))
-}
-
-#[cfg(not(unix))]
-fn loose_permissions(_: &Path) -> Option<String> {
-    None
+    let shown = path.display();
+    others_may_read(path)
+        .then(|| format!("{shown} holds an API key and other users may read it; run `chmod 600 {shown}`"))
 }
 
 /// A file that can't be read or understood is a warning and no more, as with the `wandb` tools: it is not ours.
@@ -191,20 +175,6 @@ fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
     }
     let home = home?;
     [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
-}
-
-/// The download hosts of the service at a base URL: known for W&B's own, while those of others are named by `--allow-origin`.
-pub(crate) fn download_origin(base_url: &str) -> Option<String> {
-    let (machine, _) = machine(base_url)?;
-    SAME_SERVICE.contains(&machine.as_str()).then(|| DOWNLOADS.to_owned())
-}
-
-/// How `~/.netrc` may name the server of a URL: host and, if there is one, port, as the `wandb` tools do; and the host alone.
-fn machine(base_url: &str) -> Option<(String, String)> {
-    let uri = base_url.parse::<http::Uri>().ok()?;
-    let authority = uri.authority()?;
-    let machine = authority.as_str().rsplit('@').next()?.to_ascii_lowercase();
-    Some((machine, authority.host().to_ascii_lowercase()))
 }
 
 #[cfg(test)]

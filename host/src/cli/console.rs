@@ -4,12 +4,15 @@
 //! terminal. On a terminal the progress is one line, redrawn below the log; elsewhere it is a log line now and then.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::{Event, Level, Observer};
+use wandb_connector_host::tenants::tenant::TenantId;
 
 use super::args::{Color, Format, LogLevel, OutputArgs};
 use super::progress::Progress;
@@ -21,14 +24,29 @@ const FRAME: Duration = Duration::from_millis(100);
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the end of the process waits for the last lines.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of tenants' lines that may wait.
+const MOST_WAITING: usize = 16 << 20;
+/// Bytes that a line takes beside its text.
+const LINE_OVERHEAD: usize = 100;
 
 /// A handle on standard error.
 pub(crate) struct Console {
     sender: mpsc::Sender<Message>,
+    backlog: Arc<Backlog>,
+}
+
+/// Lines of tenants that wait to be written. Together they take no more memory than [`MOST_WAITING`], however slow standard error is and
+/// however much a connector says.
+#[derive(Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    dropped: AtomicUsize,
 }
 
 enum Message {
     Event(Event),
+    /// A line of one tenant's sync.
+    Tenant(TenantId, Level, String),
     ProgressStarts,
     ProgressEnds,
     Flush(mpsc::SyncSender<()>),
@@ -40,13 +58,24 @@ impl Console {
         let style = Style::of_process(output);
         let (sender, receiver) = mpsc::channel();
         let mut screen = Screen::new(std::io::stderr(), style);
+        let backlog = screen.backlog.clone();
         std::thread::Builder::new().name("console".into()).spawn(move || screen.serve(&receiver))?;
-        Ok(Self { sender })
+        Ok(Self { sender, backlog })
     }
 
     /// One line, if its level is shown.
     pub(crate) fn log(&self, level: Level, message: impl Into<String>) {
         self.send(Message::Event(Event::Log { level, message: message.into() }));
+    }
+
+    /// One line of a tenant's sync, if its level is shown; dropped and counted when too many wait.
+    pub(crate) fn log_of(&self, tenant: &TenantId, level: Level, message: String) {
+        if self.backlog.bytes.load(Ordering::Relaxed) + message.len() > MOST_WAITING {
+            self.backlog.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.backlog.bytes.fetch_add(message.len() + LINE_OVERHEAD, Ordering::Relaxed);
+        self.send(Message::Tenant(tenant.clone(), level, message));
     }
 
     pub(crate) fn start_progress(&self) {
@@ -118,7 +147,7 @@ impl Style {
         Self { least, format: output.log_format, color, progress }
     }
 
-    fn line(self, level: Level, message: &str) -> String {
+    fn line(self, level: Level, tenant: Option<&TenantId>, message: &str) -> String {
         let (name, color) = match level {
             Level::Debug => ("DEBUG", "\x1b[2m"),
             Level::Info => ("INFO", "\x1b[32m"),
@@ -128,10 +157,18 @@ impl Style {
         match self.format {
             Format::Json => {
                 let ts = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-                json::line(&LogLine { ts, level: name.to_ascii_lowercase(), message })
+                json::line(&LogLine {
+                    ts,
+                    level: name.to_ascii_lowercase(),
+                    tenant: tenant.map(TenantId::as_str),
+                    message,
+                })
             }
-            Format::Text if self.color => format!("{color}{name}:\x1b[0m {}\n", escape_control(message)),
-            Format::Text => format!("{name}: {}\n", escape_control(message)),
+            Format::Text => {
+                let (start, end) = if self.color { (color, "\x1b[0m") } else { ("", "") };
+                let tenant = tenant.map(|tenant| format!("[{tenant}] ")).unwrap_or_default();
+                format!("{start}{name}:{end} {tenant}{}\n", escape_control(message))
+            }
         }
     }
 }
@@ -141,6 +178,8 @@ impl Style {
 struct LogLine<'a> {
     ts: String,
     level: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
     message: &'a str,
 }
 
@@ -152,11 +191,13 @@ struct Screen<W: Write> {
     /// What stands in the live line now; empty when there is none.
     drawn: String,
     shown_at: Instant,
+    backlog: Arc<Backlog>,
 }
 
 impl<W: Write> Screen<W> {
     fn new(stream: W, style: Style) -> Self {
-        Self { stream, style, progress: None, drawn: String::new(), shown_at: Instant::now() }
+        let (drawn, shown_at) = (String::new(), Instant::now());
+        Self { stream, style, progress: None, drawn, shown_at, backlog: Arc::default() }
     }
 
     fn serve(&mut self, receiver: &mpsc::Receiver<Message>) {
@@ -172,7 +213,17 @@ impl<W: Write> Screen<W> {
 
     fn take(&mut self, message: Message, now: Instant) {
         match message {
-            Message::Event(Event::Log { level, message }) => self.log(level, &message),
+            Message::Event(Event::Log { level, message }) => self.log(level, None, &message),
+            Message::Tenant(tenant, level, message) => {
+                self.backlog.bytes.fetch_sub(message.len() + LINE_OVERHEAD, Ordering::Relaxed);
+                self.log(level, Some(&tenant), &message);
+                let dropped = self.backlog.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    let message =
+                        format!("{dropped} lines of tenants were dropped: they came faster than they could be written");
+                    self.log(Level::Warning, None, &message);
+                }
+            }
             Message::Event(event) => {
                 if let Some(progress) = &mut self.progress {
                     progress.note(&event, now);
@@ -194,13 +245,13 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    fn log(&mut self, level: Level, message: &str) {
+    fn log(&mut self, level: Level, tenant: Option<&TenantId>, message: &str) {
         if level < self.style.least {
             return;
         }
         let drawn = std::mem::take(&mut self.drawn);
         let erase = if drawn.is_empty() { "" } else { ERASE };
-        let line = self.style.line(level, message);
+        let line = self.style.line(level, tenant, message);
         self.stream.write_all(format!("{erase}{line}{drawn}").as_bytes()).ok();
         self.drawn = drawn;
     }
@@ -215,7 +266,7 @@ impl<W: Write> Screen<W> {
         let line = progress.line(now);
         match self.style.progress {
             Shown::Never => {}
-            Shown::Plain => self.log(Level::Info, &line),
+            Shown::Plain => self.log(Level::Info, None, &line),
             Shown::Live => {
                 let line = table::shorten(&line, terminal_width().saturating_sub(1));
                 if line != self.drawn {
@@ -290,6 +341,37 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["level"], &line["message"]), (&json!("warning"), &json!("a \"b\"\u{9b}")));
         assert!(chrono::DateTime::parse_from_rfc3339(line["ts"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_tenants_lines_say_whose_they_are() {
+        let said = |style| {
+            written(style, |screen, now| {
+                screen.backlog.bytes.store(LINE_OVERHEAD + 3, Ordering::Relaxed);
+                screen.backlog.dropped.store(2, Ordering::Relaxed);
+                screen.take(Message::Tenant("acme".parse().unwrap(), Level::Info, "a\nb".into()), now);
+            })
+        };
+        insta::assert_snapshot!(said(PLAIN), @r"
+        INFO: [acme] a\nb
+        WARNING: 2 lines of tenants were dropped: they came faster than they could be written
+        ");
+        let json = said(Style { format: Format::Json, ..PLAIN });
+        let line: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        assert_eq!((&line["tenant"], &line["message"]), (&json!("acme"), &json!("a\nb")));
+    }
+
+    #[test]
+    fn tenants_lines_that_nobody_reads_take_bounded_memory() {
+        let (sender, receiver) = mpsc::channel();
+        let console = Console { sender, backlog: Arc::default() };
+        let tenant = "acme".parse().unwrap();
+        for _ in 0..100_000 {
+            console.log_of(&tenant, Level::Info, "x".repeat(1000));
+        }
+        let waiting = receiver.try_iter().count();
+        assert!((10_000..20_000).contains(&waiting), "{waiting}");
+        assert_eq!(console.backlog.dropped.load(Ordering::Relaxed), 100_000 - waiting);
     }
 
     #[test]

@@ -205,7 +205,7 @@ mod tests {
             origin: "https://api.wandb.ai".into(),
             policy: Policy {
                 download_origins: vec!["https://storage.googleapis.com".into()],
-                networks: vec![units::network("127.0.0.1").unwrap()],
+                networks: vec![wandb_connector_host::units::network("127.0.0.1").unwrap()],
                 ..Policy::default()
             },
         };

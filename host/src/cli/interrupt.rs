@@ -10,13 +10,23 @@ use super::exit::Exit;
 
 /// Returns a token that the first signal cancels. `notice` is what the user is told then.
 pub(crate) fn watch(console: &Arc<Console>, notice: &'static str) -> std::io::Result<CancellationToken> {
+    watch_and(console, notice, |_| {})
+}
+
+/// The same; `then` is called with the token after it was cancelled.
+pub(crate) fn watch_and(
+    console: &Arc<Console>,
+    notice: impl Into<String>,
+    then: impl FnOnce(&CancellationToken) + Send + 'static,
+) -> std::io::Result<CancellationToken> {
     let mut signals = Signals::new()?;
     let token = CancellationToken::new();
-    let (console, cancel) = (Arc::clone(console), token.clone());
+    let (console, cancel, notice) = (Arc::clone(console), token.clone(), notice.into());
     tokio::spawn(async move {
         signals.next().await;
         console.log(Level::Warning, notice);
         cancel.cancel();
+        then(&cancel);
         signals.next().await;
         console.flush();
         std::process::exit(Exit::Interrupted as i32);

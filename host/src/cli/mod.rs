@@ -6,6 +6,7 @@
 //! | [`configuration`] | where the configuration comes from |
 //! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
 //! | [`sync`], [`verify`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
+//! | [`serve`], [`tenants`] | many tenants: syncs by schedule, and what can be asked about them |
 //! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
 //! | [`output`], [`summary`], [`table`], [`cells`], [`json`] | standard output |
 //! | [`exit`], [`interrupt`], [`file_size`] | how the process ends, and how it does not |
@@ -27,17 +28,19 @@ mod query;
 mod report;
 mod run;
 mod sandbox;
+mod serve;
 mod state;
 mod summary;
 mod sync;
 mod table;
+mod tenants;
 mod units;
 mod verify;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use args::{Cli, Commands};
+use args::{Cli, Commands, TenantsCommands};
 use console::Console;
 use exit::Exit;
 
@@ -77,5 +80,8 @@ async fn dispatch(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
         Commands::Preview(args) => preview::run(args, sandbox, console).await,
         Commands::Inspect(args) => inspect::run(args, sandbox, console).await,
         Commands::State(command) => state::run(command, console),
+        Commands::Serve(args) => serve::run(args, sandbox, console).await,
+        Commands::Tenants(TenantsCommands::Check(args)) => tenants::check(args, sandbox, console).await,
+        Commands::Tenants(TenantsCommands::List(args)) => tenants::list(args, sandbox, console),
     }
 }

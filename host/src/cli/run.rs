@@ -14,6 +14,7 @@ use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
 use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
 use wandb_connector_host::verify::{StateKeys, Verification, VerifyRequest};
+use wandb_connector_host::wandb;
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 use super::args::SandboxArgs;
@@ -58,7 +59,7 @@ impl Runner {
         );
         let client = HttpClient::default();
         let mut policy = sandbox::policy(sandbox);
-        policy.download_origins.extend(configuration::download_origin(base_url));
+        policy.download_origins.extend(wandb::download_origin(base_url));
         Ok(Self { policy, bytes, connector, client, console: Arc::clone(console) })
     }
 

@@ -3,17 +3,40 @@
 //! | module | concern |
 //! |---|---|
 //! | [`tenant`] | one tenant: whose data, from where, to where, how often, within which limits |
+//! | [`file`], [`problem`] | the files that describe tenants, and what is wrong with them |
+//! | [`registry`], [`territory`], [`fit`] | all tenants: no two with one place, each fit for its component |
+//! | [`check`] | whether tenants could be synced |
+//! | [`secret`] | where secrets are looked up |
 //! | [`schedule`] | when syncs are due |
-//! | [`record`] | how a sync ended, as the history keeps it |
+//! | [`scheduler`], [`budget`] | who syncs when, and how often all together ask an origin |
+//! | [`components`] | the components that tenants run |
+//! | [`record`], [`history`] | how a sync ended, and where that is kept |
 //! | [`overview`] | what there is to see of the tenants at this moment |
 //! | [`status`] | the status page, its API, and what machines ask a process for |
 //! | [`metrics`] | numbers for Prometheus |
 //! | [`traces`] | spans for OpenTelemetry |
 
+pub mod budget;
+pub mod check;
+pub mod components;
+pub mod file;
+pub mod fit;
+pub mod history;
 pub mod metrics;
 pub mod overview;
+pub mod problem;
 pub mod record;
+pub mod registry;
 pub mod schedule;
+pub mod scheduler;
+pub mod secret;
 pub mod status;
 pub mod tenant;
+pub mod territory;
 pub mod traces;
+
+mod limit_keys;
+mod one_sync;
+mod stamp;
+mod toml_reader;
+mod turn;

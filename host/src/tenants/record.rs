@@ -47,4 +47,9 @@ impl SyncRecord {
     pub fn is_complete(&self) -> bool {
         self.end.as_ref().is_some_and(|end| end.outcome == "ok")
     }
+
+    /// Whether the host was ended, or told to end, before the sync was.
+    pub fn was_interrupted(&self) -> bool {
+        self.end.as_ref().is_none_or(|end| end.outcome == "interrupted")
+    }
 }

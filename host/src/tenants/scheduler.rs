@@ -1,0 +1,482 @@
+//! Decides who syncs when.
+//!
+//! A tenant that is not syncing is an entry in a list ordered by due time, and nothing else: no task, no connection, no memory of a guest.
+//! When something is due and a slot is free, the tenant that has been due for longest starts. A sync gives its slot back while it waits for
+//! a rate limit; so that such syncs don't pile up, there is a second bound on all syncs that are alive ([`ALIVE_PER_SLOT`]).
+//!
+//! Each sync is a task of its own: what goes wrong in it, a panic included, is the end of that sync and touches no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budgets;
+use super::components::Components;
+use super::history::{History, Past, SyncNumber};
+use super::one_sync::{self, Means, Progress};
+use super::overview::{RunningSync, Slots, TenantOverview, Watch};
+use super::record::{SyncEnd, SyncRecord};
+use super::registry::{Registry, Roster};
+use super::schedule::Schedule;
+use super::tenant::{Tenant, TenantId};
+use super::turn::Turn;
+use crate::error::Error;
+use crate::http_client::HttpClient;
+use crate::sync::{Event, Level};
+
+/// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
+pub const ALIVE_PER_SLOT: usize = 4;
+/// Between two looks at the files of tenants.
+const LOOK: Duration = Duration::from_secs(1);
+/// The longest sleep: the clock of the machine may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How long connections are kept for a tenant's next sync.
+const KEEP_CLIENT: Duration = Duration::from_secs(60);
+/// How long a tenant is left alone whose source limits the rate of requests and does not say for how long.
+const REST: Duration = Duration::from_secs(60);
+/// The longest rest, whatever a source says.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
+
+/// Hears what happens, on the threads that run syncs: must not block.
+pub trait Listener: Send + Sync {
+    /// An event of a tenant's sync.
+    fn event(&self, tenant: &TenantId, event: Event);
+    /// A sync starts.
+    fn started(&self, _: &SyncRecord) {}
+    /// A sync has ended.
+    fn ended(&self, _: &SyncRecord) {}
+    /// A line about no tenant in particular, or about the entry of one.
+    fn log(&self, level: Level, message: String);
+}
+
+/// How a [`Scheduler`] works.
+#[derive(Debug, Clone, Copy)]
+pub struct SchedulerOptions {
+    /// Syncs that work at once.
+    pub slots: usize,
+    /// Run what is due now, and end.
+    pub once: bool,
+}
+
+/// Runs the syncs of all tenants. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Scheduler {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: SchedulerOptions,
+    components: Components,
+    history: History,
+    listener: Arc<dyn Listener>,
+    budgets: Arc<Budgets>,
+    slots: Arc<Semaphore>,
+    slots_in_all: usize,
+    alive: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// Something may be due earlier than was thought, or has ended.
+    changed: Notify,
+    /// No new syncs.
+    drain: CancellationToken,
+    /// Syncs that run are stopped.
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    tenants: BTreeMap<TenantId, Member>,
+    /// Who is due when; nobody who is syncing.
+    due: BTreeSet<(DateTime<Utc>, TenantId)>,
+    problems: Vec<String>,
+    next_sync: SyncNumber,
+    running: usize,
+    ready: bool,
+    /// Of `once`: how the syncs ended.
+    ended: Vec<SyncRecord>,
+}
+
+/// A tenant, as long as its entry is there and after that until its sync has ended.
+struct Member {
+    tenant: Arc<Tenant>,
+    removed: bool,
+    /// Since when it is known.
+    known: DateTime<Utc>,
+    past: Past,
+    /// The last sync, of an earlier process, did not get to its end. A component that only says so is not believed.
+    unfinished: bool,
+    /// When it is due; not kept up while it is syncing.
+    next: DateTime<Utc>,
+    /// Not before then, whatever the schedule says.
+    rest: Option<DateTime<Utc>>,
+    running: Option<Running>,
+    client: Option<HttpClient>,
+}
+
+struct Running {
+    number: SyncNumber,
+    record: SyncRecord,
+    progress: Arc<Progress>,
+    turn: Arc<Turn>,
+}
+
+impl Member {
+    fn due(&self, id: &TenantId) -> DateTime<Utc> {
+        let due = match self.unfinished {
+            true => self.known,
+            false => self.tenant.schedule.due(id, self.known, self.past.last.as_ref().map(|last| last.started)),
+        };
+        self.rest.map_or(due, |rest| due.max(rest))
+    }
+}
+
+/// When a tenant is due that is `known` since now, and whose last sync an earlier process ran: as its schedule says, but at once if
+/// that sync did not get to its end.
+pub fn due_after(id: &TenantId, schedule: &Schedule, known: DateTime<Utc>, last: Option<&SyncRecord>) -> DateTime<Utc> {
+    match last {
+        Some(last) if last.was_interrupted() => known,
+        last => schedule.due(id, known, last.map(|last| last.started)),
+    }
+}
+
+impl Scheduler {
+    /// Starts nothing yet. `next_sync` is the number of the next sync in `history`.
+    pub fn new(
+        options: SchedulerOptions,
+        components: Components,
+        history: (History, SyncNumber),
+        listener: Arc<dyn Listener>,
+    ) -> Self {
+        let (history, next_sync) = history;
+        let slots = options.slots.clamp(1, Semaphore::MAX_PERMITS / ALIVE_PER_SLOT);
+        let inner = Inner {
+            options,
+            components,
+            history,
+            listener,
+            budgets: Arc::default(),
+            slots: Arc::new(Semaphore::new(slots)),
+            slots_in_all: slots,
+            alive: Arc::new(Semaphore::new(slots * ALIVE_PER_SLOT)),
+            state: Mutex::new(State { next_sync, ..State::default() }),
+            changed: Notify::new(),
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts no further syncs; [`Scheduler::run`] returns when those that run have ended.
+    pub fn drain(&self) {
+        self.inner.drain.cancel();
+    }
+
+    /// Stops the syncs that run, too, each where that loses nothing that was complete.
+    pub fn stop(&self) {
+        self.drain();
+        self.inner.stop.cancel();
+    }
+
+    /// Syncs that are alive.
+    pub fn running(&self) -> usize {
+        self.inner.state().running
+    }
+
+    /// Runs until it is drained, or, `once`, until everything due at the start has ended. Answers the syncs of `once`.
+    pub async fn run(&self, registry: Registry) -> Result<Vec<SyncRecord>, Error> {
+        let inner = &self.inner;
+        let past = {
+            let this = self.clone();
+            let read = tokio::task::spawn_blocking(move || this.inner.history.reader().past()).await;
+            let failed = |why: &dyn std::fmt::Display| Error::Internal(format!("the history can't be read: {why}"));
+            read.map_err(|why| failed(&why))?.map_err(|why| failed(&why))?
+        };
+        let mut past = Some(past);
+        let mut registry = registry;
+        let (returned, roster) = look(registry, &*inner.listener).await?;
+        registry = returned;
+        inner.apply(roster.unwrap_or_default(), past.take().unwrap_or_default());
+        if inner.options.once {
+            self.start_due().await;
+        } else {
+            let looking = self.keep_looking(registry);
+            tokio::select! {
+                () = inner.drain.cancelled() => {}
+                failed = looking => failed?,
+                never = self.keep_starting() => never,
+            }
+        }
+        inner.state().ready = false;
+        inner.until_idle().await;
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.inner.history.flush()).await.ok();
+        Ok(std::mem::take(&mut inner.state().ended))
+    }
+
+    /// Looks at the files again and again.
+    async fn keep_looking(&self, mut registry: Registry) -> Result<(), Error> {
+        loop {
+            sleep(LOOK).await;
+            let (returned, roster) = look(registry, &*self.inner.listener).await?;
+            registry = returned;
+            if let Some(roster) = roster {
+                // The past of a tenant that is new here may be in the history: it was away, or the host restarted meanwhile.
+                let this = self.clone();
+                let past = tokio::task::spawn_blocking(move || this.inner.history.reader().past()).await;
+                self.inner.apply(roster, past.ok().and_then(Result::ok).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Starts what is due, when there is room.
+    async fn keep_starting(&self) -> ! {
+        loop {
+            let changed = self.inner.changed.notified();
+            let wait = {
+                let state = self.inner.state();
+                let next = state.due.first().map(|(due, _)| *due - Utc::now());
+                next.map_or(LONGEST_SLEEP, |wait| wait.to_std().unwrap_or(Duration::ZERO).min(LONGEST_SLEEP))
+            };
+            if wait.is_zero() {
+                self.start_one(Utc::now()).await;
+            } else {
+                tokio::select! {
+                    () = changed => {}
+                    () = sleep(wait) => {}
+                }
+            }
+        }
+    }
+
+    /// Starts everything that is due now, unless drained meanwhile.
+    async fn start_due(&self) {
+        let now = Utc::now();
+        loop {
+            let due = self.inner.state().due.first().is_some_and(|(due, _)| *due <= now);
+            if !due {
+                return;
+            }
+            tokio::select! {
+                () = self.inner.drain.cancelled() => return,
+                () = self.start_one(now) => {}
+            }
+        }
+    }
+
+    /// Waits for a slot, then starts the tenant that has been due for longest, if one is due at `now` still.
+    async fn start_one(&self, now: DateTime<Utc>) {
+        let inner = &self.inner;
+        // Neither is ever closed.
+        let Ok(alive) = inner.alive.clone().acquire_owned().await else { return };
+        let Ok(slot) = inner.slots.clone().acquire_owned().await else { return };
+        let mut state = inner.state();
+        let Some((due, id)) = state.due.first().filter(|(due, _)| *due <= now).cloned() else { return };
+        state.due.remove(&(due, id.clone()));
+        let number = state.next_sync;
+        let Some(member) = state.tenants.get_mut(&id) else { return };
+        let turn = Arc::new(Turn::new(id.clone(), slot, inner.slots.clone(), inner.budgets.clone()));
+        let record = SyncRecord { tenant: id.clone(), due, started: Utc::now(), end: None };
+        let progress = Arc::new(Progress::default());
+        let running = Running { number, record: record.clone(), progress: progress.clone(), turn: turn.clone() };
+        member.running = Some(running);
+        member.unfinished = false;
+        let tenant = member.tenant.clone();
+        let client = member.client.get_or_insert_with(HttpClient::default).clone();
+        state.next_sync += 1;
+        state.running += 1;
+        drop(state);
+        inner.history.started(number, record.clone());
+        inner.listener.started(&record);
+        let means = Means {
+            components: inner.components.clone(),
+            client,
+            turn,
+            listener: inner.listener.clone(),
+            cancel: inner.stop.child_token(),
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            let work = tokio::spawn(one_sync::run(tenant, means, progress));
+            let (rest, end) = match work.await {
+                Ok((outcome, end)) => (rest_after(outcome.error.as_ref()), end),
+                Err(_) => (None, one_sync::crashed()),
+            };
+            this.inner.ended(&id, end, rest);
+            drop(alive);
+        });
+    }
+}
+
+/// How long a tenant is left alone after this error.
+fn rest_after(error: Option<&Error>) -> Option<Duration> {
+    match error {
+        Some(Error::RateLimited { retry_after, .. }) => Some(retry_after.unwrap_or(REST).min(LONGEST_REST)),
+        _ => None,
+    }
+}
+
+/// Looks whether the files have changed. Should a file make that fail, what was in force stays in force.
+async fn look(mut registry: Registry, listener: &dyn Listener) -> Result<(Registry, Option<Roster>), Error> {
+    let looked = tokio::task::spawn_blocking(move || {
+        let roster = std::panic::catch_unwind(AssertUnwindSafe(|| registry.look()));
+        (registry, roster)
+    });
+    let failed = "the files of tenants can't be read: the host failed";
+    let (registry, roster) = looked.await.map_err(|_| Error::Internal(failed.into()))?;
+    if roster.is_err() {
+        listener.log(Level::Severe, failed.into());
+    }
+    Ok((registry, roster.ok().flatten()))
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other entries in force: schedules at once, everything else with the next sync.
+    fn apply(&self, roster: Roster, mut past: BTreeMap<TenantId, Past>) {
+        let Roster { tenants, budgets, problems } = roster;
+        self.budgets.replace(budgets);
+        let now = Utc::now();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        for (id, member) in &mut state.tenants {
+            member.removed = !tenants.contains_key(id);
+            if member.removed {
+                state.due.remove(&(member.next, id.clone()));
+            }
+        }
+        state.tenants.retain(|_, member| !member.removed || member.running.is_some());
+        for (id, entry) in tenants {
+            let tenant = entry.tenant.clone();
+            match state.tenants.get_mut(&id) {
+                Some(member) if *member.tenant == *tenant => {}
+                Some(member) => {
+                    // Connections that an earlier entry allowed are not for a later one.
+                    member.client = None;
+                    member.tenant = tenant;
+                    state.due.remove(&(member.next, id.clone()));
+                    member.next = member.due(&id);
+                    if member.running.is_none() {
+                        state.due.insert((member.next, id));
+                    }
+                }
+                None => {
+                    let known = match self.options.once {
+                        // What was never synced is due, however it is put off.
+                        true => now - TimeDelta::from_std(tenant.schedule.jitter).unwrap_or_default(),
+                        false => now,
+                    };
+                    let past = past.remove(&id).unwrap_or_default();
+                    let next = due_after(&id, &tenant.schedule, known, past.last.as_ref());
+                    let unfinished = past.last.as_ref().is_some_and(SyncRecord::was_interrupted);
+                    let (rest, running, client) = (None, None, None);
+                    let member =
+                        Member { tenant, removed: false, known, past, unfinished, next, rest, running, client };
+                    state.due.insert((next, id.clone()));
+                    state.tenants.insert(id, member);
+                }
+            }
+        }
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let old: BTreeSet<&String> = state.problems.iter().collect();
+        let new: Vec<String> = problems.iter().filter(|problem| !old.contains(problem)).cloned().collect();
+        state.problems = problems;
+        state.ready = !self.drain.is_cancelled();
+        let count = state.tenants.values().filter(|member| !member.removed).count();
+        drop(guard);
+        for problem in new {
+            self.listener.log(Level::Severe, problem);
+        }
+        self.listener.log(Level::Info, format!("{count} tenant{}", if count == 1 { "" } else { "s" }));
+        self.changed.notify_one();
+    }
+
+    fn ended(&self, id: &TenantId, end: SyncEnd, rest: Option<Duration>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.running -= 1;
+        let Some(member) = state.tenants.get_mut(id) else { return };
+        let Some(running) = member.running.take() else { return };
+        let record = SyncRecord { end: Some(end.clone()), ..running.record };
+        if record.is_complete() {
+            member.past.fresh_as_of = Some(record.started);
+        }
+        member.past.last = Some(record.clone());
+        member.rest = rest.map(|rest| end.at + TimeDelta::from_std(rest).unwrap_or_default());
+        member.next = member.due(id);
+        let soon = member.next - end.at <= TimeDelta::from_std(KEEP_CLIENT).unwrap_or_default();
+        if !soon {
+            member.client = None;
+        }
+        let (next, removed) = (member.next, member.removed);
+        if removed {
+            state.tenants.remove(id);
+        } else {
+            state.due.insert((next, id.clone()));
+        }
+        if self.options.once {
+            state.ended.push(record.clone());
+        }
+        drop(guard);
+        self.history.ended(running.number, id.clone(), end);
+        self.listener.ended(&record);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    async fn until_idle(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().running == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Watch for Scheduler {
+    fn tenants(&self) -> Vec<TenantOverview> {
+        let state = self.inner.state();
+        let overview = |(id, member): (&TenantId, &Member)| TenantOverview {
+            id: id.clone(),
+            labels: member.tenant.labels.clone(),
+            next: (member.running.is_none()).then_some(member.next),
+            running: member.running.as_ref().map(|running| RunningSync {
+                started: running.record.started,
+                rows: running.progress.rows(),
+                throttled: running.turn.is_waiting(),
+            }),
+            last: member.past.last.clone(),
+            fresh_as_of: member.past.fresh_as_of,
+        };
+        state.tenants.iter().map(overview).collect()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.inner.state().problems.clone();
+        problems.extend(self.inner.history.trouble());
+        problems
+    }
+
+    fn history(&self, tenant: &TenantId, most: usize) -> Vec<SyncRecord> {
+        self.inner.history.reader().last(tenant, most).unwrap_or_default()
+    }
+
+    fn is_ready(&self) -> bool {
+        let ready = self.inner.state().ready;
+        ready && !self.inner.drain.is_cancelled()
+    }
+
+    fn slots(&self) -> Slots {
+        let all = self.inner.slots_in_all;
+        Slots { taken: all.saturating_sub(self.inner.slots.available_permits()), all }
+    }
+}
