@@ -1,6 +1,8 @@
 //! What can be typed: commands, flags, and an environment variable for each flag.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -76,9 +78,29 @@ pub(crate) struct ServeArgs {
     /// How long running syncs may go on after SIGTERM or SIGINT, before each is stopped where that loses nothing complete.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     pub(crate) drain: Duration,
+    /// Where the status page, its API and the metrics are (not with --once); `none` for nowhere.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub(crate) listen: Listen,
+    /// A file that holds the token which opens them; needed where other machines reach the address.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// How the summary of --once is printed.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
+}
+
+/// Where a server is, if anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address =
+            || text.parse().map(Some).map_err(|_| "give an address and a port, such as 127.0.0.1:9464, or none");
+        Ok(Self(if text == "none" { None } else { address()? }))
+    }
 }
 
 /// `tenants …`.

@@ -10,11 +10,16 @@ use wandb_connector_host::error::Error;
 use wandb_connector_host::sync::{Event, Level};
 use wandb_connector_host::tenants::components::Components;
 use wandb_connector_host::tenants::history::{History, HistoryError};
+use wandb_connector_host::tenants::metrics::Metrics;
+use wandb_connector_host::tenants::operations::Operations;
 use wandb_connector_host::tenants::overview::Watch;
 use wandb_connector_host::tenants::record::SyncRecord;
 use wandb_connector_host::tenants::registry::Registry;
 use wandb_connector_host::tenants::scheduler::{ALIVE_PER_SLOT, Listener, Scheduler, SchedulerOptions};
+use wandb_connector_host::tenants::status;
+use wandb_connector_host::tenants::status::token::{Token, TokenSource};
 use wandb_connector_host::tenants::tenant::TenantId;
+use wandb_connector_host::tenants::traces::Traces;
 use wandb_connector_host::{CancellationToken, Connector};
 
 use super::args::{Format, SandboxArgs, ServeArgs, TenantsArgs};
@@ -45,12 +50,28 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     let components = load(sandbox, slots)?;
     let spec = components.built_in().spec().await?.clone();
     let registry = Registry::new(source, sandbox::policy(sandbox), spec, Some(&history));
+    let metrics = Arc::new(Metrics::default());
+    let traces = Traces::from_env().map_err(|why| problem(why.to_string()))?;
     let listener = Arc::new(ConsoleListener(console.clone()));
+    let operations = Arc::new(Operations::new(metrics.clone(), traces, listener));
     let options = SchedulerOptions { slots, once: args.once };
-    let scheduler = Scheduler::new(options, components, opened, listener);
+    let scheduler = Scheduler::new(options, components, opened, operations.clone());
+    let status = status_server(args, Arc::new(scheduler.clone()), metrics).await?;
     let token = watch(&scheduler, args, console)?;
-    let ended = scheduler.run(registry).await?;
-    let problems = scheduler.problems();
+    let closing = CancellationToken::new();
+    let serving = status.map(|server| {
+        console.log(Level::Info, format!("status page: http://{}/", server.address()));
+        let closed = closing.clone();
+        tokio::spawn(server.run(async move { closed.cancelled().await }))
+    });
+    let ended = scheduler.run(registry).await;
+    // While syncs come to their end it still answers, as not ready.
+    closing.cancel();
+    if let Some(serving) = serving {
+        serving.await.ok();
+    }
+    operations.shutdown().await;
+    let (ended, problems) = (ended?, scheduler.problems());
     if !args.once {
         return Ok(Exit::Ok);
     }
@@ -66,6 +87,19 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
         (false, true, false) => Exit::Partial,
         (false, true, true) => Exit::Ok,
     })
+}
+
+/// Takes the address of the status page, if there is to be one.
+async fn status_server(
+    args: &ServeArgs,
+    watch: Arc<dyn Watch>,
+    metrics: Arc<Metrics>,
+) -> Result<Option<status::Server>, Error> {
+    let Some(address) = args.listen.0.filter(|_| !args.once) else { return Ok(None) };
+    let token = args.token_file.as_ref().map(|file| Token::read(&TokenSource::File(file.clone()))).transpose();
+    let token = token.map_err(|why| problem(format!("--token-file: {why}")))?;
+    let server = status::Server::bind(address, token, watch, metrics).await;
+    server.map(Some).map_err(|why| problem(format!("--listen {address}: {why}")))
 }
 
 fn default_syncs() -> usize {

@@ -15,6 +15,7 @@
 //! | [`status`] | the status page, its API, and what machines ask a process for |
 //! | [`metrics`] | numbers for Prometheus |
 //! | [`traces`] | spans for OpenTelemetry |
+//! | [`operations`] | joins metrics and traces to the scheduler |
 
 pub mod budget;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod file;
 pub mod fit;
 pub mod history;
 pub mod metrics;
+pub mod operations;
 pub mod overview;
 pub mod problem;
 pub mod record;

@@ -91,9 +91,10 @@ impl Traces {
     }
 
     /// Sends what was recorded so far, and nothing after that. Waits a few seconds at most.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         // The thread that is waited for needs the runtime to send.
-        let _ = tokio::task::spawn_blocking(move || self.provider.shutdown()).await;
+        let provider = self.provider.clone();
+        let _ = tokio::task::spawn_blocking(move || provider.shutdown()).await;
     }
 }
 
