@@ -4,7 +4,7 @@
 //! implementation of wasmtime would open a connection, with its TLS handshake, for each request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response, header};
@@ -185,14 +185,20 @@ fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
         .build(connector)
 }
 
-/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
-fn system_tls() -> rustls::ClientConfig {
+/// The certificates that this machine trusts, read once for all clients.
+static ROOTS: LazyLock<Arc<rustls::RootCertStore>> = LazyLock::new(|| {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
+
+/// TLS as this machine trusts it, with a memory of sessions of its own. Without any root certificate every handshake fails, and says
+/// so.
+fn system_tls() -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     match versions {
-        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
+        Ok(builder) => builder.with_root_certificates(ROOTS.clone()).with_no_client_auth(),
         Err(never) => unreachable!("ring speaks the default versions of TLS: {never}"),
     }
 }
