@@ -91,7 +91,8 @@ fn config(options: &EngineOptions) -> Config {
             .total_stacks(instances)
             .max_memory_size(memory)
             .table_elements(100_000)
-            .linear_memory_keep_resident(1 << 20)
+            // Memory goes back to the system with its instance: a place that nobody uses holds none.
+            .linear_memory_keep_resident(0)
             .max_unused_warm_slots(instances.min(64));
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

@@ -162,7 +162,7 @@ impl HttpClient {
         };
         let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(networks.to_vec()).or_insert_with(|| {
-            let tls = tls.get_or_init(|| options.tls.clone().unwrap_or_else(system_tls)).clone();
+            let tls = tls.get_or_init(|| own_tls(options.tls.as_ref())).clone();
             build(dialler.clone(), tls)
         });
         (pool.clone(), dialler)
@@ -192,8 +192,15 @@ static ROOTS: LazyLock<Arc<rustls::RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
-/// TLS as this machine trusts it, with a memory of sessions of its own. Without any root certificate every handshake fails, and says
-/// so.
+/// TLS as `given`, or as the system's. Sessions are remembered by this client alone: clones of a configuration would share them, and
+/// a server could tell by them that two tenants are one process.
+fn own_tls(given: Option<&rustls::ClientConfig>) -> rustls::ClientConfig {
+    let mut own = given.cloned().unwrap_or_else(system_tls);
+    own.resumption = rustls::client::Resumption::default();
+    own
+}
+
+/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
 fn system_tls() -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

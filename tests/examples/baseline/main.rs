@@ -5,6 +5,7 @@
 //! baseline limits CONFIGURATION              what no sync can beat: the download alone, the insertion alone
 //! baseline store CONFIGURATION DESTINATION…  the same rows from memory into destinations
 //! baseline start COMPONENT                   compiling a component, starting instances of it
+//! baseline running COMPONENT CONFIGURATION KIND COUNT   the memory of syncs that run at once, to `sqlite` or `null`
 //! ```
 //! Each prints one JSON object. Times are seconds.
 
@@ -12,6 +13,7 @@ mod arrow;
 mod download;
 mod insert;
 mod native;
+mod running;
 mod start;
 
 use std::time::{Duration, Instant};
@@ -34,8 +36,14 @@ async fn main() -> anyhow::Result<()> {
         ["start", component] => {
             start::start(&std::fs::read(component)?).await.map_err(|why| anyhow::anyhow!("{why:#}"))?
         }
+        ["running", component, config, kind, count] => {
+            running::running(&std::fs::read(component)?, &read(config)?, kind, count.parse()?).await?
+        }
         _ => {
-            anyhow::bail!("usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start COMPONENT")
+            anyhow::bail!(
+                "usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start COMPONENT, \
+                 or baseline running COMPONENT CONFIGURATION KIND COUNT"
+            )
         }
     };
     println!("{printed}");
