@@ -4,8 +4,10 @@
 //! every loop and call, and gives way to other tasks when it has passed. So a guest that never returns can still be
 //! cancelled, and can't keep a thread from other tenants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::error::Error;
@@ -21,9 +23,9 @@ pub enum Allocator {
     OnDemand,
     /// Reserved once, reused by instance after instance: starting one costs microseconds. For a server of many tenants.
     Pooling {
-        /// Instances that may be alive at once.
+        /// Instances that may be alive at once, those of syncs that wait for a rate limit included; a sync that finds none free waits.
         instances: u32,
-        /// The largest linear memory, in bytes; no `limits.memory` above it can be used.
+        /// The largest linear memory, in bytes; a greater `limits.memory` counts as this.
         memory: usize,
     },
 }
@@ -39,6 +41,9 @@ pub struct EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    /// Instances that may still be started; none where there is no bound.
+    instances: Option<Arc<Semaphore>>,
+    most_memory: usize,
 }
 
 impl Engine {
@@ -48,7 +53,23 @@ impl Engine {
             |why: wasmtime::Error| Error::Internal(format!("WebAssembly can't be run on this machine: {why:#}"));
         let inner = wasmtime::Engine::new(&config(options)).map_err(fault)?;
         start_clock(&inner)?;
-        Ok(Self { inner })
+        Ok(match options.allocator {
+            Allocator::OnDemand => Self { inner, instances: None, most_memory: usize::MAX },
+            Allocator::Pooling { instances, memory } => {
+                Self { inner, instances: Some(Arc::new(Semaphore::new(instances as usize))), most_memory: memory }
+            }
+        })
+    }
+
+    /// Waits until there is room for one more instance; there is for as long as the permit lives.
+    pub(crate) async fn instance(&self) -> Option<OwnedSemaphorePermit> {
+        // Never closed.
+        self.instances.clone()?.acquire_owned().await.ok()
+    }
+
+    /// Bytes of linear memory that an instance can have.
+    pub(crate) fn most_memory(&self) -> usize {
+        self.most_memory
     }
 
     /// The wasmtime engine, for what this crate does not wrap.
@@ -70,7 +91,8 @@ fn config(options: &EngineOptions) -> Config {
             .total_stacks(instances)
             .max_memory_size(memory)
             .table_elements(100_000)
-            .linear_memory_keep_resident(1 << 20)
+            // Memory goes back to the system with its instance: a place that nobody uses holds none.
+            .linear_memory_keep_resident(0)
             .max_unused_warm_slots(instances.min(64));
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

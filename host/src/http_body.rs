@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as WasiError;
 
 use crate::http_error;
+use crate::quota::{Quota, head_bytes};
 
 /// How long data that the client has already received may take to reach the guest.
 const SECOND_CHANCE: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ pub(crate) type OnLimit = Arc<dyn Fn() + Send + Sync>;
 /// A response's body under limits.
 pub(crate) struct LimitedBody {
     incoming: Incoming,
+    quota: Arc<Quota>,
     /// Bytes that may still come.
     left: u64,
     most: u64,
@@ -34,16 +36,17 @@ pub(crate) struct LimitedBody {
 }
 
 impl LimitedBody {
-    /// Wraps `incoming`. `on_limit` is called when more than `most` bytes came.
+    /// Wraps `incoming`, which counts against `quota`. `on_limit` is called when more than `most` bytes came.
     pub(crate) fn new(
         incoming: Incoming,
+        quota: Arc<Quota>,
         most: u64,
         between_bytes: Duration,
         open: OwnedSemaphorePermit,
         on_limit: OnLimit,
     ) -> Self {
         let stall = Box::pin(tokio::time::sleep(between_bytes));
-        Self { incoming, left: most, most, between_bytes, stall, stalled: false, on_limit, _open: open }
+        Self { incoming, quota, left: most, most, between_bytes, stall, stalled: false, on_limit, _open: open }
     }
 
     fn too_large(&mut self) -> WasiError {
@@ -75,6 +78,9 @@ impl LimitedBody {
         self.stalled = false;
         self.stall.as_mut().reset(Instant::now() + self.between_bytes);
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if !self.quota.received(bytes + frame.trailers_ref().map_or(0, head_bytes)) {
+            return Poll::Ready(Some(Err(WasiError::HttpResponseBodySize(None))));
+        }
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;

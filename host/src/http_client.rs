@@ -4,7 +4,7 @@
 //! implementation of wasmtime would open a connection, with its TLS handshake, for each request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response, header};
@@ -162,7 +162,7 @@ impl HttpClient {
         };
         let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(networks.to_vec()).or_insert_with(|| {
-            let tls = tls.get_or_init(|| options.tls.clone().unwrap_or_else(system_tls)).clone();
+            let tls = tls.get_or_init(|| own_tls(options.tls.as_ref())).clone();
             build(dialler.clone(), tls)
         });
         (pool.clone(), dialler)
@@ -185,14 +185,27 @@ fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
         .build(connector)
 }
 
-/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
-pub(crate) fn system_tls() -> rustls::ClientConfig {
+/// The certificates that this machine trusts, read once for all clients.
+static ROOTS: LazyLock<Arc<rustls::RootCertStore>> = LazyLock::new(|| {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
+
+/// TLS as `given`, or as the system's. Sessions are remembered by this client alone: clones of a configuration would share them, and
+/// a server could tell by them that two tenants are one process.
+fn own_tls(given: Option<&rustls::ClientConfig>) -> rustls::ClientConfig {
+    let mut own = given.cloned().unwrap_or_else(system_tls);
+    own.resumption = rustls::client::Resumption::default();
+    own
+}
+
+/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
+pub(crate) fn system_tls() -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     match versions {
-        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
+        Ok(builder) => builder.with_root_certificates(ROOTS.clone()).with_no_client_auth(),
         Err(never) => unreachable!("ring speaks the default versions of TLS: {never}"),
     }
 }

@@ -1,7 +1,9 @@
 //! How a sync is ended when its connector goes too far: the first breach is remembered, the guest is asked to stop, and
 //! stopped if it does not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
@@ -52,6 +54,37 @@ pub(crate) fn breach(limit: &'static str, detail: impl Into<String>) -> Error {
     Error::Limit { limit, detail: detail.into() }
 }
 
+/// What the instances of one session have used of the machine.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    nanoseconds: AtomicU64,
+    memory: AtomicU64,
+}
+
+impl Usage {
+    /// Adds time for which a guest kept a thread. All of it so far.
+    pub(crate) fn computed(&self, more: Duration) -> Duration {
+        let more = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.nanoseconds.fetch_add(more, Ordering::Relaxed);
+        Duration::from_nanos(before.saturating_add(more))
+    }
+
+    /// An instance had this much memory at its end, which is the most that it ever had: linear memory never shrinks.
+    pub(crate) fn held(&self, bytes: usize) {
+        self.memory.fetch_max(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Time for which guests kept a thread.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    /// The most memory that an instance had, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+}
+
 /// Bounds the memory of all instances in a store together. A guest that is refused memory usually crashes; what it was refused is
 /// remembered, since that is the cause.
 #[derive(Debug)]
@@ -66,6 +99,11 @@ impl MemoryLimit {
     /// At most `most` bytes of linear memory.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, used: 0, elements: 0, refused: None }
+    }
+
+    /// Bytes of linear memory that the guest has.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     /// The breach, if the guest was ever refused memory.

@@ -34,10 +34,15 @@ impl Default for Policy {
 /// Upper bounds for one sync. Each is named in the error that its breach ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the guest's linear memory. Sixteen requests in flight with pages of a few MiB need about 100 MiB.
+    /// Bytes of the guest's linear memory. Sixteen requests in flight with pages of a few MiB need about 100 MiB. No more than an
+    /// engine's [`Allocator::Pooling`](crate::engine::Allocator::Pooling) has for each instance.
     pub memory: usize,
-    /// From start to end, waiting for rate limits included.
+    /// From start to end, waiting for rate limits included. A week, since the first sync of a project with millions of runs may take
+    /// days at the pace that a source allows.
     pub wall_time: Duration,
+    /// Time for which the guest keeps a thread: its own code, and what the host does in its calls. Waiting is none. Six hours are enough
+    /// for terabytes of JSON; a guest that never stops computing is stopped days before `wall_time` would do it.
+    pub cpu_time: Duration,
     /// Handles that the guest holds at once: requests, bodies, streams, timers. A request under way needs about ten. The header
     /// fields of each are bounded too, so this is also what it can make the host keep for it.
     pub handles: usize,
@@ -45,6 +50,16 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Requests under way at once.
     pub open_requests: usize,
+    /// Requests of one sync, retries among them. A run takes a few, so ten million are those of millions of runs.
+    pub requests: u64,
+    /// Requests sent in a minute, in any one of them up to a second's worth more, and at least one. Alone among the limits that end
+    /// something it only holds back: a request that would be too many waits for its turn, and the log says so once. 600,000 is more than
+    /// any source answers, so it holds back only where a policy sets less.
+    pub requests_per_minute: u32,
+    /// Bytes received in one sync: bodies as they come over the network, and header fields, about. 1 TiB is far beyond any project.
+    pub bytes_in: u64,
+    /// Bytes sent in one sync: bodies and heads, about. Requests are one or two KiB, so 32 GiB are more than `requests` of them.
+    pub bytes_out: u64,
     /// Bytes of one response's body, as they come and after decompression.
     pub response_bytes: u64,
     /// Bytes of one batch, as Arrow arrays.
@@ -66,9 +81,14 @@ impl Default for Limits {
         Self {
             memory: 512 << 20,
             wall_time: Duration::from_secs(7 * 24 * 3600),
+            cpu_time: Duration::from_secs(6 * 3600),
             handles: 4096,
             header_bytes: 16 << 10,
             open_requests: 256,
+            requests: 10_000_000,
+            requests_per_minute: 600_000,
+            bytes_in: 1 << 40,
+            bytes_out: 32 << 30,
             response_bytes: 1 << 30,
             batch_bytes: 64 << 20,
             group_bytes: 128 << 20,

@@ -48,7 +48,11 @@ impl Connector {
         let ended = self.store(&session, request, cancel, &mut outcome).await;
         session.report.finish();
         outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
-        outcome.requests = session.gate.requests();
+        outcome.requests = session.gate.quota().requests();
+        (outcome.bytes_in, outcome.bytes_out) = session.gate.quota().bytes();
+        outcome.throttled = session.gate.told_waits();
+        outcome.cpu_time = session.usage.cpu_time();
+        outcome.memory = session.usage.memory();
         outcome.elapsed = session.elapsed();
         outcome
     }

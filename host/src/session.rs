@@ -1,8 +1,10 @@
 //! What one call of a connector runs with: its configuration without secrets, its way to the network, and an instance that is
 //! stopped when it has to be.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -19,7 +21,7 @@ use crate::guest::Guest;
 use crate::guest::destination::Sink;
 use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
-use crate::limits::{Verdict, breach};
+use crate::limits::{Usage, Verdict, breach};
 use crate::pace::{Pace, Unpaced};
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
@@ -47,6 +49,7 @@ pub(crate) struct Session {
     pub(crate) gate: Arc<Gate>,
     pub(crate) report: Arc<Reporter>,
     pub(crate) verdict: Verdict,
+    pub(crate) usage: Usage,
 }
 
 impl Session {
@@ -104,6 +107,7 @@ impl Session {
             gate: Arc::new(gate),
             report,
             verdict,
+            usage: Usage::default(),
         }
     }
 
@@ -159,7 +163,14 @@ impl Connector {
         call: Call<R>,
     ) -> (Result<R, Error>, Option<Sink>) {
         let limits = &session.policy.limits;
-        let guest = Guest::new(limits, session.gate.clone(), session.report.clone(), session.verdict.clone(), sink);
+        let instance = tokio::select! {
+            biased;
+            reason = session.stop(cancel) => return (Err(reason), sink),
+            instance = self.engine().instance() => instance,
+        };
+        let memory = limits.memory.min(self.engine().most_memory());
+        let guest =
+            Guest::new(limits, memory, session.gate.clone(), session.report.clone(), session.verdict.clone(), sink);
         let mut store = Store::new(self.engine().wasmtime(), guest);
         store.limiter(|guest| &mut guest.memory);
         // Bounds what one call can make the host allocate: a list can name the same long text a million times. Texts take more room
@@ -172,13 +183,27 @@ impl Connector {
                 let world = self.pre().instantiate_async(&mut store).await?;
                 call(world, &mut store).await
             };
+            let mut work = std::pin::pin!(work);
+            // The guest gives way with every tick, so that a poll is short and this is asked often.
+            let work = poll_fn(|context| {
+                let began = Instant::now();
+                let polled = work.as_mut().poll(context).map_err(Stopped::Trap);
+                let used = session.usage.computed(began.elapsed());
+                if polled.is_pending() && used > limits.cpu_time {
+                    let allowed = limits.cpu_time;
+                    return Poll::Ready(Err(Stopped::ByHost(breach("cpu_time", format!("{allowed:?} allowed")))));
+                }
+                polled
+            });
             tokio::select! {
                 biased;
                 reason = session.stop(cancel) => Err(Stopped::ByHost(reason)),
-                returned = work => returned.map_err(Stopped::Trap),
+                returned = work => returned,
             }
         };
         let guest = store.into_data();
+        drop(instance);
+        session.usage.held(guest.memory.used());
         let result = match (session.verdict.reason(), returned) {
             (Some(reason), _) => Err(reason),
             (None, Ok(returned)) => Ok(returned),

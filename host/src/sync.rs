@@ -36,6 +36,17 @@ pub struct Outcome {
     pub requests: u64,
     /// How many of them were retries, as the connector counts.
     pub retries: u64,
+    /// Bytes received over the network, bodies and header fields, about.
+    pub bytes_in: u64,
+    /// Bytes sent over the network, bodies and heads, about.
+    pub bytes_out: u64,
+    /// Waits for rate limits, as the connector told them. Those of requests under way at once are all counted, so this can be more than
+    /// `elapsed`.
+    pub throttled: Duration,
+    /// Time for which the connector kept a thread.
+    pub cpu_time: Duration,
+    /// The most linear memory that the connector had, in bytes.
+    pub memory: u64,
     /// Checkpoints committed.
     pub checkpoints: u64,
     /// From start to end.

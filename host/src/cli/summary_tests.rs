@@ -16,7 +16,7 @@ fn outcome() -> Outcome {
         elapsed: Duration::from_millis(4_250),
         state: [(WATERMARK.into(), "2025-06-01T12:00:00Z".into())].into(),
         quarantined: vec![("3f\u{1b}[2J".into(), "502 five times".into())],
-        error: None,
+        ..Outcome::default()
     }
 }
 

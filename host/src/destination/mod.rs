@@ -2,8 +2,7 @@
 //!
 //! A sync opens a destination, asks it for the state ([`Destination::prepare`]), then hands it groups: rows, deletions
 //! and a state patch that belong together. A destination may gather groups in a transaction; [`Destination::commit`]
-//! makes all of them durable. The trait is synchronous: [`writer`] runs it on a thread of its own,
-//! beside the guest.
+//! makes all of them durable. The trait is synchronous: [`writer`] runs it beside the guest, on a thread that may block.
 
 pub mod null;
 pub mod parquet;

@@ -1,16 +1,17 @@
-//! Runs a destination on a thread of its own, so that storing goes on beside the guest.
+//! Runs a destination beside the guest, so that storing goes on while the guest reads.
 //!
 //! Groups wait in a channel whose *bytes* are bounded: [`Writer::send`] waits while too much is queued, which holds the
-//! guest back. The thread has no async runtime. It commits when enough rows are applied or enough time has passed since
-//! the first of them, whether or not more arrives, and once more at the end.
+//! guest back. A destination blocks, so it works on one of the runtime's blocking threads; while there is nothing to be
+//! written it holds none, which is what lets a process keep hundreds of syncs that mostly wait for their sources. It
+//! commits when enough rows are applied or enough time has passed since the first of them, whether or not more arrives,
+//! and once more at the end.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::{Change, Destination, DestinationError, Group, Preparation};
 use crate::state::{self, State, StatePatch};
@@ -25,17 +26,19 @@ const QUEUE_BYTES: usize = 8 << 20;
 const COMMIT_ROWS: u64 = 250_000;
 /// Or at this age, which is what a crash can lose.
 pub(crate) const COMMIT_AFTER: Duration = Duration::from_secs(5);
+/// How long a thread waits for another group before it is given back: a sync that sends group after group keeps its thread.
+const LINGER: Duration = Duration::from_millis(1);
 
-/// Runs a destination on its own thread. Groups wait in a channel bounded in bytes.
+/// Runs a destination. Groups wait in a channel bounded in bytes.
 ///
-/// Dropped without [`close`](Writer::close), it still stores the groups that were sent, in the background.
+/// Dropped without [`close`](Writer::close), it still stores the groups that were sent, in the background, as long as the runtime
+/// lives.
 pub struct Writer {
-    queue: mpsc::Sender<Queued>,
+    queue: mpsc::UnboundedSender<Queued>,
     space: Arc<Semaphore>,
     units: usize,
     failure: Arc<OnceLock<DestinationError>>,
     end: oneshot::Receiver<(WriterReport, Result<(), DestinationError>)>,
-    thread: JoinHandle<()>,
 }
 
 /// How a [`Writer`] queues and commits.
@@ -46,7 +49,7 @@ pub struct WriterOptions {
     pub commit_rows: u64,
     /// Age at which a transaction is committed, however few its rows.
     pub commit_after: Duration,
-    /// Called on the writer's thread after each commit.
+    /// Called after each commit, on the thread that did it.
     pub on_commit: Box<dyn Fn(&WriterReport) + Send>,
 }
 
@@ -84,7 +87,10 @@ struct Queued {
 }
 
 impl Writer {
-    /// Starts the thread, which prepares the destination first and sends the result: the state, or why the sync can't be.
+    /// Prepares the destination first and sends the result: the state, or why the sync can't be.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn start(
         destination: Box<dyn Destination>,
         preparation: Preparation,
@@ -93,25 +99,20 @@ impl Writer {
         let units = (options.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let space = Arc::new(Semaphore::new(units));
         let failure = Arc::new(OnceLock::new());
-        let (queue, groups) = mpsc::channel();
+        let (queue, groups) = mpsc::unbounded_channel();
         let (prepared, preparation_result) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let closer = CloseOnDrop(space.clone());
+        let work = Work::new(destination, &preparation, options, groups);
         let first_failure = failure.clone();
-        let thread = std::thread::spawn(move || {
+        tokio::spawn(async move {
             // Dropped last, also when the destination panics: nobody waits for space that never comes.
             let _closer = closer;
-            let mut work = Work::new(destination, &preparation, options);
-            let result = work.run(preparation, prepared, &groups);
-            if let Err(error) = &result {
-                let _ = first_failure.set(error.clone());
+            if let Some(end) = work.run(preparation, prepared, &first_failure).await {
+                let _ = ended.send(end);
             }
-            let report = work.report;
-            // Lets go of the destination's locks before anyone hears of the end.
-            drop(work.destination);
-            let _ = ended.send((report, result));
         });
-        (Self { queue, space, units, failure, end, thread }, preparation_result)
+        (Self { queue, space, units, failure, end }, preparation_result)
     }
 
     /// Waits until the group fits into the queue, then queues it. After the destination's first failure it returns that.
@@ -121,15 +122,10 @@ impl Writer {
         self.queue.send(Queued { group, _space: space }).map_err(|_| self.failure())
     }
 
-    /// Writes what is queued, commits, finishes and joins. Returns what was made durable, also when something failed.
+    /// Writes what is queued, commits and finishes. Returns what was made durable, also when something failed.
     pub async fn close(self) -> (WriterReport, Result<(), DestinationError>) {
         drop(self.queue);
-        let end = self.end.await;
-        let joined = self.thread.join();
-        match (end, joined) {
-            (Ok(end), Ok(())) => end,
-            _ => (WriterReport::default(), Err(stopped())),
-        }
+        self.end.await.unwrap_or_else(|_| (WriterReport::default(), Err(stopped())))
     }
 
     fn failure(&self) -> DestinationError {
@@ -149,9 +145,10 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// What the thread works on.
+/// What goes from thread to thread.
 struct Work {
     destination: Box<dyn Destination>,
+    groups: mpsc::UnboundedReceiver<Queued>,
     tables: Vec<String>,
     options: WriterOptions,
     report: WriterReport,
@@ -166,50 +163,100 @@ struct Transaction {
     patches: Vec<StatePatch>,
 }
 
+/// Does `job` on a thread that may block. None when the destination panicked, and `work` is gone.
+async fn blocking<R: Send + 'static>(
+    mut work: Work,
+    job: impl FnOnce(&mut Work) -> R + Send + 'static,
+) -> Option<(Work, R)> {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = job(&mut work);
+        (work, result)
+    });
+    done.await.ok()
+}
+
 impl Work {
-    fn new(destination: Box<dyn Destination>, preparation: &Preparation, options: WriterOptions) -> Self {
+    fn new(
+        destination: Box<dyn Destination>,
+        preparation: &Preparation,
+        options: WriterOptions,
+        groups: mpsc::UnboundedReceiver<Queued>,
+    ) -> Self {
         let tables = preparation.tables.iter().map(|table| table.name().to_owned()).collect();
-        Self { destination, tables, options, report: WriterReport::default(), transaction: None }
+        Self { destination, groups, tables, options, report: WriterReport::default(), transaction: None }
     }
 
-    fn run(
+    /// From the preparation to the end. None when the destination panicked.
+    async fn run(
+        self,
+        preparation: Preparation,
+        prepared: oneshot::Sender<Result<State, DestinationError>>,
+        first_failure: &OnceLock<DestinationError>,
+    ) -> Option<(WriterReport, Result<(), DestinationError>)> {
+        let (mut work, mut done) = blocking(self, |work| work.prepare(preparation, prepared)).await?;
+        while done.is_ok() {
+            let Some(next) = work.next().await else {
+                (work, done) = blocking(work, Self::finish).await?;
+                break;
+            };
+            (work, done) = blocking(work, |work| work.write(next)).await?;
+        }
+        if let Err(error) = &done {
+            // Before the queue is closed, so that senders find it.
+            let _ = first_failure.set(error.clone());
+        }
+        // Lets go of the destination's locks before anyone hears of the end.
+        let report = tokio::task::spawn_blocking(move || {
+            drop(work.destination);
+            work.report
+        });
+        Some((report.await.ok()?, done))
+    }
+
+    fn prepare(
         &mut self,
         preparation: Preparation,
         prepared: oneshot::Sender<Result<State, DestinationError>>,
-        groups: &mpsc::Receiver<Queued>,
     ) -> Result<(), DestinationError> {
-        match self.destination.prepare(preparation) {
-            Ok(state) => {
-                self.report.state.clone_from(&state);
-                let _ = prepared.send(Ok(state));
-            }
-            Err(error) => {
-                let _ = prepared.send(Err(error.clone()));
-                return Err(error);
-            }
+        let state = self.destination.prepare(preparation);
+        if let Ok(state) = &state {
+            self.report.state.clone_from(state);
         }
-        while let Some(wait) = self.next(groups) {
-            if let Some(queued) = wait {
-                self.apply(queued)?;
-            }
-            if self.is_due() {
-                self.commit()?;
-            }
-        }
-        self.commit()?;
-        self.destination.finish()
+        let done = state.as_ref().map(|_| ()).map_err(Clone::clone);
+        let _ = prepared.send(state);
+        done
     }
 
     /// The next group; `Some(None)` when the transaction came of age first, none at the end.
-    fn next(&self, groups: &mpsc::Receiver<Queued>) -> Option<Option<Queued>> {
+    async fn next(&mut self) -> Option<Option<Queued>> {
         let Some(transaction) = &self.transaction else {
-            return groups.recv().ok().map(Some);
+            return self.groups.recv().await.map(Some);
         };
-        match groups.recv_timeout(self.options.commit_after.saturating_sub(transaction.began.elapsed())) {
-            Ok(queued) => Some(Some(queued)),
-            Err(RecvTimeoutError::Timeout) => Some(None),
-            Err(RecvTimeoutError::Disconnected) => None,
+        let left = self.options.commit_after.saturating_sub(transaction.began.elapsed());
+        timeout(left, self.groups.recv()).await.map_or(Some(None), |group| group.map(Some))
+    }
+
+    /// Writes `next` and what else is queued, or comes at once; at most until a transaction is committed, so that other writers get
+    /// the thread too.
+    fn write(&mut self, mut next: Option<Queued>) -> Result<(), DestinationError> {
+        loop {
+            if let Some(queued) = next {
+                self.apply(queued)?;
+            }
+            if self.is_due() {
+                return self.commit();
+            }
+            let soon = timeout(LINGER, self.groups.recv());
+            match tokio::runtime::Handle::current().block_on(soon) {
+                Ok(Some(queued)) => next = Some(queued),
+                Ok(None) | Err(_) => return Ok(()),
+            }
         }
+    }
+
+    fn finish(&mut self) -> Result<(), DestinationError> {
+        self.commit()?;
+        self.destination.finish()
     }
 
     fn apply(&mut self, queued: Queued) -> Result<(), DestinationError> {

@@ -106,14 +106,14 @@ fn start(script: &Script, options: WriterOptions) -> Writer {
     Writer::start(Box::new(script.clone()), preparation(&[runs(), metrics()]), options).0
 }
 
-/// Waits until something holds, since the writer works on its own thread.
-fn eventually(what: impl Fn() -> bool) -> bool {
+/// Waits until something holds, since the writer works beside the test.
+async fn eventually(what: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(20) {
         if what() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(2));
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     false
 }
@@ -154,7 +154,7 @@ async fn a_transaction_is_committed_when_it_is_old_enough_although_nothing_more_
     let script = Script::new();
     let writer = start(&script, WriterOptions { commit_after: Duration::from_millis(20), ..options() });
     writer.send(group("a", 1)).await.unwrap();
-    assert!(eventually(|| script.log() == ["a", "commit"]), "{:?}", script.log());
+    assert!(eventually(|| script.log() == ["a", "commit"]).await, "{:?}", script.log());
     writer.send(group("b", 1)).await.unwrap();
     writer.close().await.1.unwrap();
     assert_eq!(script.log(), ["a", "commit", "b", "commit", "finish"]);
@@ -231,7 +231,99 @@ async fn a_writer_that_is_dropped_still_stores_the_groups_it_was_given() {
     let writer = start(&script, options());
     writer.send(group("a", 1)).await.unwrap();
     drop(writer);
-    assert!(eventually(|| script.log() == ["a", "commit", "finish"]), "{:?}", script.log());
+    assert!(eventually(|| script.log() == ["a", "commit", "finish"]).await, "{:?}", script.log());
+}
+
+/// With one thread that may block for all of them, writers that kept it would wait for each other.
+#[test]
+fn a_writer_holds_no_thread_while_nothing_is_to_be_written() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let scripts: Vec<Script> = (0..8).map(|_| Script::new()).collect();
+        let writers: Vec<Writer> = scripts.iter().map(|script| start(script, options())).collect();
+        for name in ["a", "b"] {
+            for (writer, script) in writers.iter().zip(&scripts) {
+                writer.send(group(name, 3)).await.unwrap();
+                assert!(
+                    eventually(|| script.log().last().is_some_and(|last| last == name)).await,
+                    "{:?}",
+                    script.log()
+                );
+            }
+        }
+        for (writer, script) in writers.into_iter().zip(&scripts) {
+            writer.close().await.1.unwrap();
+            assert_eq!(script.log(), ["a", "b", "commit", "finish"]);
+        }
+    });
+}
+
+/// Notes when it was let go of.
+struct Locked(Script);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.0.log.lock().unwrap().push("let go".to_owned());
+    }
+}
+
+impl Destination for Locked {
+    fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
+        self.0.prepare(preparation)
+    }
+
+    fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
+        self.0.apply(group)
+    }
+
+    fn commit(&mut self) -> Result<(), DestinationError> {
+        self.0.commit()
+    }
+
+    fn finish(&mut self) -> Result<(), DestinationError> {
+        self.0.finish()
+    }
+
+    fn state(&mut self) -> Result<State, DestinationError> {
+        self.0.state()
+    }
+
+    fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
+        self.0.replace_state(state)
+    }
+}
+
+#[tokio::test]
+async fn the_destination_is_let_go_of_before_anyone_hears_of_the_end() {
+    for script in
+        [Script::new(), Script { fail_at: Some(0), ..Script::new() }, Script { refuse: true, ..Script::new() }]
+    {
+        let (writer, _) = Writer::start(Box::new(Locked(script.clone())), preparation(&[runs(), metrics()]), options());
+        // Refused or not.
+        let _ = writer.send(group("a", 1)).await;
+        drop(writer.close().await);
+        assert_eq!(script.log().last().map(String::as_str), Some("let go"), "{:?}", script.log());
+    }
+}
+
+#[test]
+fn a_thread_is_given_back_with_a_commit_although_more_is_queued() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let ((script, open), other) = (Script::gated(), Script::new());
+        let busy = start(&script, WriterOptions { commit_rows: 1, ..options() });
+        let waiting = start(&other, options());
+        for name in ["a", "b", "c"] {
+            busy.send(group(name, 1)).await.unwrap();
+        }
+        waiting.send(group("x", 1)).await.unwrap();
+        open.send(()).unwrap();
+        assert!(eventually(|| other.log() == ["x"]).await, "{:?}", other.log());
+        drop(open);
+        busy.close().await.1.unwrap();
+        waiting.close().await.1.unwrap();
+        assert_eq!(script.log(), ["a", "commit", "b", "commit", "c", "commit", "finish"]);
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use http::header;
@@ -18,11 +18,13 @@ use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::HttpClient;
 use crate::http_gzip::{self, Coding, GzipBody};
 use crate::http_masked::MaskedBody;
+use crate::http_sent::SentBody;
 use crate::http_watched::{Exchange, WatchedBody};
 use crate::limits::{Verdict, breach};
 use crate::mask::Mask;
 use crate::pace::Pace;
 use crate::policy::{Limits, Policy};
+use crate::quota::{Quota, head_bytes};
 use crate::report::Reporter;
 use crate::secrets::Secrets;
 use crate::sync::Level;
@@ -41,8 +43,10 @@ pub(crate) struct Gate {
     networks: Vec<ipnet::IpNet>,
     limits: Limits,
     open: Arc<Semaphore>,
-    requests: AtomicU64,
+    quota: Arc<Quota>,
+    told_to_wait: Once,
     pace: Arc<dyn Pace>,
+    throttled: AtomicU64,
     report: Arc<Reporter>,
     verdict: Verdict,
     complaints: Mutex<Complaints>,
@@ -74,8 +78,10 @@ impl Gate {
             networks: policy.networks.clone(),
             limits: policy.limits.clone(),
             open: Arc::new(Semaphore::new(policy.limits.open_requests.min(Semaphore::MAX_PERMITS))),
-            requests: AtomicU64::new(0),
+            quota: Arc::new(Quota::new(&policy.limits, verdict.clone())),
+            told_to_wait: Once::new(),
             pace,
+            throttled: AtomicU64::new(0),
             report,
             verdict,
             complaints: Mutex::default(),
@@ -87,15 +93,23 @@ impl Gate {
         &self.mask
     }
 
-    /// Requests that were sent, or tried.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    /// What the sync has used of the network.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
     }
 
-    /// The guest waits for a rate limit.
-    pub(crate) fn throttled(&self, wait: Duration) {
+    /// The guest waits for a rate limit, as it says for so many milliseconds.
+    pub(crate) fn throttled(&self, milliseconds: u64) {
+        let add = |told: u64| Some(told.saturating_add(milliseconds));
+        let _ = self.throttled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let wait = Duration::from_millis(milliseconds);
         self.report.throttled(wait);
         self.pace.throttled(wait);
+    }
+
+    /// All waits that the guest told of.
+    pub(crate) fn told_waits(&self) -> Duration {
+        Duration::from_millis(self.throttled.load(Ordering::Relaxed))
     }
 
     /// The last thing that the host had to say about a request, which the guest can't know.
@@ -108,13 +122,20 @@ impl Gate {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<Answer, WasiError> {
+        if self.verdict.reason().is_some() {
+            return Err(WasiError::HttpRequestDenied);
+        }
         let Ok(open) = self.open.clone().try_acquire_owned() else {
             self.verdict.give(breach("open_requests", format!("{} allowed at once", self.limits.open_requests)));
             return Err(WasiError::ConnectionLimitReached);
         };
         let (request, permit, origin) = self.admit(request)?;
-        self.pace.before_request(&origin).await;
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let head = request.method().as_str().len() + request.uri().to_string().len();
+        if !self.quota.request() || !self.quota.sent(head as u64 + head_bytes(request.headers())) {
+            return Err(WasiError::ConnectionLimitReached);
+        }
+        self.turn(&origin).await;
+        let request = request.map(|body| SentBody::new(body, self.quota.clone()).boxed_unsync());
         let timeouts = self.client.timeouts(options);
         let mut exchange = Exchange::begin(&request, self.report.clone());
         let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
@@ -126,6 +147,9 @@ impl Gate {
         })?;
         exchange.answered(answer.status());
         self.forget_complaint();
+        if !self.quota.received(head_bytes(answer.headers())) {
+            return Err(WasiError::ConnectionLimitReached);
+        }
         // Only who was sent the key can echo it.
         let mask = (permit == Permit::WithCredentials).then_some(&self.mask);
         if let Some(mask) = mask {
@@ -151,7 +175,8 @@ impl Gate {
         let on_limit: OnLimit =
             Arc::new(move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})")));
         let answer = answer.map(|body| {
-            let body = LimitedBody::new(body, most, timeouts.between_bytes, open, on_limit.clone()).boxed_unsync();
+            let body = LimitedBody::new(body, self.quota.clone(), most, timeouts.between_bytes, open, on_limit.clone())
+                .boxed_unsync();
             let body = match coding {
                 Coding::Gzip => GzipBody::new(body, most, on_limit).boxed_unsync(),
                 Coding::Identity | Coding::Other(_) => body,
@@ -164,6 +189,19 @@ impl Gate {
             if body.is_end_stream() { body } else { AheadBody::start(body).boxed_unsync() }
         });
         Ok((answer, Box::new(std::future::ready(Ok(())))))
+    }
+
+    /// Waits until a request may be sent.
+    async fn turn(&self, origin: &Origin) {
+        let wait = self.quota.turn();
+        if !wait.is_zero() {
+            let most = self.limits.requests_per_minute;
+            let line =
+                format!("requests wait for their turn: the limit `requests_per_minute` was reached ({most} allowed)");
+            self.told_to_wait.call_once(|| self.report.line(Level::Warning, &line));
+            tokio::time::sleep(wait).await;
+        }
+        self.pace.before_request(origin).await;
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.

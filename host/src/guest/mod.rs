@@ -38,9 +38,10 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A guest that works within `limits` and sends requests through `gate`.
+    /// A guest that works within `limits`, with at most `memory` bytes of linear memory, and sends requests through `gate`.
     pub(crate) fn new(
         limits: &Limits,
+        memory: usize,
         gate: Arc<http::Gate>,
         report: Arc<Reporter>,
         verdict: Verdict,
@@ -56,7 +57,7 @@ impl Guest {
             wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
             http,
             hooks: http::Hooks { gate },
-            memory: MemoryLimit::new(limits.memory),
+            memory: MemoryLimit::new(memory),
             report,
             verdict,
             sink,

@@ -1,7 +1,5 @@
 //! `elt:connector/progress`: how far a sync is.
 
-use std::time::Duration;
-
 use super::Guest;
 use crate::bindings::progress::Host;
 
@@ -12,7 +10,7 @@ impl Host for Guest {
     }
 
     fn throttled(&mut self, milliseconds: u64) -> wasmtime::Result<()> {
-        self.hooks.gate.throttled(Duration::from_millis(milliseconds));
+        self.hooks.gate.throttled(milliseconds);
         Ok(())
     }
 }

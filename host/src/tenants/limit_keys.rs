@@ -11,9 +11,14 @@ type Set = fn(&mut Limits, &Item<'_>) -> Result<(), String>;
 const LIMITS: &[(&str, Set)] = &[
     ("memory", |limits, item| toml_reader::size(item).map(|size| limits.memory = size)),
     ("wall_time", |limits, item| time(item).map(|time| limits.wall_time = time)),
+    ("cpu_time", |limits, item| time(item).map(|time| limits.cpu_time = time)),
     ("handles", |limits, item| small(item).map(|count| limits.handles = count)),
     ("header_bytes", |limits, item| toml_reader::size(item).map(|size| limits.header_bytes = size)),
     ("open_requests", |limits, item| small(item).map(|count| limits.open_requests = count)),
+    ("requests", |limits, item| toml_reader::count(item).map(|count| limits.requests = count)),
+    ("requests_per_minute", |limits, item| small(item).map(|count| limits.requests_per_minute = count)),
+    ("bytes_in", |limits, item| toml_reader::size(item).map(|size| limits.bytes_in = size as u64)),
+    ("bytes_out", |limits, item| toml_reader::size(item).map(|size| limits.bytes_out = size as u64)),
     ("response_bytes", |limits, item| toml_reader::size(item).map(|size| limits.response_bytes = size as u64)),
     ("batch_bytes", |limits, item| toml_reader::size(item).map(|size| limits.batch_bytes = size)),
     ("group_bytes", |limits, item| toml_reader::size(item).map(|size| limits.group_bytes = size)),
@@ -37,8 +42,8 @@ fn time(item: &Item<'_>) -> Result<Duration, String> {
     toml_reader::time(item, Duration::from_millis(1), super::schedule::LONGEST)
 }
 
-fn small(item: &Item<'_>) -> Result<usize, String> {
-    usize::try_from(toml_reader::count(item)?).map_err(|_| "is too large".into())
+fn small<N: TryFrom<u64>>(item: &Item<'_>) -> Result<N, String> {
+    N::try_from(toml_reader::count(item)?).map_err(|_| "is too large".into())
 }
 
 #[cfg(test)]
@@ -51,9 +56,14 @@ mod tests {
         let Limits {
             memory: _,
             wall_time: _,
+            cpu_time: _,
             handles: _,
             header_bytes: _,
             open_requests: _,
+            requests: _,
+            requests_per_minute: _,
+            bytes_in: _,
+            bytes_out: _,
             response_bytes: _,
             batch_bytes: _,
             group_bytes: _,

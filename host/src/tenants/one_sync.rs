@@ -1,9 +1,8 @@
 //! One sync of one tenant: what it takes from the host, and what is noted of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,6 @@ const MESSAGE_BYTES: usize = 1000;
 #[derive(Default)]
 pub(super) struct Progress {
     rows: AtomicU64,
-    throttled: Mutex<Duration>,
 }
 
 impl Progress {
@@ -49,13 +47,8 @@ struct Ear {
 
 impl Observer for Ear {
     fn event(&self, event: Event) {
-        match &event {
-            Event::Committed { rows, .. } => self.progress.rows.store(rows.values().sum(), Ordering::Relaxed),
-            Event::Throttled(wait) => {
-                let mut throttled = self.progress.throttled.lock().unwrap_or_else(PoisonError::into_inner);
-                *throttled = throttled.saturating_add(*wait);
-            }
-            _ => {}
+        if let Event::Committed { rows, .. } = &event {
+            self.progress.rows.store(rows.values().sum(), Ordering::Relaxed);
         }
         self.listener.event(&self.tenant.id, event);
     }
@@ -73,13 +66,12 @@ pub(super) struct Means {
 /// Runs one sync to its end.
 pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progress>) -> (Outcome, SyncEnd) {
     let listener = means.listener.clone();
-    let ear = Arc::new(Ear { tenant: tenant.clone(), progress: progress.clone(), listener });
+    let ear = Arc::new(Ear { tenant: tenant.clone(), progress, listener });
     let outcome = match sync(&tenant, means, ear).await {
         Ok(outcome) => outcome,
         Err(error) => Outcome { error: Some(error), ..Outcome::default() },
     };
-    let throttled = *progress.throttled.lock().unwrap_or_else(PoisonError::into_inner);
-    let end = end_of(&outcome, throttled);
+    let end = end_of(&outcome);
     (outcome, end)
 }
 
@@ -144,7 +136,7 @@ pub(super) fn doubts(secrets: &BTreeMap<String, SecretSource>) -> Vec<String> {
     secrets.values().filter_map(doubt).collect()
 }
 
-fn end_of(outcome: &Outcome, throttled: Duration) -> SyncEnd {
+fn end_of(outcome: &Outcome) -> SyncEnd {
     let left_out = outcome.items.quarantined.max(outcome.quarantined.len() as u64);
     let (name, message) = match &outcome.error {
         Some(error) => (error.kind(), Some(error.to_string())),
@@ -162,13 +154,13 @@ fn end_of(outcome: &Outcome, throttled: Duration) -> SyncEnd {
         items: (outcome.items.synced, left_out),
         requests: outcome.requests,
         retries: outcome.retries,
-        throttled,
-        memory: 0,
+        throttled: outcome.throttled,
+        memory: outcome.memory,
     }
 }
 
 /// What is noted of a sync whose task panicked: a fault of the host that is no other tenant's concern.
 pub(super) fn crashed() -> SyncEnd {
     let error = Error::Internal("the host failed while it ran this sync; what was committed is stored".into());
-    end_of(&Outcome { error: Some(error), ..Outcome::default() }, Duration::ZERO)
+    end_of(&Outcome { error: Some(error), ..Outcome::default() })
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod limits;
 mod network;
 mod pacing;
 mod server;
+mod sharing;
 mod support;
 mod syncs;
 mod tls;

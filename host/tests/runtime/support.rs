@@ -199,6 +199,11 @@ impl Script {
         self.run_in(&connector()).await
     }
 
+    /// As a task of its own.
+    pub(crate) async fn run_in_owned(self, connector: Connector) -> Run {
+        self.run_in(&connector).await
+    }
+
     pub(crate) async fn run_in(self, connector: &Connector) -> Run {
         self.run_watched(connector, |recorder| recorder).await
     }

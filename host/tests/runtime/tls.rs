@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,7 +15,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -44,8 +45,12 @@ impl Dial for Elsewhere {
     }
 }
 
-/// A TLS server that speaks `protocols`; returns its address, its connections, and what it was asked (version, authority, key).
-async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Arc<Mutex<usize>>, Arc<Mutex<Vec<String>>>) {
+/// How each connection to a server began.
+type Handshakes = Arc<Mutex<Vec<Option<HandshakeKind>>>>;
+
+/// A TLS server that speaks `protocols`; returns its address, its connections, and what it was asked (version, authority, key). It ends a
+/// connection after it was asked for `/last`.
+async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Handshakes, Arc<Mutex<Vec<String>>>) {
     let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(PRIVATE_KEY).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -56,21 +61,25 @@ async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Arc<Mutex<usize>>, Arc<Mutex
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (connections, asked) = (Arc::<Mutex<usize>>::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (connections, asked) = (Handshakes::default(), Arc::<Mutex<Vec<String>>>::default());
     let (counted, heard) = (connections.clone(), asked.clone());
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            *counted.lock().unwrap() += 1;
-            let (acceptor, heard) = (acceptor.clone(), heard.clone());
+            let (acceptor, counted, heard) = (acceptor.clone(), counted.clone(), heard.clone());
             tokio::spawn(async move {
                 let Ok(tls) = acceptor.accept(tcp).await else { return };
+                counted.lock().unwrap().push(tls.get_ref().1.handshake_kind());
                 let answer = service_fn(move |request: Request<Incoming>| {
                     let host = request.headers().get("host").map(|host| host.to_str().unwrap().to_owned());
                     let authority = request.uri().authority().map(ToString::to_string).or(host).unwrap_or_default();
                     let key =
                         request.headers().get("authorization").is_some_and(|key| key.to_str().unwrap().contains(KEY));
                     heard.lock().unwrap().push(format!("{:?} {authority} {key}", request.version()));
-                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"over TLS")))) }
+                    let mut response = Response::new(Full::new(Bytes::from_static(b"over TLS")));
+                    if request.uri().path() == "/last" {
+                        response.headers_mut().insert("connection", HeaderValue::from_static("close"));
+                    }
+                    async move { Ok::<_, Infallible>(response) }
                 });
                 let io = TokioIo::new(tls);
                 if http2 {
@@ -87,23 +96,27 @@ async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Arc<Mutex<usize>>, Arc<Mutex
     (address, connections, asked)
 }
 
-async fn ask(server: SocketAddr, trusted: bool, host: &str, times: usize) -> Run {
+fn options(server: SocketAddr, trusted: bool) -> HttpOptions {
     let mut roots = RootCertStore::empty();
     if trusted {
         roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let url = format!("https://{host}");
-    let steps: Vec<Value> = vec![json!(["get", format!("{url}/x"), {"authorization": "Bearer KEY"}]); times];
-    let mut script = Script::new(json!(steps)).with("base_url", json!(url));
-    script.client = HttpClient::new(HttpOptions {
+    HttpOptions {
         resolve: Arc::new(Elsewhere(server)),
         dial: Arc::new(Elsewhere(server)),
         proxy: Arc::new(Matcher::builder().build()),
         tls: Some(tls.with_root_certificates(roots).with_no_client_auth()),
         ..HttpOptions::default()
-    });
+    }
+}
+
+async fn ask(server: SocketAddr, trusted: bool, host: &str, times: usize) -> Run {
+    let url = format!("https://{host}");
+    let steps: Vec<Value> = vec![json!(["get", format!("{url}/x"), {"authorization": "Bearer KEY"}]); times];
+    let mut script = Script::new(json!(steps)).with("base_url", json!(url));
+    script.client = HttpClient::new(options(server, trusted));
     script.run().await
 }
 
@@ -113,7 +126,7 @@ async fn http2_is_spoken_where_it_is_offered_over_one_connection() {
     let run = ask(server, true, "api.example", 3).await;
     assert_eq!(run.log(), ["200 over TLS"; 3]);
     assert_eq!(*asked.lock().unwrap(), ["HTTP/2.0 api.example true"; 3]);
-    assert_eq!(*connections.lock().unwrap(), 1);
+    assert_eq!(connections.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -122,7 +135,7 @@ async fn http1_is_spoken_elsewhere_over_one_connection() {
     let run = ask(server, true, "api.example", 3).await;
     assert_eq!(run.log(), ["200 over TLS"; 3]);
     assert_eq!(*asked.lock().unwrap(), ["HTTP/1.1 api.example true"; 3]);
-    assert_eq!(*connections.lock().unwrap(), 1);
+    assert_eq!(connections.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -134,4 +147,21 @@ async fn a_certificate_of_an_unknown_authority_or_another_name_is_refused() {
         assert!(run.log().iter().any(|line| line.contains("invalid peer certificate")), "{:?}", run.log());
         assert_eq!(asked.lock().unwrap().len(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_client_resumes_its_own_sessions_and_no_others() {
+    let (server, connections, _) = serve(&[b"http/1.1"]).await;
+    let options = options(server, true);
+    for _ in 0..2 {
+        let client = HttpClient::new(options.clone());
+        for _ in 0..2 {
+            let url = "https://api.example";
+            let mut script = Script::new(json!([["get", format!("{url}/last")]])).with("base_url", json!(url));
+            script.client = client.clone();
+            assert_eq!(script.run().await.log(), ["200 over TLS"]);
+        }
+    }
+    let one = [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)];
+    assert_eq!(*connections.lock().unwrap(), [one, one].concat());
 }

@@ -6,6 +6,7 @@
 //! baseline store CONFIGURATION DESTINATION…  the same rows from memory into destinations
 //! baseline start COMPONENT                   compiling a component, starting instances of it
 //! baseline parse COMPONENT                   reading JSON alone, natively and as a component
+//! baseline running COMPONENT CONFIGURATION KIND COUNT   the memory of syncs that run at once, to `sqlite` or `null`
 //! ```
 //! Each prints one JSON object. Times are seconds.
 
@@ -14,6 +15,7 @@ mod download;
 mod insert;
 mod native;
 mod parse;
+mod running;
 mod start;
 
 use std::time::{Duration, Instant};
@@ -37,8 +39,12 @@ async fn main() -> anyhow::Result<()> {
             start::start(&std::fs::read(component)?).await.map_err(|why| anyhow::anyhow!("{why:#}"))?
         }
         ["parse", component] => parse::parse(&std::fs::read(component)?).map_err(|why| anyhow::anyhow!("{why:#}"))?,
+        ["running", component, config, kind, count] => {
+            running::running(&std::fs::read(component)?, &read(config)?, kind, count.parse()?).await?
+        }
         _ => anyhow::bail!(
-            "usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start|parse COMPONENT"
+            "usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start|parse COMPONENT, \
+             or baseline running COMPONENT CONFIGURATION KIND COUNT"
         ),
     };
     println!("{printed}");

@@ -19,6 +19,14 @@ pub(crate) fn act(verb: &str, step: &Value) {
         "loop" => loop {
             black_box(verb);
         },
+        "spin" => {
+            let end = monotonic_clock::now() + number * 1_000_000;
+            while monotonic_clock::now() < end {
+                (0..1_000_000).for_each(|n| {
+                    black_box(n);
+                });
+            }
+        }
         "recurse" => log::write(log::Level::Info, &recurse(0).to_string()),
         "log-forever" => loop {
             log::write(log::Level::Info, "again");

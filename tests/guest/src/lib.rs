@@ -145,6 +145,7 @@ fn step(step: &Value, config: &Value, state: &[(String, String)]) -> Result<(), 
         "get" | "get-all" | "post" | "post-trailers" => requests::exchange(verb, &text(1), step, config),
         "open" => requests::open(&text(1), number(2)),
         "find" => log::write(log::Level::Info, &format!("found {}", memory::count_reversed(&text(1)))),
+        "fill" => log::write(log::Level::Info, &memory::fill_reversed(number(1), &text(2))),
         other => hostile::act(other, step),
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The guest's own memory, all of it.
 
-use std::arch::wasm32::memory_size;
+use std::arch::wasm32::{memory_grow, memory_size};
 
 /// How often a text lies somewhere in the linear memory: live, freed or forgotten. It is given in reverse, so that the question
 /// does not put it there.
@@ -17,4 +17,25 @@ pub(crate) fn count_reversed(reversed: &str) -> usize {
         })
     };
     (1..end - reversed.len()).filter(|&start| lies_at(start)).count()
+}
+
+/// Takes `pages` new pages, and fills them with a text that is given in reverse. Says what was in them before.
+pub(crate) fn fill_reversed(pages: u64, reversed: &str) -> String {
+    let Some(pages) = usize::try_from(pages).ok().filter(|pages| memory_grow(0, *pages) != usize::MAX) else {
+        return "no memory".to_owned();
+    };
+    let end = memory_size(0) << 16;
+    let mut text = reversed.bytes().rev().cycle();
+    let dirty = (end - (pages << 16)..end).filter(|&address| {
+        let at = address as *mut u8;
+        // SAFETY: the pages were just made, so they can be read and written, and nobody else has them.
+        #[allow(unsafe_code)]
+        let found = unsafe {
+            let found = at.read_volatile();
+            at.write_volatile(text.next().unwrap_or_default());
+            found
+        };
+        found != 0
+    });
+    format!("{} bytes were not zero", dirty.count())
 }

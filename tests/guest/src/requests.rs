@@ -10,7 +10,7 @@ use crate::bindings::wasi::http::types::{
 };
 use crate::bindings::wasi::io::streams::StreamError;
 
-/// `["get", url, {header: value or values}, timeout in ms]`; `KEY` in a header, a body or the URL is the `api_key` that the guest was given, and
+/// `["get", url, {header: value or values}, timeout in ms]`, for `post` then the size of its body; `KEY` in a header, a body or the URL is the `api_key` that the guest was given, and
 /// `BASIC` the Basic credentials with it.
 pub(crate) fn exchange(verb: &str, url: &str, step: &Value, config: &Value) {
     let key = config["api_key"].as_str().unwrap_or_default();
@@ -24,7 +24,10 @@ pub(crate) fn exchange(verb: &str, url: &str, step: &Value, config: &Value) {
     let headers = headers.flat_map(|(name, value)| values(value).into_iter().map(move |value| (name, value)));
     let headers: Vec<(String, String)> =
         headers.map(|(name, value)| (fill(name), fill(value.as_str().unwrap_or_default()))).collect();
-    let body = verb.starts_with("post").then(|| fill("body with KEY"));
+    let body = verb.starts_with("post").then(|| match step[4].as_u64() {
+        Some(bytes) => "x".repeat(usize::try_from(bytes).unwrap_or_default()),
+        None => fill("body with KEY"),
+    });
     let trailers = (verb == "post-trailers").then(|| ["authorization", "x-key"].map(|name| (name, fill("Bearer KEY"))));
     let shown = match send(&fill(url), &headers, body.as_deref(), trailers, step[3].as_u64(), verb == "get-all") {
         Ok(text) => text,
@@ -72,7 +75,9 @@ fn send(
     let future = handle(request, Some(options)).map_err(|code| format!("{code:?}"))?;
     if let (Some(outgoing), Some(body)) = (outgoing, body) {
         let stream = outgoing.write().map_err(|()| "write")?;
-        stream.blocking_write_and_flush(body.as_bytes()).map_err(|why| format!("{why:?}"))?;
+        for part in body.as_bytes().chunks(4096) {
+            stream.blocking_write_and_flush(part).map_err(|why| format!("{why:?}"))?;
+        }
         drop(stream);
         let trailers = trailers.map(|trailers| {
             let fields = Fields::new();
