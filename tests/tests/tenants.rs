@@ -1,14 +1,23 @@
 //! Many tenants in one process: each brings its own key, project and destination, and perhaps its own component, and none disturbs another.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wandb_connector_tests::aftermath::Running;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
-use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Options, Project, TEST_KEY, World, generate};
+use wandb_connector_tests::local_wandb::{
+    Dialect, Fault, LocalWandb, Matcher, Options, Project, TEST_KEY, World, generate,
+};
 use wandb_connector_tests::person::{Ended, Person};
+use wandb_connector_tests::product::target_dir;
 
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
 
 /// A server with projects of the entity `acme`, that takes one key.
@@ -53,6 +62,35 @@ impl Platform {
         ));
     }
 
+    /// A tenant that runs the scripted guest.
+    fn scripted(&mut self, id: &str, server: &LocalWandb, script: &str, more: &str) {
+        let guest = target_dir().join("wasm32-unknown-unknown/component/scripted_guest.wasm");
+        assert!(guest.is_file(), "{} is missing: run `make component` first", guest.display());
+        let base_url = server.base_url();
+        self.say(&format!(
+            "[[tenant]]\nid = \"{id}\"\ndestination = \"sqlite:{id}.db\"\ncomponent = {guest:?}\n{more}\n[tenant.config]\n\
+             api_key = {{ env = \"TENANT_KEY\" }}\nbase_url = \"{base_url}\"\nscript = {script}"
+        ));
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Running {
+        let mut command = self.person.command(&[&["serve"], arguments].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command).unwrap()
+    }
+
+    /// What `tenants list` says of each tenant.
+    fn list(&self) -> BTreeMap<String, Value> {
+        let ended = self.person.run(&["tenants", "list", "--format", "json"]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let rows = ended.json().as_array().unwrap().clone();
+        rows.into_iter().map(|row| (row["tenant"].as_str().unwrap().to_owned(), row)).collect()
+    }
+
+    fn states(&self) -> BTreeMap<String, String> {
+        self.list().into_iter().map(|(id, row)| (id, row["state"].as_str().unwrap().to_owned())).collect()
+    }
+
     fn once(&self) -> Ended {
         self.person.run(&["serve", "--once", "--format", "json"])
     }
@@ -73,6 +111,16 @@ fn outcomes(ended: &Ended) -> Vec<(String, String)> {
         summary["syncs"].as_array().unwrap().iter().map(|it| (text(&it["tenant"]), text(&it["outcome"]))).collect();
     outcomes.sort();
     outcomes
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -139,4 +187,245 @@ fn a_bad_entry_is_reported_and_the_others_run() {
     for id in ["plain", "unknown", "thief", "broken"] {
         assert!(!platform.person.path(&format!("{id}.db")).exists(), "{id}");
     }
+}
+
+#[test]
+fn a_changed_file_is_followed_without_a_restart() {
+    let server =
+        server(TEST_KEY, [("vision".into(), generate::realistic(3, 1)), ("audio".into(), generate::realistic(3, 2))]);
+    let mut platform = Platform::new();
+    platform.tenant("first", &server, "vision", "schedule = { every = \"1h\" }");
+    let serving = platform.serve(&[]);
+    wait_until("the first tenant is synced", || platform.states()["first"] == "ok");
+    let refused = platform.person.run(&["serve"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("another process is serving with the history"), "{refused:?}");
+
+    platform.tenant("second", &server, "audio", "");
+    wait_until("the second tenant is synced", || platform.states()["second"] == "ok");
+    let started = |platform: &Platform| platform.list()["first"]["last"]["started"].clone();
+    let before = started(&platform);
+    platform.text = platform.text.replace("every = \"1h\"", "every = \"1s\"").replace("vision", "audio");
+    platform.say("");
+    wait_until("the new schedule takes effect", || started(&platform) != before);
+    // The destination belongs to the old project: so the entry of now is what was used.
+    wait_until("the new project takes effect", || platform.states()["first"] == "failed");
+    let last = platform.list()["first"]["last"].clone();
+    assert_eq!(last["outcome"], "destination", "{last}");
+    assert_eq!(platform.list()["second"]["schedule"], "every 1h");
+
+    let end = platform.text.find("[[tenant]]").unwrap();
+    platform.text.truncate(end);
+    platform.say("");
+    wait_until("no tenant is left", || serving.has_said("0 tenants"));
+    serving.stop().unwrap();
+    let ended = serving.end().unwrap();
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("INFO: [second] ok after"), "{}", ended.stderr);
+    platform.assert_equal("second", &server, Dialect::Graphql, "audio");
+}
+
+#[test]
+fn hostile_components_harm_nobody_but_themselves() {
+    const ORDINARY: usize = 12;
+    let projects = (0..ORDINARY).map(|n| (format!("p{n}"), generate::realistic(4, n as u64)));
+    let server = server(TEST_KEY, projects);
+    let mut platform = Platform::new();
+    platform.text += "policy.limits = { wall_time = \"20s\", memory = \"64MiB\", batch_bytes = \"4MiB\", group_bytes = \"8MiB\", \
+                      state_bytes = \"10MiB\", rows = 1_000_000, log_lines = 100 }\n";
+    let (short, honest) =
+        ("[tenant.policy.limits]\nwall_time = \"2s\"", "[\"rows\", 0, 2], [\"checkpoint\", { a = \"1\" }]");
+    let acts = [
+        ("memory", "[\"memory\"]", "", "limit"),
+        ("loop", "[\"loop\"]", short, "limit"),
+        ("sleep", "[\"sleep\", 1_000_000_000]", short, "limit"),
+        ("lines", "[\"log-forever\"]", short, "limit"),
+        ("progress", "[\"progress-forever\"]", short, "limit"),
+        ("panic", "[\"panic\"]", "", "internal"),
+        ("recurse", "[\"recurse\"]", "", "internal"),
+        ("random", "[\"random\"]", "", "internal"),
+        ("ragged", "[\"batch\", \"ragged\"]", "", "contract"),
+        ("large", "[\"batch\", \"large\"]", "[tenant.policy.limits]\nmemory = \"512MiB\"", "limit"),
+        ("other-table", "[\"rows-of\", \"sqlite_master\"]", "", "contract"),
+        ("rows", "[\"rows-forever\", 100_000]", "", "limit"),
+        ("deletes", "[\"deletes-forever\"]", "", "limit"),
+        ("state", "[\"state\"]", "", "limit"),
+        ("checkpoints", "[\"checkpoints-forever\", 100_000]", "", "limit"),
+        ("empty", "[\"checkpoints-forever\", 0]", short, "limit"),
+        ("handles", "[\"timers\", 1_000_000]", "", "limit"),
+        ("fields", "[\"fields\", 100_000, 10]", "[tenant.policy.limits]\nmemory = \"256MiB\"", "limit"),
+        ("headers", "[\"headers\", 100_000, 4]", "", "limit"),
+        ("throttled", "[\"throttled\", 1_000_000], [\"sleep\", 1_000_000_000]", short, "limit"),
+        ("interrupted", "[\"fail\", \"interrupted\", \"so it says\"]", "", "contract"),
+    ];
+    for (n, (id, act, limits, _)) in acts.iter().enumerate() {
+        platform.scripted(id, &server, &format!("[{honest}, [\"rows\", 2, 2], {act}]"), limits);
+        if n < ORDINARY {
+            platform.tenant(&format!("ordinary-{n}"), &server, &format!("p{n}"), "");
+        }
+    }
+    fs::write(platform.person.path("broken.wasm"), "\0asm, but no more than that").unwrap();
+    platform.tenant("broken", &server, "p0", "component = \"broken.wasm\"");
+    platform.tenant("absent", &server, "p0", "component = \"absent.wasm\"");
+    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "4"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let outcomes: BTreeMap<_, _> = outcomes(&ended).into_iter().collect();
+    for n in 0..ORDINARY {
+        let id = format!("ordinary-{n}");
+        assert_eq!(outcomes[&id], "ok", "{ended:?}");
+        platform.assert_equal(&id, &server, Dialect::Graphql, &format!("p{n}"));
+    }
+    for (id, _, _, outcome) in acts {
+        assert_eq!(outcomes[id], outcome, "{id}: {ended:?}");
+        let database = rusqlite::Connection::open(platform.person.path(&format!("{id}.db"))).unwrap();
+        let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert!(count("SELECT count(*) FROM events") >= 2, "{id}: what was complete is kept");
+    }
+    assert_eq!((outcomes["broken"].as_str(), outcomes["absent"].as_str()), ("internal", "internal"));
+}
+
+/// Tenants `t0`, `t1`, …, each with a project of its own; those after the first `quick` wait for a history for this long.
+fn stalled(tenants: usize, quick: usize, wait: Duration) -> (LocalWandb, Platform) {
+    let server = server(TEST_KEY, (0..tenants).map(|n| (format!("p{n}"), generate::realistic(4, n as u64))));
+    let mut platform = Platform::new();
+    for n in 0..tenants {
+        platform.tenant(&format!("t{n}"), &server, &format!("p{n}"), "");
+    }
+    for n in quick..tenants {
+        let run = server.world().project("acme", &format!("p{n}")).unwrap().runs[1].id.clone();
+        server.fault(Matcher::history().run(&run), Fault::Stall(wait));
+    }
+    (server, platform)
+}
+
+fn count(states: &BTreeMap<String, String>, state: &str) -> usize {
+    states.values().filter(|it| *it == state).count()
+}
+
+#[test]
+fn a_killed_host_completes_everything_after_a_restart() {
+    const TENANTS: usize = 20;
+    let (server, platform) = stalled(TENANTS, 4, PATIENCE);
+    let mut serving = platform.serve(&["--syncs", "12"]);
+    wait_until("some are done and all slots hang", || {
+        let states = platform.states();
+        (count(&states, "ok"), count(&states, "running")) == (4, 12)
+    });
+    serving.kill().unwrap();
+    serving.end().unwrap();
+    let left = platform.states();
+    let counts = ["ok", "interrupted", "never synced"].map(|state| count(&left, state));
+    assert_eq!(counts, [4, 12, 4], "{left:?}");
+    server.clear_faults();
+
+    let ended = platform.once();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let again: Vec<_> = outcomes(&ended).into_iter().map(|(id, _)| id).collect();
+    let not_done: Vec<_> = left.into_iter().filter(|(_, state)| state != "ok").map(|(id, _)| id).collect();
+    assert_eq!(again, not_done, "what was complete is not due yet");
+    for n in 0..TENANTS {
+        platform.assert_equal(&format!("t{n}"), &server, Dialect::Graphql, &format!("p{n}"));
+    }
+}
+
+#[test]
+fn a_host_that_is_told_to_end_lets_syncs_end_and_starts_none() {
+    let (server, platform) = stalled(3, 0, Duration::from_secs(8));
+    let serving = platform.serve(&["--syncs", "2", "--drain", "10m"]);
+    wait_until("two run", || count(&platform.states(), "running") == 2);
+    serving.stop().unwrap();
+    wait_until("it was told", || serving.has_said("no further syncs start"));
+    server.clear_faults();
+    let ended = serving.end().unwrap();
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let states = platform.states();
+    assert_eq!((count(&states, "ok"), count(&states, "never synced")), (2, 1), "{states:?}");
+}
+
+#[test]
+fn syncs_that_take_too_long_to_end_are_stopped_and_completed_by_the_next_process() {
+    let (server, platform) = stalled(2, 0, PATIENCE);
+    let serving = platform.serve(&["--drain", "1s"]);
+    wait_until("all hang", || count(&platform.states(), "running") == 2);
+    serving.stop().unwrap();
+    let ended = serving.end().unwrap();
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert_eq!(count(&platform.states(), "interrupted"), 2, "{ended:?}");
+    server.clear_faults();
+    let ended = platform.once();
+    assert_eq!((ended.code, outcomes(&ended).len()), (0, 2), "{ended:?}");
+    for n in 0..2 {
+        platform.assert_equal(&format!("t{n}"), &server, Dialect::Graphql, &format!("p{n}"));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let (_server, platform) = stalled(1, 0, PATIENCE);
+    let serving = platform.serve(&["--drain", "10m"]);
+    wait_until("it hangs", || count(&platform.states(), "running") == 1);
+    serving.stop().unwrap();
+    wait_until("it was told", || serving.has_said("no further syncs start"));
+    serving.stop().unwrap();
+    assert_eq!(serving.end().unwrap().code(), Some(130));
+    assert_eq!(count(&platform.states(), "interrupted"), 1);
+}
+
+#[test]
+fn a_tenants_component_reaches_nothing_of_another_tenant() {
+    let (own, other) = (server(OTHER_KEY, []), server(TEST_KEY, [("vision".into(), generate::realistic(2, 1))]));
+    let mut platform = Platform::new();
+    platform.tenant("victim", &other, "vision", "schedule = { every = \"1s\" }");
+    let reversed: String = TEST_KEY.chars().rev().collect();
+    let url = format!("{}/graphql", other.base_url());
+    platform.scripted("spy", &own, &format!("[[\"find\", \"{reversed}\"], [\"get\", \"{url}\"]]"), "");
+    platform.text = platform.text.replace("\"spy.db\"", "\"parquet:spy\"");
+    platform.say("");
+    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
+    platform.assert_equal("victim", &other, Dialect::Graphql, "vision");
+    let said: Vec<_> = ended.stderr.lines().filter(|line| line.contains("[spy]")).collect();
+    assert!(said.contains(&"INFO: [spy] found 0"), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("is not an origin that the configuration names")), "{said:#?}");
+}
+
+#[test]
+fn all_tenants_together_keep_to_the_budget_of_an_origin() {
+    let server = server(TEST_KEY, (0..4).map(|n| (format!("p{n}"), generate::realistic(6, n as u64))));
+    let mut platform = Platform::new();
+    platform.say(&format!("[[budget]]\norigin = \"{}\"\nrequests_per_minute = 120", server.base_url()));
+    for n in 0..4 {
+        platform.tenant(&format!("t{n}"), &server, &format!("p{n}"), "");
+    }
+    let started = Instant::now();
+    let ended = platform.once();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    // Two a second, and as many saved up; a slow machine only makes it longer.
+    let least = (server.log().len() as f64 - 3.0) / 2.0;
+    assert!(
+        server.log().len() > 8 && started.elapsed().as_secs_f64() >= least,
+        "{} requests in {:?}",
+        server.log().len(),
+        started.elapsed()
+    );
+    for n in 0..4 {
+        platform.assert_equal(&format!("t{n}"), &server, Dialect::Graphql, &format!("p{n}"));
+    }
+}
+
+#[test]
+fn what_a_component_says_of_its_configuration_is_checked_without_a_request() {
+    let server = server(TEST_KEY, []);
+    let mut platform = Platform::new();
+    platform.tenant("typo", &server, "vision", "");
+    platform.say("page_sise = 10");
+    platform.scripted("own", &server, "\"no list\"", "");
+    platform.tenant_with_key("keyless", &server, "vision", "{ env = \"NOT_SET_HERE\" }", "");
+    let ended = platform.person.run(&["tenants", "check"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let said: Vec<_> = ended.stdout.lines().collect();
+    assert!(said[0].starts_with("tenants.toml:12:1: tenant `typo`: `page_sise`"), "{said:#?}");
+    assert!(said[1].contains("tenant `own`: `script` is no list"), "{said:#?}");
+    assert_eq!(said[2], "1 tenant fit to be synced, 2 problems");
+    assert!(ended.stderr.contains("the environment variable NOT_SET_HERE is not set here"), "{ended:?}");
+    assert_eq!(server.log().len(), 0);
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use wandb_connector_host::cache::Cache;
 use wandb_connector_host::engine::{Allocator, Engine, EngineOptions};
 use wandb_connector_host::error::Error;
+use wandb_connector_host::policy::Policy;
 use wandb_connector_host::sync::{Event, Level};
 use wandb_connector_host::tenants::components::Components;
 use wandb_connector_host::tenants::history::{History, HistoryError};
@@ -34,6 +36,8 @@ use super::{interrupt, json, output, sandbox};
 const SYNCS_PER_CORE: usize = 4;
 /// The largest linear memory that there can be. What is reserved is addresses, not memory.
 const LARGEST_MEMORY: usize = 4 << 30;
+/// The longest time of a sync where nothing is said: what it stored stays, and the next one goes on from there.
+const WALL_TIME: Duration = Duration::from_secs(6 * 3600);
 /// The history's name where none is given.
 const HISTORY: &str = "tenants-history.db";
 
@@ -49,7 +53,7 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     })?;
     let components = load(sandbox, slots)?;
     let spec = components.built_in().spec().await?.clone();
-    let registry = Registry::new(source, sandbox::policy(sandbox), spec, Some(&history));
+    let registry = Registry::new(source, policy(sandbox), Some(&history)).with_spec(spec);
     let metrics = Arc::new(Metrics::default());
     let traces = Traces::from_env().map_err(|why| problem(why.to_string()))?;
     let listener = Arc::new(ConsoleListener(console.clone()));
@@ -113,6 +117,13 @@ pub(crate) fn load(sandbox: &SandboxArgs, slots: usize) -> Result<Components, Er
     let engine = Engine::new(&EngineOptions { allocator: Allocator::Pooling { instances, memory: LARGEST_MEMORY } })?;
     let built_in = Connector::load(&engine, &sandbox::component(sandbox)?, &Cache::for_user())?;
     Ok(Components::new(engine, built_in, Cache::for_user()))
+}
+
+/// What the tenants' policies start from: the flags, which entries can change.
+pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
+    let mut policy = sandbox::policy(sandbox);
+    policy.limits.wall_time = sandbox.timeout.unwrap_or(WALL_TIME);
+    policy
 }
 
 /// Where the history is.

@@ -21,7 +21,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::table::{self, Heading};
 use super::units::counted;
-use super::{json, output, sandbox, serve};
+use super::{json, output, serve};
 
 /// Names every problem, each with its place.
 pub(crate) async fn check(
@@ -33,7 +33,7 @@ pub(crate) async fn check(
     let components = serve::load(sandbox, 1)?;
     let spec = components.built_in().spec().await?.clone();
     let history = serve::history_file(&args.tenants);
-    let mut registry = Registry::new(&args.tenants.tenants, sandbox::policy(sandbox), spec, Some(&history));
+    let mut registry = Registry::new(&args.tenants.tenants, serve::policy(sandbox), Some(&history)).with_spec(spec);
     let roster = registry.look().unwrap_or_default();
     let Findings { problems, doubts, tenants } = check::check(roster, &components).await;
     for doubt in &doubts {
@@ -57,9 +57,7 @@ pub(crate) fn list(args: &TenantsListArgs, sandbox: &SandboxArgs, console: &Arc<
     readable(&args.tenants)?;
     let history = serve::history_file(&args.tenants);
     let (past, served) = (past(&history)?, history::is_in_use(&history));
-    // Which keys are secret is nothing that the list shows.
-    let spec = wandb_connector_host::spec::Spec::parse(r#"{"properties": {}}"#)?;
-    let mut registry = Registry::new(&args.tenants.tenants, sandbox::policy(sandbox), spec, Some(&history));
+    let mut registry = Registry::new(&args.tenants.tenants, serve::policy(sandbox), Some(&history));
     let roster = registry.look().unwrap_or_default();
     for problem in &roster.problems {
         console.log(Level::Warning, problem.to_string());

@@ -187,6 +187,7 @@ impl Reader<'_> {
                 reading.problems.append(&mut problems);
             }
         }
+        reading.problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
         reading
     }
 

@@ -165,32 +165,35 @@ impl History {
 fn prepare(connection: &Connection, path: &Path) -> Result<(), HistoryError> {
     let fail = |why: rusqlite::Error| HistoryError::Io { path: path.into(), why: why.to_string() };
     connection.busy_timeout(PATIENCE).map_err(fail)?;
-    let tables: i64 = match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
-        Err(why) if why.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(HistoryError::Foreign(path.into()));
-        }
-        tables => tables.map_err(fail)?,
-    };
-    if tables > 0 {
-        known(connection, path)?;
-    }
+    known(connection, path)?;
     let set_up = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // At once, for those who read meanwhile.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", APPLICATION)?;
         connection.pragma_update(None, "user_version", VERSION)?;
-        connection.execute_batch(SCHEMA)
+        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch("COMMIT")
     };
     set_up().map_err(fail)
 }
 
-/// Whether the database is a history of this version.
-fn known(connection: &Connection, path: &Path) -> Result<(), HistoryError> {
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).ok();
-    if (pragma("application_id"), pragma("user_version")) == (Some(APPLICATION), Some(VERSION)) {
-        Ok(())
-    } else {
-        Err(HistoryError::Foreign(path.into()))
+/// Whether the database is a history of this version, or one that is only beginning: empty.
+fn known(connection: &Connection, path: &Path) -> Result<bool, HistoryError> {
+    // In one statement, which sees one moment.
+    let sql =
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+        (SELECT count(*) FROM sqlite_schema)";
+    let row = |row: &Row<'_>| Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, i64>(2)?));
+    match connection.query_row(sql, [], row) {
+        Ok((0, 0, 0)) => Ok(false),
+        Ok((APPLICATION, VERSION, _)) => Ok(true),
+        Ok(_) => Err(HistoryError::Foreign(path.into())),
+        Err(why) if why.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err(HistoryError::Foreign(path.into()))
+        }
+        Err(why) => Err(HistoryError::Io { path: path.into(), why: why.to_string() }),
     }
 }
 
@@ -254,7 +257,8 @@ fn note_end(connection: &Connection, number: SyncNumber, tenant: &TenantId, end:
 /// The history, to read only; also while another process writes it.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Mutex<Connection>,
+    /// None while there is nothing to read.
+    connection: Option<Mutex<Connection>>,
 }
 
 impl Reader {
@@ -266,13 +270,13 @@ impl Reader {
         let connection = Connection::open_with_flags(path, how).map_err(fail)?;
         connection.busy_timeout(PATIENCE).map_err(fail)?;
         connection.pragma_update(None, "query_only", true).map_err(fail)?;
-        known(&connection, path)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: known(&connection, path)?.then(|| Mutex::new(connection)) })
     }
 
     /// What is known of each tenant.
     pub fn past(&self) -> rusqlite::Result<BTreeMap<TenantId, Past>> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = &self.connection else { return Ok(BTreeMap::new()) };
+        let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut past: BTreeMap<TenantId, Past> = BTreeMap::new();
         let newest = format!("SELECT {COLUMNS} FROM syncs WHERE sync IN (SELECT max(sync) FROM syncs GROUP BY tenant)");
         for found in connection.prepare(&newest)?.query_map([], record)? {
@@ -295,7 +299,8 @@ impl Reader {
 
     /// The last syncs of a tenant, the newest first.
     pub fn last(&self, tenant: &TenantId, most: usize) -> rusqlite::Result<Vec<SyncRecord>> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
+        let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         let sql = format!("SELECT {COLUMNS} FROM syncs WHERE tenant = ? ORDER BY sync DESC LIMIT ?");
         let mut statement = connection.prepare_cached(&sql)?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);

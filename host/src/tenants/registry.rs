@@ -27,8 +27,8 @@ pub struct Registry {
     source: PathBuf,
     /// What entries' policies start from.
     policy: Policy,
-    /// Of the built-in component.
-    spec: Spec,
+    /// Of the built-in component; none where it does not matter whether configurations fit.
+    spec: Option<Spec>,
     /// No tenant's destination.
     history: Option<PathBuf>,
     files: BTreeMap<PathBuf, Known>,
@@ -57,10 +57,16 @@ pub struct Roster {
 }
 
 impl Registry {
-    /// Reads nothing yet. `spec` is the built-in component's, `history` a database that no tenant may write.
-    pub fn new(source: &Path, policy: Policy, spec: Spec, history: Option<&Path>) -> Self {
+    /// Reads nothing yet. `policy` is what entries start from, `history` a database that no tenant may write.
+    pub fn new(source: &Path, policy: Policy, history: Option<&Path>) -> Self {
         let history = history.map(Path::to_owned);
-        Self { source: source.into(), policy, spec, history, files: BTreeMap::new(), began: false }
+        Self { source: source.into(), policy, spec: None, history, files: BTreeMap::new(), began: false }
+    }
+
+    /// Also skips tenants whose configuration does not fit the built-in component, if they run that.
+    pub fn with_spec(mut self, built_in: Spec) -> Self {
+        self.spec = Some(built_in);
+        self
     }
 
     /// Looks whether anything has changed, and if so answers all tenants. The first look always does. Blocks on the disk.
@@ -131,8 +137,8 @@ impl Registry {
         if let Some(other) = roster.tenants.get(&tenant.id) {
             return vec![entry.problem(None, format!("the id is taken, see {}", other.place))];
         }
-        if tenant.component.is_none() {
-            let misfits = fit::problems(tenant, &self.spec);
+        if let (None, Some(spec)) = (&tenant.component, &self.spec) {
+            let misfits = fit::problems(tenant, spec);
             if !misfits.is_empty() {
                 return entry.problems(misfits);
             }
@@ -243,7 +249,7 @@ mod tests {
 
     fn registry(source: &Path) -> Registry {
         let history = source.parent().unwrap().join("tenants-history.db");
-        Registry::new(source, Policy::default(), Spec::parse(SPEC).unwrap(), Some(&history))
+        Registry::new(source, Policy::default(), Some(&history)).with_spec(Spec::parse(SPEC).unwrap())
     }
 
     fn entry(id: &str, destination: &str) -> String {

@@ -31,7 +31,7 @@ use crate::http_client::HttpClient;
 use crate::sync::{Event, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
-pub const ALIVE_PER_SLOT: usize = 4;
+pub const ALIVE_PER_SLOT: usize = 16;
 /// Between two looks at the files of tenants.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest sleep: the clock of the machine may be set meanwhile.

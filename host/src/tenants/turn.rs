@@ -1,4 +1,7 @@
 //! A sync's place among those that work: it has a slot while it works, and none while it waits for a rate limit.
+//!
+//! Who has worked for long lets others go first: at its next request it goes to the end of the line. So a tenant's first sync of a large
+//! project keeps nobody waiting for hours.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,18 +9,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::budget::Budgets;
 use super::tenant::TenantId;
 use crate::egress::Origin;
 use crate::pace::Pace;
 
+/// How long a slot is kept while others wait for one.
+const SLICE: Duration = Duration::from_secs(60);
+
+/// A slot, and since when it is held.
+struct Slot {
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { since: Instant::now(), _permit: permit }
+    }
+}
+
 /// The slot of one sync, given back and taken again as it waits.
 pub(super) struct Turn {
     tenant: TenantId,
     slots: Arc<Semaphore>,
     budgets: Arc<Budgets>,
-    held: Mutex<Option<OwnedSemaphorePermit>>,
+    held: Mutex<Option<Slot>>,
     /// Requests of one sync take one slot together: one of them waits for it, the others for that one.
     taking: tokio::sync::Mutex<()>,
 }
@@ -30,7 +49,7 @@ impl Turn {
         slots: Arc<Semaphore>,
         budgets: Arc<Budgets>,
     ) -> Self {
-        Self { tenant, slots, budgets, held: Mutex::new(Some(slot)), taking: tokio::sync::Mutex::default() }
+        Self { tenant, slots, budgets, held: Mutex::new(Some(Slot::new(slot))), taking: tokio::sync::Mutex::default() }
     }
 
     /// Whether the sync waits, and holds no slot.
@@ -43,8 +62,15 @@ impl Turn {
         self.held().take();
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Slot>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets others go first, after a while.
+    fn make_room(&self, slice: Duration) {
+        if self.slots.available_permits() == 0 {
+            drop(self.held().take_if(|slot| slot.since.elapsed() >= slice));
+        }
     }
 
     async fn take_again(&self) {
@@ -55,7 +81,7 @@ impl Turn {
         if self.is_waiting() {
             // Slots are never closed.
             let slot = self.slots.clone().acquire_owned().await.ok();
-            *self.held() = slot;
+            *self.held() = slot.map(Slot::new);
         }
     }
 }
@@ -69,6 +95,7 @@ impl Pace for Turn {
                 self.give_back();
                 budget.take(&self.tenant).await;
             }
+            self.make_room(SLICE);
             self.take_again().await;
         })
     }
@@ -139,5 +166,24 @@ mod tests {
         assert!(!turn.is_waiting());
         turn.before_request(&Origin::parse("https://other.example").unwrap()).await;
         assert!(!turn.is_waiting(), "another origin has no budget");
+    }
+
+    #[tokio::test]
+    async fn who_has_worked_for_long_goes_to_the_end_of_the_line() {
+        let slots = Arc::new(Semaphore::new(1));
+        let turn = turn(&slots, &Arc::default());
+        turn.make_room(SLICE);
+        assert!(!turn.is_waiting(), "it has only begun");
+        let other = tokio::spawn(slots.clone().acquire_owned());
+        tokio::task::yield_now().await;
+        turn.make_room(Duration::ZERO);
+        assert!(turn.is_waiting());
+        let (again, origin) = (turn.clone(), origin());
+        let request = tokio::spawn(async move { again.before_request(&origin).await });
+        let other = other.await.unwrap().unwrap();
+        assert!(!request.is_finished());
+        drop(other);
+        request.await.unwrap();
+        assert!(!turn.is_waiting());
     }
 }

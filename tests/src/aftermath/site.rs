@@ -265,6 +265,11 @@ impl Running {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether a line of standard error holds this.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(text))
+    }
+
     /// Whether it has ended.
     ///
     /// # Errors
