@@ -72,12 +72,15 @@ impl State {
     }
 }
 
+/// Words of a filter; further ones are not looked for. Each is looked for in every tenant.
+const MOST_WORDS: usize = 16;
+
 /// A filter: words, all of which a tenant's id, labels, state, outcome or message have to contain.
 pub(super) struct Filter(Vec<String>);
 
 impl Filter {
     pub(super) fn new(text: &str) -> Self {
-        Self(text.split_whitespace().map(str::to_lowercase).collect())
+        Self(text.split_whitespace().take(MOST_WORDS).map(str::to_lowercase).collect())
     }
 
     pub(super) fn matches(&self, tenant: &TenantOverview) -> bool {
