@@ -140,6 +140,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
         "command-output",
         "command-run",
         "conformance",
+        "json-parse",
         "scripted-guest",
         "wandb-connector",
         "wandb-connector-fuzz",

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use wandb_connector_tests::aftermath::Running;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{
@@ -284,8 +286,8 @@ fn hostile_components_harm_nobody_but_themselves() {
     assert_eq!((outcomes["broken"].as_str(), outcomes["absent"].as_str()), ("internal", "internal"));
 }
 
-/// Tenants `t0`, `t1`, …, each with a project of its own; those after the first `quick` wait for a history for this long.
-fn stalled(tenants: usize, quick: usize, wait: Duration) -> (LocalWandb, Platform) {
+/// Tenants `t0`, `t1`, …, each with a project of its own; those after the first `quick` meet `fault` at a history.
+fn held(tenants: usize, quick: usize, fault: Fault) -> (LocalWandb, Platform) {
     let server = server(TEST_KEY, (0..tenants).map(|n| (format!("p{n}"), generate::realistic(4, n as u64))));
     let mut platform = Platform::new();
     for n in 0..tenants {
@@ -293,7 +295,7 @@ fn stalled(tenants: usize, quick: usize, wait: Duration) -> (LocalWandb, Platfor
     }
     for n in quick..tenants {
         let run = server.world().project("acme", &format!("p{n}")).unwrap().runs[1].id.clone();
-        server.fault(Matcher::history().run(&run), Fault::Stall(wait));
+        server.fault(Matcher::history().run(&run), fault.clone());
     }
     (server, platform)
 }
@@ -305,7 +307,7 @@ fn count(states: &BTreeMap<String, String>, state: &str) -> usize {
 #[test]
 fn a_killed_host_completes_everything_after_a_restart() {
     const TENANTS: usize = 20;
-    let (server, platform) = stalled(TENANTS, 4, PATIENCE);
+    let (server, platform) = held(TENANTS, 4, Fault::Stall(PATIENCE));
     let mut serving = platform.serve(&["--syncs", "12"]);
     wait_until("some are done and all slots hang", || {
         let states = platform.states();
@@ -330,12 +332,13 @@ fn a_killed_host_completes_everything_after_a_restart() {
 
 #[test]
 fn a_host_that_is_told_to_end_lets_syncs_end_and_starts_none() {
-    let (server, platform) = stalled(3, 0, Duration::from_secs(8));
+    let gate = Arc::new(Semaphore::new(0));
+    let (_server, platform) = held(3, 0, Fault::Hold(gate.clone()));
     let serving = platform.serve(&["--syncs", "2", "--drain", "10m"]);
     wait_until("two run", || count(&platform.states(), "running") == 2);
     serving.stop().unwrap();
     wait_until("it was told", || serving.has_said("no further syncs start"));
-    server.clear_faults();
+    gate.close();
     let ended = serving.end().unwrap();
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let states = platform.states();
@@ -344,7 +347,7 @@ fn a_host_that_is_told_to_end_lets_syncs_end_and_starts_none() {
 
 #[test]
 fn syncs_that_take_too_long_to_end_are_stopped_and_completed_by_the_next_process() {
-    let (server, platform) = stalled(2, 0, PATIENCE);
+    let (server, platform) = held(2, 0, Fault::Stall(PATIENCE));
     let serving = platform.serve(&["--drain", "1s"]);
     wait_until("all hang", || count(&platform.states(), "running") == 2);
     serving.stop().unwrap();
@@ -361,7 +364,7 @@ fn syncs_that_take_too_long_to_end_are_stopped_and_completed_by_the_next_process
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
-    let (_server, platform) = stalled(1, 0, PATIENCE);
+    let (_server, platform) = held(1, 0, Fault::Stall(PATIENCE));
     let serving = platform.serve(&["--drain", "10m"]);
     wait_until("it hangs", || count(&platform.states(), "running") == 1);
     serving.stop().unwrap();

@@ -34,6 +34,11 @@ impl Fault {
                 tokio::time::sleep(*wait).await;
                 return Ok(None);
             }
+            Fault::Hold(gate) => {
+                // No permit is ever added.
+                drop(gate.acquire().await);
+                return Ok(None);
+            }
             Fault::Status(status, headers, body) => {
                 let mut answer = json(StatusCode::from_u16(*status).unwrap_or_default(), body.clone());
                 for (name, value) in headers {

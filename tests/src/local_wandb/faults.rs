@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::log::RequestKind;
 use super::random::Random;
 use super::server::{Request, Shared};
@@ -30,6 +32,8 @@ pub enum Fault {
     ContentLength(u64),
     /// Nothing is sent for this long, then the answer.
     Stall(Duration),
+    /// Nothing happens until the semaphore is closed.
+    Hold(Arc<Semaphore>),
     /// Nothing follows so many bytes of the body for this long, then the rest does.
     StallAfter(usize, Duration),
     /// The body comes in pieces of so many bytes, one each time this long has passed.
