@@ -37,9 +37,12 @@ impl Toll {
 
     /// Waits until somebody waits here.
     async fn visited(&self) {
-        while self.told().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let told = async {
+            while self.told().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("nobody came");
     }
 }
 

@@ -68,7 +68,7 @@ fn guests_that_compute_share_one_thread_with_a_guest_that_waits_for_the_network(
     runtime.block_on(async {
         let server = Server::start(|_| answer("200 OK", "fine")).await;
         let spinners: Vec<_> = (0..3)
-            .map(|_| Script::new(json!([["spin", 60_000]])))
+            .map(|_| Script::new(json!([["spin", 20_000]])))
             .map(|script| (script.cancel.clone(), tokio::spawn(script.run_in_owned(connector.clone()))))
             .collect();
         // They compute, and the ordinary sync begins among them.
