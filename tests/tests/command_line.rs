@@ -358,4 +358,18 @@ fn the_component_asks_for_nothing_but_what_the_contract_allows() {
         ]
     );
     assert_eq!(names("exports"), ["elt:connector/source@0.1.0"]);
+    assert!(facts["imports"].as_array().unwrap().iter().all(|import| import["refused"] == false), "{facts}");
+}
+
+#[test]
+fn the_component_says_what_it_is() {
+    let person = Person::new(&json!({}));
+    let facts = person.run(&["inspect", "--format", "json"]).json();
+    let metadata = &facts["metadata"];
+    assert_eq!(metadata["name"], "wandb-connector");
+    assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(metadata["licenses"], "MIT OR Apache-2.0");
+    assert!(metadata["description"].as_str().unwrap().contains("Weights & Biases"), "{metadata}");
+    let shown = person.run(&["inspect"]).stdout;
+    assert!(shown.contains("\nname          wandb-connector\n"), "{shown}");
 }
