@@ -196,8 +196,10 @@ fn a_component_says_which_commit_it_is_of() {
     let stamped = |name: &str, revision: &str| {
         let file = folder.path().join(name);
         let raw = target_dir().join("component-raw/wasm32-unknown-unknown/component/wandb_connector.wasm");
-        let mut stamp = Command::new(target_dir().join("package/debug/connector-package"));
-        run(stamp.args(["stamp", "wandb-connector"]).arg(raw).arg(&file).arg(revision));
+        let mut stamp = Command::new(env!("CARGO"));
+        stamp.args(["run", "--quiet", "--locked", "--manifest-path", "connector/package/Cargo.toml", "--target-dir"]);
+        stamp.arg(target_dir().join("package")).args(["--", "stamp", "wandb-connector"]);
+        run(stamp.arg(raw).arg(&file).arg(revision));
         file
     };
     let revision = "0123456789abcdef0123456789abcdef01234567";
