@@ -140,6 +140,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
         "command-output",
         "command-run",
         "conformance",
+        "json-parse",
         "scripted-guest",
         "wandb-connector",
         "wandb-connector-fuzz",
@@ -158,7 +159,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
 }
 
 /// The folders of our crates.
-const MEMBERS: [&str; 9] = [
+const MEMBERS: [&str; 10] = [
     "connector",
     "connector/command/output",
     "connector/command/run",
@@ -168,10 +169,11 @@ const MEMBERS: [&str; 9] = [
     "tests/conformance",
     "tests/fuzz",
     "tests/guest",
+    "tests/parse",
 ];
 
 /// Roots of crates in which `unsafe` is not forbidden altogether, and what is.
-const UNSAFE: [(&str, &str, &[&str]); 6] = [
+const UNSAFE: [(&str, &str, &[&str]); 7] = [
     // The generated bindings, on WebAssembly only.
     (
         "connector/src/lib.rs",
@@ -182,6 +184,7 @@ const UNSAFE: [(&str, &str, &[&str]); 6] = [
     ("connector/command/output/src/lib.rs", "#![deny(unsafe_code)]", &["connector/command/output/src/lib.rs"]),
     ("connector/command/run/src/lib.rs", "#![deny(unsafe_code)]", &["connector/command/run/src/lib.rs"]),
     ("tests/conformance/src/lib.rs", "#![deny(unsafe_code)]", &["tests/conformance/src/lib.rs"]),
+    ("tests/parse/src/lib.rs", "#![deny(unsafe_code)]", &["tests/parse/src/component.rs"]),
     // A compiled component is loaded from the cache.
     ("host/src/lib.rs", "#![deny(unsafe_code)]", &["host/src/cache.rs"]),
     // A guest of the tests, which reads its own memory to look for a key.
