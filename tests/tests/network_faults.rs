@@ -350,8 +350,8 @@ async fn what_lasts_ends_as_the_error_that_it_is_and_the_next_sync_completes() {
             assert!(error.to_string().contains(message), "{fault}: {error}");
             assert_eq!(server.log().len(), 6, "{fault}: once, and five times again");
             server.clear_faults();
-            assert_ok(&workspace.sync().await, &fault.to_string());
-            assert_stored(&workspace, &server, &fault.to_string());
+            assert_ok(&workspace.sync().await, fault.to_string());
+            assert_stored(&workspace, &server, fault.to_string());
         }
         .boxed()
     };
