@@ -9,9 +9,15 @@ trap 'rm -rf "$place"' EXIT
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 unset REVISION
 
+# Both before the first is built, which takes long enough for another commit.
+commit=$(git rev-parse HEAD)
+for folder in "$place/one" "$place/another/folder"; do
+    git clone --quiet . "$folder"
+    git -C "$folder" checkout --quiet --detach "$commit"
+done
+
 # once FOLDER TARGET CARGO_HOME: prints the folder that was made.
 once() {
-    git clone --quiet . "$1"
     CARGO_TARGET_DIR=$2 CARGO_HOME=$3 "$1/connector/dist.sh" >&2
     echo "$2/dist"
 }
