@@ -2,10 +2,13 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test component command bench soak build setup fuzz deny
+.PHONY: help demo test component command dist dist-check bench soak build setup fuzz deny
+
+# A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
+demo test bench soak: export REVISION =
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: component ## Sync a made-up W&B project into SQLite, and look at it
 	@tests/setup.sh demo
@@ -44,6 +47,12 @@ component: setup ## Build just the component: target/wasm32-unknown-unknown/comp
 
 command: setup ## Build a command for any WASI host: target/wasm32-unknown-unknown/component/wandb-connector-cli.wasm
 	@connector/build.sh wandb-connector command-output command-run
+
+dist: setup ## Write all that is handed out to target/dist: components, contract, SBOMs, checksums
+	@connector/dist.sh
+
+dist-check: setup ## Build the last commit twice, in two places, and compare all that is handed out
+	@connector/dist-check.sh
 
 setup: ## Find, or install, what building needs
 	@tests/setup.sh build

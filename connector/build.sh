@@ -32,33 +32,52 @@ for tool in "$CC_wasm32_unknown_unknown" "$AR_wasm32_unknown_unknown"; do
         exit 1
     }
 done
-# Paths of this machine have no place in a file that others run.
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$PWD=/wandb-connector --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-
-packages=${*:-wandb-connector}
-
-build() {
-    # shellcheck disable=SC2086 # names of packages hold no spaces
-    "$@" build --locked $(printf -- '-p %s ' $packages) --lib --profile component --target wasm32-unknown-unknown
-}
-
-if [ -d "$toolchain/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
-    build cargo
-elif [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && [ -d /usr/src/rustc-"$(/usr/bin/rustc --version | cut -d' ' -f2)"/library ]; then
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_UNSTABLE_BUILD_STD=std,panic_abort build /usr/bin/cargo
-else
-    echo "connector/build.sh: this machine can't build for wasm32-unknown-unknown yet. Do one of these:" >&2
-    echo "  rustup target add wasm32-unknown-unknown" >&2
-    echo "  apt-get install rustc-web cargo-web rust-web-src        (Debian)" >&2
-    exit 1
+# What is handed out must not depend on where it is built: paths of this machine have no place in a file that others run.
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+remap=
+for paths in "$PWD=/wandb-connector" "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$target=/target"; do
+    remap="$remap --remap-path-prefix=$paths"
+done
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="${remap# }"
+# Which commit it is built from is told those who hold the file: REVISION when it is set, else what git says, nothing outside git.
+if [ -z "${REVISION+set}" ]; then
+    REVISION=
+    [ ! -e .git ] || REVISION=$(git describe --always --dirty --abbrev=40 --exclude='*' || true)
 fi
 
-case " $packages " in
+# What cargo builds is apart from what is handed out, which has the component's name, version and so on in it.
+raw=$target/component-raw
+folder=$target/wasm32-unknown-unknown/component
+
+build() {
+    "$@" build --locked -p "$package" --lib --profile component --target wasm32-unknown-unknown --target-dir "$raw"
+}
+
+package_tool() {
+    cargo run --quiet --locked --manifest-path connector/package/Cargo.toml --target-dir "$target/package" -- "$@"
+}
+
+# One at a time: built together, packages would share features of what they use, and a component's bytes depend on its company.
+for package in ${*:-wandb-connector}; do
+    if [ -d "$toolchain/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
+        build cargo
+    elif [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && [ -d /usr/src/rustc-"$(/usr/bin/rustc --version | cut -d' ' -f2)"/library ]; then
+        RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_UNSTABLE_BUILD_STD=std,panic_abort build /usr/bin/cargo
+    else
+        echo "connector/build.sh: this machine can't build for wasm32-unknown-unknown yet. Do one of these:" >&2
+        echo "  rustup target add wasm32-unknown-unknown" >&2
+        echo "  apt-get install rustc-web cargo-web rust-web-src        (Debian)" >&2
+        exit 1
+    fi
+    file=$(echo "$package" | tr - _).wasm
+    package_tool stamp "$package" "$raw/wasm32-unknown-unknown/component/$file" "$folder/$file" "$REVISION"
+done
+
+case " $* " in
 *" command-run "*)
-    target=${CARGO_TARGET_DIR:-target}
-    folder=$target/wasm32-unknown-unknown/component
-    cargo run --quiet --locked --manifest-path connector/command/compose/Cargo.toml --target-dir "$target/compose" -- \
-        "$folder/command_output.wasm" "$folder/wandb_connector.wasm" "$folder/command_run.wasm" \
+    package_tool compose "$folder/command_output.wasm" "$folder/wandb_connector.wasm" "$folder/command_run.wasm" \
         "$folder/wandb-connector-cli.wasm"
     ;;
 esac

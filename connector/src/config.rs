@@ -200,6 +200,19 @@ impl Reader {
         }
     }
 
+    /// One of three; the first when the key is not given, is empty or wrong.
+    fn choice<T: Copy>(&mut self, key: &str, choices: [(&str, T); 3]) -> T {
+        let [(default, first), (second, _), (third, _)] = choices;
+        let text = self.text(key).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned());
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, choice)) => *choice,
+            None => {
+                self.problem(key, format!("must be {default}, {second} or {third}, not `{text}`"));
+                first
+            }
+        }
+    }
+
     fn required(&mut self, key: &str, hint: &str) -> String {
         let mistyped = self.problems.len();
         match self.text(key) {
@@ -357,30 +370,13 @@ impl Config {
                 .required("project", "it is the second part of the project's URL, wandb.ai/<entity>/<project>"),
             page_size: reader.number("page_size", DEFAULT_PAGE_SIZE, 1000),
             base_url: reader.base_url(),
-            api: match reader.text("api").as_deref() {
-                None | Some("" | "auto") => Api::Auto,
-                Some("rest") => Api::Rest,
-                Some("graphql") => Api::Graphql,
-                Some(other) => {
-                    let message = format!("must be auto, rest or graphql, not `{other}`");
-                    reader.problem("api", message);
-                    Api::Auto
-                }
-            },
+            api: reader.choice("api", [("auto", Api::Auto), ("rest", Api::Rest), ("graphql", Api::Graphql)]),
             concurrency: reader.number("concurrency", DEFAULT_CONCURRENCY, 256),
             tables: reader.tables(),
             metrics: reader.metrics(),
             start_time: reader.start_time(),
-            deletes: match reader.text("deletes").as_deref() {
-                None | Some("" | "keep") => Deletes::Keep,
-                Some("mark") => Deletes::Mark,
-                Some("remove") => Deletes::Remove,
-                Some(other) => {
-                    let message = format!("must be keep, mark or remove, not `{other}`");
-                    reader.problem("deletes", message);
-                    Deletes::Keep
-                }
-            },
+            deletes: reader
+                .choice("deletes", [("keep", Deletes::Keep), ("mark", Deletes::Mark), ("remove", Deletes::Remove)]),
         };
         let unknown: Vec<String> = reader.entries.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
         for key in unknown {

@@ -159,19 +159,20 @@ fn store<X: Exchange, D: Destination>(
 
 fn mark<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
     let noticed = runs.iter().map(|run| run.entry.deleted.as_deref().and_then(time::parse)).collect();
-    let columns = vec![ids(runs), Column::optional("noticed_at", noticed, Values::Timestamps)];
-    sync.client.destination.upsert(TableName::DeletedRuns.as_str(), Batch { columns })
+    let mut marks = keys(runs);
+    marks.columns.push(Column::optional("noticed_at", noticed, Values::Timestamps));
+    sync.client.destination.upsert(TableName::DeletedRuns.as_str(), marks)
 }
 
 fn remove<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
     for table in TABLES.into_iter().filter(|table| sync.config.writes(*table)) {
-        sync.client.destination.delete(table.as_str(), Batch { columns: vec![ids(runs)] })?;
+        sync.client.destination.delete(table.as_str(), keys(runs))?;
     }
     Ok(())
 }
 
-fn ids(runs: &[Missing]) -> Column {
-    Column::new("run_id", Values::Texts(runs.iter().map(|run| run.id.clone()).collect()))
+fn keys(runs: &[Missing]) -> Batch {
+    Batch::of_runs(runs.iter().map(|run| run.id.clone()))
 }
 
 fn say<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing], one: &str, many: &str) {

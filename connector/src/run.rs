@@ -5,7 +5,7 @@ pub mod export;
 
 use std::cell::RefCell;
 
-use crate::batch::{Batch, Column, Values};
+use crate::batch::Batch;
 use crate::client::{BODY_LIMIT, RequestError};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level};
@@ -423,9 +423,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     fn send_history(&mut self) -> Result<(), Error> {
         let destination = self.sync.client.destination;
         if std::mem::take(&mut self.unmark) {
-            let id = Values::Texts(vec![self.listed.id.clone()]);
-            let keys = Batch { columns: vec![Column::new("run_id", id)] };
-            destination.delete(TableName::DeletedRuns.as_str(), keys)?;
+            destination.delete(TableName::DeletedRuns.as_str(), Batch::of_runs([self.listed.id.clone()]))?;
         }
         let (metrics, objects) = self.history.take(&self.listed.id);
         for (table, batch) in [(TableName::Metrics, metrics), (TableName::MetricObjects, objects)] {
@@ -433,8 +431,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 continue;
             }
             if self.replace {
-                let id = Values::Texts(vec![self.listed.id.clone()]);
-                destination.delete(table.as_str(), Batch { columns: vec![Column::new("run_id", id)] })?;
+                destination.delete(table.as_str(), Batch::of_runs([self.listed.id.clone()]))?;
             }
             if let Some(batch) = batch {
                 destination.upsert(table.as_str(), batch)?;

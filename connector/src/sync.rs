@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::batch::{Batch, Column, Values};
+use crate::batch::Batch;
 use crate::client::Client;
 use crate::config::{Config, Deletes};
 use crate::deleted;
@@ -355,8 +355,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         }
         let sweeps = !live.is_empty();
         if sweeps {
-            let ids = vec![Column::new("run_id", Values::Texts(live))];
-            self.sync.client.destination.delete(TableName::DeletedRuns.as_str(), Batch { columns: ids })?;
+            self.sync.client.destination.delete(TableName::DeletedRuns.as_str(), Batch::of_runs(live))?;
         }
         if sweeps || !patch.is_empty() {
             self.sync.checkpoint(patch)?;

@@ -38,13 +38,15 @@ struct Inner {
 }
 
 impl Connector {
-    /// Compiles `bytes`, or takes what an earlier run compiled from `cache`. Refuses a component that needs anything but the imports
-    /// of `wit/world.wit` (and what the libraries of its language import in vain, see [`crate::component::Interface::is_refused`]). Compiling takes about a second, and is done on the calling thread.
+    /// Compiles `bytes`, or takes what an earlier run compiled from `cache`. Refuses a component that was made for
+    /// another version of the contract, or that needs anything but the imports of `wit/world.wit` (and what the
+    /// libraries of its language import in vain, see [`crate::component::Interface::is_refused`]). Compiling takes
+    /// about a second, and is done on the calling thread.
     pub fn load(engine: &Engine, bytes: &[u8], cache: &Cache) -> Result<Self, Error> {
         let unusable = |why: wasmtime::Error| Error::Internal(format!("the component can't be used: {why:#}"));
         let (component, cache_use) = cache.component(engine, bytes).map_err(unusable)?;
         let info = ComponentInfo::of(engine, &component, bytes.len());
-        info.check_imports()?;
+        info.check()?;
         let pre = Self::link(engine, &component, &info).map_err(unusable)?;
         Ok(Self { inner: Arc::new(Inner { engine: engine.clone(), pre, info, cache_use, spec: OnceCell::new() }) })
     }

@@ -56,47 +56,42 @@ impl LimitedBody {
     }
 }
 
-impl LimitedBody {
-    /// The next frame as it came, within the limits of time and size.
-    fn poll_limited(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(why))) => return Poll::Ready(Some(Err(http_error::body_code(&why)))),
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {
-                ready!(self.stall.as_mut().poll(cx));
-                if self.stalled {
-                    return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
-                }
-                // It may have been the guest that was away. What came in the meantime gets a moment to come through.
-                self.stalled = true;
-                self.stall.as_mut().reset(Instant::now() + SECOND_CHANCE);
-                ready!(self.stall.as_mut().poll(cx));
-                return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
-            }
-        };
-        self.stalled = false;
-        self.stall.as_mut().reset(Instant::now() + self.between_bytes);
-        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-        if !self.quota.received(bytes + frame.trailers_ref().map_or(0, head_bytes)) {
-            return Poll::Ready(Some(Err(WasiError::HttpResponseBodySize(None))));
-        }
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            None => Poll::Ready(Some(Err(self.too_large()))),
-        }
-    }
-}
-
 impl Body for LimitedBody {
     type Data = Bytes;
     type Error = WasiError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
-        self.poll_limited(cx)
+    /// The next frame as it came, within the limits of time and size.
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WasiError>>> {
+        let this = self.get_mut();
+        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(why))) => return Poll::Ready(Some(Err(http_error::body_code(&why)))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.stall.as_mut().poll(cx));
+                if this.stalled {
+                    return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+                }
+                // It may have been the guest that was away. What came in the meantime gets a moment to come through.
+                this.stalled = true;
+                this.stall.as_mut().reset(Instant::now() + SECOND_CHANCE);
+                ready!(this.stall.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(WasiError::ConnectionReadTimeout)));
+            }
+        };
+        this.stalled = false;
+        this.stall.as_mut().reset(Instant::now() + this.between_bytes);
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if !this.quota.received(bytes + frame.trailers_ref().map_or(0, head_bytes)) {
+            return Poll::Ready(Some(Err(WasiError::HttpResponseBodySize(None))));
+        }
+        match this.left.checked_sub(bytes) {
+            Some(left) => {
+                this.left = left;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => Poll::Ready(Some(Err(this.too_large()))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,7 +5,7 @@
 //! | [`engine`] | one wasmtime engine for a process |
 //! | [`connector`] | a component, compiled once: its specification, check, schema and sync |
 //! | [`cache`] | compiled components, kept between runs |
-//! | [`component`] | what a component is made of |
+//! | [`component`], [`metadata`] | what a component is made of, and what it says of itself |
 //! | [`sync`] | one sync: what it needs, what it reports, how it ends |
 //! | [`verify`] | whether a destination holds what its source holds |
 //! | [`policy`] | what a connector may reach, and how much it may use |
@@ -74,6 +74,7 @@ pub mod error;
 pub mod file_access;
 pub mod http_client;
 pub mod json;
+pub mod metadata;
 pub mod netrc;
 pub mod pace;
 pub mod policy;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,6 +41,15 @@ pub struct Ended {
 }
 
 impl Ended {
+    #[track_caller]
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("it works");
+        let ended =
+            Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) };
+        assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "the key was shown: {ended:?}");
+        ended
+    }
+
     /// The one object on standard output.
     ///
     /// # Panics
@@ -94,15 +104,24 @@ impl Person {
     /// When it can't be run, or shows the key.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().expect("it works");
-        let text = |bytes| String::from_utf8(bytes).expect("it works");
-        let ended = Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        };
-        assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "the key was shown: {ended:?}");
-        ended
+        Ended::of(self.command(arguments).output().expect("it works"))
+    }
+
+    /// Starts a command (`sync`, `verify`), and waits until it has asked the server for so many histories.
+    ///
+    /// # Panics
+    /// When it can't be run, or does not ask.
+    #[track_caller]
+    pub fn start(&self, server: &LocalWandb, command: &str, histories: usize) -> Child {
+        server.log().clear();
+        let mut child = self.command(&[command, "--config", "configuration.json", "--format", "json"]);
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it works");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while server.log().history_requests().len() < histories {
+            assert!(Instant::now() < deadline, "{command} does not get going");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child
     }
 
     /// One sync.
@@ -110,6 +129,17 @@ impl Person {
     pub fn sync(&self) -> Ended {
         self.run(&["sync", "--config", "configuration.json", "--format", "json"])
     }
+}
+
+/// Interrupts a command that was started, as Ctrl-C does, and waits for its end.
+///
+/// # Panics
+/// When that can't be done, or the command shows the key.
+#[track_caller]
+pub fn interrupt(child: Child) -> Ended {
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("it works").success());
+    Ended::of(child.wait_with_output().expect("it works"))
 }
 
 /// The configuration for the project of [`serve`].

@@ -1,6 +1,7 @@
 //! The product as an embedder uses it: the built component in the host library, with SQLite as the destination.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -226,6 +227,40 @@ impl Workspace {
     pub fn differences_from(&self, truth: &Truth) -> Vec<Difference> {
         compare_sqlite(self.database(), truth).expect("the database is legible")
     }
+}
+
+/// A sync that ended well and left nothing out. `what` is said when it did not.
+///
+/// # Panics
+/// When it did not.
+#[track_caller]
+pub fn assert_ok(outcome: &Outcome, what: impl Debug) {
+    assert!(outcome.error.is_none(), "{what:?}: {:?}", outcome.error);
+    assert_eq!(outcome.quarantined, [], "{what:?}");
+}
+
+/// The database holds what the server holds.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn assert_stored(workspace: &Workspace, server: &LocalWandb, what: impl Debug) {
+    assert_none(&workspace.differences(server), what);
+}
+
+/// The database holds what a truth says.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn assert_holds(workspace: &Workspace, truth: &Truth, what: impl Debug) {
+    assert_none(&workspace.differences_from(truth), what);
+}
+
+#[track_caller]
+fn assert_none(differences: &[Difference], what: impl Debug) {
+    let first = &differences[..differences.len().min(5)];
+    assert!(differences.is_empty(), "{what:?}: {} differences, the first: {first:#?}", differences.len());
 }
 
 /// The command line tool.

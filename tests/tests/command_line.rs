@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, generate,
 };
-use wandb_connector_tests::person::{Person, serve, with};
+use wandb_connector_tests::person::{Person, interrupt, serve, with};
 
 const KEY: &str = wandb_connector_tests::local_wandb::TEST_KEY;
 
@@ -269,22 +268,9 @@ fn an_interrupted_sync_keeps_what_is_complete_and_the_next_one_goes_on() {
     let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
     let server = LocalWandb::start_blocking(options).unwrap();
     let person = Person::new(&with(&server, "concurrency", json!(2)));
-    let child = person
-        .command(&["sync", "--config", "configuration.json", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while server.log().history_requests().len() < 12 {
-        assert!(Instant::now() < deadline, "the sync does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ended = interrupt(person.start(&server, "sync", 12));
+    assert_eq!(ended.code, 130, "{}", ended.stderr);
+    let summary = ended.json();
     assert_eq!(summary["status"], "interrupted");
     let stored = summary["rows"]["runs"].as_u64().unwrap();
     assert!((5..60).contains(&stored), "{summary}");
@@ -358,4 +344,18 @@ fn the_component_asks_for_nothing_but_what_the_contract_allows() {
         ]
     );
     assert_eq!(names("exports"), ["elt:connector/source@0.1.0"]);
+    assert!(facts["imports"].as_array().unwrap().iter().all(|import| import["refused"] == false), "{facts}");
+}
+
+#[test]
+fn the_component_says_what_it_is() {
+    let person = Person::new(&json!({}));
+    let facts = person.run(&["inspect", "--format", "json"]).json();
+    let metadata = &facts["metadata"];
+    assert_eq!(metadata["name"], "wandb-connector");
+    assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(metadata["licenses"], "MIT OR Apache-2.0");
+    assert!(metadata["description"].as_str().unwrap().contains("Weights & Biases"), "{metadata}");
+    let shown = person.run(&["inspect"]).stdout;
+    assert!(shown.contains("\nname          wandb-connector\n"), "{shown}");
 }

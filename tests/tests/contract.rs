@@ -1,6 +1,10 @@
 //! The WIT package: what embedders in other languages read.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use memchr::memmem;
+use wandb_connector_host::cache::Cache;
+use wandb_connector_host::{Connector, Engine, EngineOptions};
+use wandb_connector_tests::product::component_file;
 use wit_parser::{Docs, Resolve, TypeDefKind};
 
 #[test]
@@ -52,4 +56,37 @@ fn nothing_in_the_contract_is_about_one_source() {
             assert!(!text.contains("wandb") && !text.contains("w&b"), "{}", path.display());
         }
     }
+}
+
+/// The component, as if it were made for another version of these interfaces: their names say so.
+fn made_for(version: &str, interfaces: &[&str]) -> Result<Connector, String> {
+    let mut component = std::fs::read(component_file()).unwrap();
+    for interface in interfaces {
+        let name = |version: &str| format!("elt:connector/{interface}@{version}").into_bytes();
+        let (ours, other) = (name("0.1.0"), name(version));
+        assert_eq!(ours.len(), other.len());
+        let places: Vec<usize> = memmem::find_iter(&component, &ours).collect();
+        assert!(!places.is_empty(), "no `{interface}` in the component");
+        places.iter().for_each(|at| component[*at..at + other.len()].copy_from_slice(&other));
+    }
+    let engine = Engine::new(&EngineOptions::default()).unwrap();
+    Connector::load(&engine, &component, &Cache::none()).map_err(|why| why.to_string())
+}
+
+#[test]
+fn a_connector_for_a_version_that_is_not_served_is_told_which_is() {
+    for (interface, does) in [("destination", "imports"), ("source", "exports")] {
+        let expected = format!(
+            "the component {does} `elt:connector/{interface}@0.2.0`; this host serves version 0.1.0 of it, and what is \
+             compatible (see wit/README.md)"
+        );
+        assert_eq!(made_for("0.2.0", &[interface]).err(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_connector_for_a_compatible_version_runs() {
+    let connector = made_for("0.1.9", &["destination", "log", "progress", "source", "types"]).unwrap();
+    assert!(connector.info().imports.iter().any(|import| import.name == "elt:connector/destination@0.1.9"));
+    connector.spec().await.unwrap();
 }

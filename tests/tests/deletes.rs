@@ -4,11 +4,11 @@
 
 use rusqlite::Connection;
 use wandb_connector_host::error::Error;
-use wandb_connector_host::sync::{Level, Outcome};
+use wandb_connector_host::sync::Level;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, Truth, When, World,
 };
-use wandb_connector_tests::product::Workspace;
+use wandb_connector_tests::product::{Workspace, assert_holds, assert_ok};
 
 const BOTH: [Dialect; 2] = [Dialect::Rest, Dialect::Graphql];
 const ENTITY: &str = "acme";
@@ -44,20 +44,16 @@ fn workspace(server: &LocalWandb, dialect: Dialect, deletes: &str) -> Workspace 
     Workspace::new(server, dialect, ENTITY, PROJECT).with("page_size", 4).with("deletes", deletes)
 }
 
+/// A server with so many runs, and someone who has synced them.
+async fn synced(runs: usize, dialect: Dialect, deletes: &str) -> (LocalWandb, Workspace) {
+    let server = serve(runs).await;
+    let mut workspace = workspace(&server, dialect, deletes);
+    assert_ok(&workspace.sync().await, dialect);
+    (server, workspace)
+}
+
 fn truth(server: &LocalWandb, dialect: Dialect) -> Truth {
     server.truth(dialect, ENTITY, PROJECT)
-}
-
-#[track_caller]
-fn assert_ok(outcome: &Outcome) {
-    assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    assert_eq!(outcome.quarantined, []);
-}
-
-#[track_caller]
-fn assert_holds(workspace: &Workspace, truth: &Truth) {
-    let differences = workspace.differences_from(truth);
-    assert!(differences.is_empty(), "{} differences, the first: {:#?}", differences.len(), differences.first());
 }
 
 fn warnings(workspace: &Workspace) -> Vec<String> {
@@ -83,14 +79,14 @@ async fn deleted_runs_are_reported_their_rows_stay_and_nobody_asks_again() {
     for dialect in BOTH {
         let server = serve(9).await;
         let mut workspace = Workspace::new(&server, dialect, ENTITY, PROJECT).with("page_size", 4);
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, dialect);
         let before = truth(&server, dialect);
         delete(&server, "run2");
         delete(&server, "run7");
 
         server.log().clear();
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.seen, outcome.items.synced, outcome.items.deleted), (7, 0, 2));
         assert_eq!(
             warnings(&workspace),
@@ -102,35 +98,33 @@ async fn deleted_runs_are_reported_their_rows_stay_and_nobody_asks_again() {
             2 + 2 + 1,
             "two pages, a question for each run, and one that must be answered with yes"
         );
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
 
         server.log().clear();
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.unchanged, outcome.items.deleted), (7, 2));
         assert_eq!(server.log().len(), 2, "the listing and nothing else");
         assert_eq!((warnings(&workspace), marks(&workspace)), (vec![], None));
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_remove_the_rows_and_what_is_remembered_go_together() {
     for dialect in BOTH {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, dialect, "remove").await;
         delete(&server, "run2");
         delete(&server, "run7");
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.deleted, outcome.deletes["metrics"]), (2, 2));
         assert_eq!(warnings(&workspace), ["Deleted at W&B: 2 runs (run2, run7); their rows are removed"]);
-        assert_holds(&workspace, &truth(&server, dialect));
+        assert_holds(&workspace, &truth(&server, dialect), dialect);
         assert!(!workspace.state().contains_key("runs/run2"));
         server.log().clear();
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.deleted, server.log().len()), (0, 2));
     }
 }
@@ -138,16 +132,14 @@ async fn with_remove_the_rows_and_what_is_remembered_go_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_mark_the_rows_stay_and_a_table_names_the_runs() {
     for dialect in BOTH {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, dialect, "mark");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, dialect, "mark").await;
         assert_eq!(marks(&workspace), Some(vec![]));
         let before = truth(&server, dialect);
         delete(&server, "run2");
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, dialect);
         assert_eq!(marks(&workspace), Some(vec!["run2".to_owned()]));
         assert_eq!(warnings(&workspace), ["Deleted at W&B: 1 run (run2); it is marked in the table deleted_runs"]);
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
         server.log().clear();
         let outcome = workspace.sync().await;
         assert_eq!((outcome.items.deleted, outcome.rows.get("deleted_runs"), server.log().len()), (1, None, 2));
@@ -158,24 +150,22 @@ async fn with_mark_the_rows_stay_and_a_table_names_the_runs() {
 async fn another_choice_later_applies_to_runs_that_were_found_deleted_before() {
     for dialect in BOTH {
         for deletes in ["mark", "remove"] {
-            let server = serve(9).await;
-            let mut workspace = workspace(&server, dialect, "keep");
-            assert_ok(&workspace.sync().await);
+            let (server, mut workspace) = synced(9, dialect, "keep").await;
             let before = truth(&server, dialect);
             delete(&server, "run2");
-            assert_ok(&workspace.sync().await);
+            assert_ok(&workspace.sync().await, dialect);
             workspace.config.insert("deletes".into(), deletes.into());
             server.log().clear();
             let outcome = workspace.sync().await;
-            assert_ok(&outcome);
+            assert_ok(&outcome, dialect);
             assert_eq!((outcome.items.deleted, server.log().len()), (1, 2), "{deletes}: nobody is asked again");
             if deletes == "mark" {
                 assert_eq!(marks(&workspace), Some(vec!["run2".to_owned()]));
-                assert_holds(&workspace, &before);
+                assert_holds(&workspace, &before, dialect);
                 workspace.config.insert("deletes".into(), "remove".into());
-                assert_ok(&workspace.sync().await);
+                assert_ok(&workspace.sync().await, dialect);
             }
-            assert_holds(&workspace, &truth(&server, dialect));
+            assert_holds(&workspace, &truth(&server, dialect), dialect);
         }
     }
 }
@@ -183,9 +173,7 @@ async fn another_choice_later_applies_to_runs_that_were_found_deleted_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incomplete_listing_deletes_nothing() {
     for dialect in BOTH {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, dialect, "remove").await;
         let before = truth(&server, dialect);
         delete(&server, "run2");
         server.fault(Matcher::listing().when(When::Nth(2)), Fault::status(400));
@@ -193,10 +181,10 @@ async fn an_incomplete_listing_deletes_nothing() {
         let outcome = workspace.sync().await;
         assert!(matches!(outcome.error, Some(Error::Upstream { status: Some(400), .. })), "{:?}", outcome.error);
         assert_eq!((outcome.items.deleted, server.log().len()), (0, 2), "nobody is asked for");
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
         server.clear_faults();
-        assert_ok(&workspace.sync().await);
-        assert_holds(&workspace, &truth(&server, dialect));
+        assert_ok(&workspace.sync().await, dialect);
+        assert_holds(&workspace, &truth(&server, dialect), dialect);
     }
 }
 
@@ -204,16 +192,14 @@ async fn an_incomplete_listing_deletes_nothing() {
 async fn a_run_that_the_listing_missed_is_not_deleted() {
     for dialect in BOTH {
         for deletes in ["mark", "remove"] {
-            let server = serve(9).await;
-            let mut workspace = workspace(&server, dialect, deletes);
-            assert_ok(&workspace.sync().await);
+            let (server, mut workspace) = synced(9, dialect, deletes).await;
             server.fault(Matcher::listing(), Fault::HideRun("run4".to_owned()));
             let outcome = workspace.sync().await;
-            assert_ok(&outcome);
+            assert_ok(&outcome, dialect);
             assert_eq!((outcome.items.seen, outcome.items.deleted), (8, 0));
             assert_eq!(warnings(&workspace), Vec::<String>::new());
             assert!(marks(&workspace).unwrap_or_default().is_empty());
-            assert_holds(&workspace, &truth(&server, dialect));
+            assert_holds(&workspace, &truth(&server, dialect), dialect);
         }
     }
 }
@@ -229,21 +215,19 @@ fn question(dialect: Dialect) -> Matcher {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_fails_is_no_deletion_and_is_asked_again() {
     for dialect in BOTH {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, dialect, "remove").await;
         let before = truth(&server, dialect);
         delete(&server, "run2");
         server.fault(question(dialect).run("run2"), Fault::status(400));
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!(outcome.items.deleted, 0);
         let said = warnings(&workspace);
         assert!(said.len() == 1 && said[0].contains("asks again") && said[0].contains("400"), "{said:?}");
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
         server.clear_faults();
         assert_eq!(workspace.sync().await.items.deleted, 1);
-        assert_holds(&workspace, &truth(&server, dialect));
+        assert_holds(&workspace, &truth(&server, dialect), dialect);
     }
 }
 
@@ -258,16 +242,14 @@ async fn a_server_that_finds_nothing_at_all_deletes_nothing() {
         (Dialect::Graphql, Fault::status(404)),
     ];
     for (dialect, fault) in nowhere {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, dialect, "remove").await;
         let before = truth(&server, dialect);
         delete(&server, "run2");
         server.fault(question(dialect), fault.clone());
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.deleted, warnings(&workspace).len()), (0, 1), "{fault}");
-        assert_holds(&workspace, &before);
+        assert_holds(&workspace, &before, dialect);
     }
 }
 
@@ -275,19 +257,17 @@ async fn a_server_that_finds_nothing_at_all_deletes_nothing() {
 async fn a_run_that_is_back_is_a_new_run() {
     for dialect in BOTH {
         for deletes in ["keep", "mark", "remove"] {
-            let server = serve(5).await;
-            let mut workspace = workspace(&server, dialect, deletes);
-            assert_ok(&workspace.sync().await);
+            let (server, mut workspace) = synced(5, dialect, deletes).await;
             delete(&server, "run3");
-            assert_ok(&workspace.sync().await);
+            assert_ok(&workspace.sync().await, dialect);
             start(&server, "run3", 7);
             let outcome = workspace.sync().await;
-            assert_ok(&outcome);
+            assert_ok(&outcome, dialect);
             assert_eq!((outcome.items.synced, outcome.items.deleted), (1, 0), "{dialect:?} {deletes}");
-            assert_holds(&workspace, &truth(&server, dialect));
+            assert_holds(&workspace, &truth(&server, dialect), dialect);
             assert!(marks(&workspace).unwrap_or_default().is_empty(), "{dialect:?} {deletes}");
             server.log().clear();
-            assert_ok(&workspace.sync().await);
+            assert_ok(&workspace.sync().await, dialect);
             assert_eq!(server.log().len(), 2);
         }
     }
@@ -296,18 +276,16 @@ async fn a_run_that_is_back_is_a_new_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_that_went_stale_while_nobody_kept_them_are_put_right() {
     for between in ["keep", "remove"] {
-        let server = serve(9).await;
-        let mut workspace = workspace(&server, Dialect::Graphql, "mark");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(9, Dialect::Graphql, "mark").await;
         delete(&server, "run3");
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         workspace.config.insert("deletes".into(), between.into());
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         start(&server, "run3", 7);
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         delete(&server, "run5");
         workspace.config.insert("deletes".into(), "mark".into());
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         assert_eq!(marks(&workspace), Some(vec!["run5".to_owned()]), "{between}");
     }
 }
@@ -315,33 +293,29 @@ async fn marks_that_went_stale_while_nobody_kept_them_are_put_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_whose_every_run_was_deleted_is_empty() {
     for dialect in BOTH {
-        let server = serve(6).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(6, dialect, "remove").await;
         (0..6).for_each(|n| delete(&server, &format!("run{n}")));
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!(outcome.items.deleted, 6);
         assert_eq!(
             warnings(&workspace),
             ["Deleted at W&B: 6 runs (run0, run1, run2, run3, run4, …); their rows are removed"]
         );
-        assert_holds(&workspace, &truth(&server, dialect));
+        assert_holds(&workspace, &truth(&server, dialect), dialect);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_left_out_by_their_age_are_listed_all_the_same() {
     for dialect in BOTH {
-        let server = serve(6).await;
-        let mut workspace = workspace(&server, dialect, "remove");
-        assert_ok(&workspace.sync().await);
+        let (server, mut workspace) = synced(6, dialect, "remove").await;
         workspace.config.insert("start_time".into(), "2099-01-01T00:00:00Z".into());
         delete(&server, "run1");
         let outcome = workspace.sync().await;
-        assert_ok(&outcome);
+        assert_ok(&outcome, dialect);
         assert_eq!((outcome.items.seen, outcome.items.deleted), (0, 1));
-        assert_holds(&workspace, &truth(&server, dialect));
+        assert_holds(&workspace, &truth(&server, dialect), dialect);
     }
 }
 
@@ -351,10 +325,10 @@ async fn parquet_data_sets_lose_and_mark_runs_too() {
     for deletes in ["mark", "remove"] {
         let mut workspace = workspace(&server, Dialect::Graphql, deletes).into_parquet();
         start(&server, "gone", 7);
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         assert!(workspace.parquet_run_ids("metrics").contains("gone"));
         delete(&server, "gone");
-        assert_ok(&workspace.sync().await);
+        assert_ok(&workspace.sync().await, Dialect::Graphql);
         let stored = workspace.parquet_run_ids("metrics");
         assert_eq!((stored.len(), stored.contains("gone")), (if deletes == "mark" { (10, true) } else { (9, false) }));
         assert_eq!(workspace.parquet_run_ids("runs"), stored);

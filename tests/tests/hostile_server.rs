@@ -21,7 +21,7 @@ use wandb_connector_host::sync::Outcome;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, ParquetOptions, Project, Run, When, World,
 };
-use wandb_connector_tests::product::{Workspace, binary, target_dir};
+use wandb_connector_tests::product::{Workspace, assert_stored, binary, target_dir};
 use wandb_connector_tests::wire::{Exchange, Framing, Step, Wire};
 
 const BOTH: [Dialect; 2] = [Dialect::Rest, Dialect::Graphql];
@@ -43,12 +43,6 @@ fn serve() -> LocalWandb {
 
 fn workspace(server: &LocalWandb, dialect: Dialect) -> Workspace {
     Workspace::new(server, dialect, "acme", "demo")
-}
-
-#[track_caller]
-fn assert_stored(workspace: &Workspace, server: &LocalWandb, what: &str) {
-    let differences = workspace.differences(server);
-    assert!(differences.is_empty(), "{what}: {} differences, first {:?}", differences.len(), differences.first());
 }
 
 #[track_caller]

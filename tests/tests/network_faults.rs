@@ -14,12 +14,11 @@ use wandb_connector_host::HttpClient;
 use wandb_connector_host::egress::dial::{Boxed, Resolve};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::http_client::{HttpOptions, Timeouts};
-use wandb_connector_host::sync::Outcome;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Options, ParquetOptions, Project, Run, When, World,
 };
 use wandb_connector_tests::native::{Memory, sync_into};
-use wandb_connector_tests::product::{Recorder, Workspace};
+use wandb_connector_tests::product::{Recorder, Workspace, assert_ok, assert_stored};
 use wandb_connector_tests::wire::{Exchange, Framing, Step, Wire};
 
 const BOTH: [Dialect; 2] = [Dialect::Rest, Dialect::Graphql];
@@ -51,18 +50,6 @@ fn impatient() -> HttpClient {
     let short = Duration::from_millis(400);
     let longest = Timeouts { connect: Duration::from_secs(5), first_byte: short, between_bytes: short };
     HttpClient::new(HttpOptions { longest, ..HttpOptions::default() })
-}
-
-#[track_caller]
-fn assert_stored(workspace: &Workspace, server: &LocalWandb, what: &str) {
-    let differences = workspace.differences(server);
-    assert!(differences.is_empty(), "{what}: {} differences, first {:?}", differences.len(), differences.first());
-}
-
-#[track_caller]
-fn assert_ok(outcome: &Outcome, what: &str) {
-    assert!(outcome.error.is_none(), "{what}: {:?}", outcome.error);
-    assert_eq!(outcome.quarantined, [], "{what}");
 }
 
 /// Every position worth cutting at: the whole head's beginning and end, the end of the body, and many between.
@@ -363,8 +350,8 @@ async fn what_lasts_ends_as_the_error_that_it_is_and_the_next_sync_completes() {
             assert!(error.to_string().contains(message), "{fault}: {error}");
             assert_eq!(server.log().len(), 6, "{fault}: once, and five times again");
             server.clear_faults();
-            assert_ok(&workspace.sync().await, &fault.to_string());
-            assert_stored(&workspace, &server, &fault.to_string());
+            assert_ok(&workspace.sync().await, fault.to_string());
+            assert_stored(&workspace, &server, fault.to_string());
         }
         .boxed()
     };

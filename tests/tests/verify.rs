@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, awkward, generate,
 };
-use wandb_connector_tests::person::{Ended, Person, configuration, serve, with};
+use wandb_connector_tests::person::{Ended, Person, configuration, interrupt, serve, with};
 
 const SQLITE: &str = "sqlite:warehouse.db";
 const PARQUET: &str = "parquet:warehouse";
@@ -339,29 +338,6 @@ fn slow(destination: &str) -> (LocalWandb, Person) {
     (server, person)
 }
 
-/// Starts a command, and waits until it reads histories.
-fn start(person: &Person, server: &LocalWandb, command: &str) -> Child {
-    server.log().clear();
-    let child = person
-        .command(&[command, "--config", "configuration.json", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while server.log().history_requests().len() < 4 {
-        assert!(Instant::now() < deadline, "{command} does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-fn interrupt(child: Child) -> (Option<i32>, Value) {
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
-}
-
 #[test]
 fn an_interrupted_verification_leaves_nothing_behind() {
     for destination in [SQLITE, PARQUET] {
@@ -370,10 +346,10 @@ fn an_interrupted_verification_leaves_nothing_behind() {
         let before = files(person.folder());
         let temporary = tempfile::tempdir().unwrap();
         person.variables.push(("SQLITE_TMPDIR", temporary.path().display().to_string()));
-        let child = start(&person, &server, "verify");
+        let child = person.start(&server, "verify", 4);
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the scratch file has no name");
-        let (code, object) = interrupt(child);
-        assert_eq!((code, &object["status"]), (Some(130), &json!("interrupted")), "{destination}");
+        let ended = interrupt(child);
+        assert_eq!((ended.code, &ended.json()["status"]), (130, &json!("interrupted")), "{destination}");
         assert_eq!(files(person.folder()), before, "{destination}");
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     }
@@ -383,19 +359,19 @@ fn an_interrupted_verification_leaves_nothing_behind() {
 fn a_sync_and_a_verification_of_one_destination_refuse_each_other() {
     for destination in [SQLITE, PARQUET] {
         let (server, person) = slow(destination);
-        let child = start(&person, &server, "sync");
+        let child = person.start(&server, "sync", 4);
         let ended = verify(&person);
         assert_eq!(ended.code, 6, "{destination}: {ended:?}");
         assert!(
             ended.stderr.contains("another sync is writing") || ended.stderr.contains("Run a sync first"),
             "{ended:?}"
         );
-        assert_eq!(interrupt(child).0, Some(130));
+        assert_eq!(interrupt(child).code, 130);
         assert_eq!(person.sync().code, 0);
-        let child = start(&person, &server, "verify");
+        let child = person.start(&server, "verify", 4);
         let ended = person.sync();
         assert!(ended.code == 6 && ended.stderr.contains("a verification is reading it"), "{destination}: {ended:?}");
-        assert_eq!(interrupt(child).0, Some(130));
+        assert_eq!(interrupt(child).code, 130);
         assert_eq!(person.sync().code, 0, "the lock is gone");
     }
 }

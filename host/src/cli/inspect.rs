@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use wandb_connector_host::component::{ComponentInfo, Interface};
+use wandb_connector_host::metadata::Metadata;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::secrets::escape_control;
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
         sha256: Sha256::digest(&runner.bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        metadata: Metadata::of(&runner.bytes),
         info: runner.info().clone(),
         origin: configuration.base_url,
         policy: runner.policy,
@@ -37,6 +39,8 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
 struct Facts {
     component: String,
     sha256: String,
+    /// What the component says of itself.
+    metadata: Metadata,
     info: ComponentInfo,
     /// Where credentials go.
     origin: String,
@@ -46,13 +50,23 @@ struct Facts {
 impl Facts {
     fn text(&self) -> String {
         let (size, code) = (self.info.component_bytes as u64, self.info.code_bytes as u64);
-        let mut all = vec![
-            ("component", vec![self.component.clone()]),
+        let mut all = vec![("component", vec![self.component.clone()])];
+        let Metadata { name, version, description, licenses, source, revision } = &self.metadata;
+        let said = [
+            ("name", name),
+            ("version", version),
+            ("description", description),
+            ("licence", licenses),
+            ("source", source),
+            ("revision", revision),
+        ];
+        all.extend(said.into_iter().filter_map(|(what, said)| Some((what, vec![said.clone()?]))));
+        all.extend([
             ("size", vec![format!("{} ({} of machine code)", units::bytes(size), units::bytes(code))]),
             ("sha256", vec![self.sha256.clone()]),
             ("imports", lines(&self.info.imports)),
             ("exports", lines(&self.info.exports)),
-        ];
+        ]);
         all.extend(self.policy_lines());
         let mut text = String::new();
         for (name, values) in all {
@@ -99,7 +113,15 @@ impl Facts {
             size: self.info.component_bytes,
             code_size: self.info.code_bytes,
             sha256: &self.sha256,
-            imports: self.info.imports.iter().map(InterfaceView::from).collect(),
+            metadata: MetadataView {
+                name: self.metadata.name.as_deref(),
+                version: self.metadata.version.as_deref(),
+                description: self.metadata.description.as_deref(),
+                licenses: self.metadata.licenses.as_deref(),
+                source: self.metadata.source.as_deref(),
+                revision: self.metadata.revision.as_deref(),
+            },
+            imports: self.info.imports.iter().map(ImportView::from).collect(),
             exports: self.info.exports.iter().map(InterfaceView::from).collect(),
             policy: PolicyView {
                 origin: &self.origin,
@@ -139,9 +161,35 @@ struct View<'a> {
     size: usize,
     code_size: usize,
     sha256: &'a str,
-    imports: Vec<InterfaceView<'a>>,
+    metadata: MetadataView<'a>,
+    imports: Vec<ImportView<'a>>,
     exports: Vec<InterfaceView<'a>>,
     policy: PolicyView<'a>,
+}
+
+/// `null` for what the component does not say.
+#[derive(Serialize)]
+struct MetadataView<'a> {
+    name: Option<&'a str>,
+    version: Option<&'a str>,
+    description: Option<&'a str>,
+    licenses: Option<&'a str>,
+    source: Option<&'a str>,
+    revision: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ImportView<'a> {
+    #[serde(flatten)]
+    interface: InterfaceView<'a>,
+    /// Linked, with nothing behind it.
+    refused: bool,
+}
+
+impl<'a> From<&'a Interface> for ImportView<'a> {
+    fn from(interface: &'a Interface) -> Self {
+        Self { refused: interface.is_refused(), interface: interface.into() }
+    }
 }
 
 #[derive(Serialize)]
@@ -193,8 +241,16 @@ mod tests {
         let facts = Facts {
             component: "built in".into(),
             sha256: "ab".repeat(32),
+            metadata: Metadata {
+                name: Some("wandb-connector".into()),
+                version: Some("0.1.0".into()),
+                licenses: Some("MIT OR Apache-2.0".into()),
+                revision: Some("0123\u{1b}[2Jabcd".into()),
+                ..Metadata::default()
+            },
             info: ComponentInfo {
                 imports: vec![
+                    interface("wasi:cli/stdout@0.2.12", &["get-stdout"]),
                     interface("wasi:random/random@0.2.12", &["get-random-u64"]),
                     interface("elt:connector/log@0.1.0", &["write"]),
                 ],
@@ -209,11 +265,16 @@ mod tests {
                 ..Policy::default()
             },
         };
-        insta::assert_snapshot!(facts.text(), @"
+        insta::assert_snapshot!(facts.text(), @r"
         component     built in
+        name          wandb-connector
+        version       0.1.0
+        licence       MIT OR Apache-2.0
+        revision      0123\u{1b}[2Jabcd
         size          1.2 MiB (2.2 MiB of machine code)
         sha256        abababababababababababababababababababababababababababababababab
-        imports       wasi:random/random@0.2.12 (1 function)
+        imports       wasi:cli/stdout@0.2.12 (nothing behind it)
+                      wasi:random/random@0.2.12 (1 function)
                       elt:connector/log@0.1.0 (1 function)
         exports       elt:connector/source@0.1.0 (4 functions)
         may ask       https://api.wandb.ai with the key
@@ -230,7 +291,7 @@ mod tests {
                       100,000 log lines of 8 KiB
         ");
         insta::assert_snapshot!(json::line(&facts.view()), @r#"
-        {"component":"built in","size":1234567,"code_size":2345678,"sha256":"abababababababababababababababababababababababababababababababab","imports":[{"name":"wasi:random/random@0.2.12","functions":["get-random-u64"]},{"name":"elt:connector/log@0.1.0","functions":["write"]}],"exports":[{"name":"elt:connector/source@0.1.0","functions":["spec","check","schema","sync"]}],"policy":{"origin":"https://api.wandb.ai","download_origins":["https://storage.googleapis.com"],"networks":["127.0.0.1/32"],"limits":{"memory":536870912,"wall_time":604800,"open_requests":256,"response_bytes":1073741824,"batch_bytes":67108864,"group_bytes":134217728,"rows":18446744073709551615,"state_bytes":268435456,"log_lines":100000,"log_line_bytes":8192}}}
+        {"component":"built in","size":1234567,"code_size":2345678,"sha256":"abababababababababababababababababababababababababababababababab","metadata":{"name":"wandb-connector","version":"0.1.0","description":null,"licenses":"MIT OR Apache-2.0","source":null,"revision":"0123\u001b[2Jabcd"},"imports":[{"name":"wasi:cli/stdout@0.2.12","functions":["get-stdout"],"refused":true},{"name":"wasi:random/random@0.2.12","functions":["get-random-u64"],"refused":false},{"name":"elt:connector/log@0.1.0","functions":["write"],"refused":false}],"exports":[{"name":"elt:connector/source@0.1.0","functions":["spec","check","schema","sync"]}],"policy":{"origin":"https://api.wandb.ai","download_origins":["https://storage.googleapis.com"],"networks":["127.0.0.1/32"],"limits":{"memory":536870912,"wall_time":604800,"open_requests":256,"response_bytes":1073741824,"batch_bytes":67108864,"group_bytes":134217728,"rows":18446744073709551615,"state_bytes":268435456,"log_lines":100000,"log_line_bytes":8192}}}
         "#);
     }
 }

@@ -52,9 +52,7 @@ impl SyncLock {
             }
         }
     }
-}
 
-impl SyncLock {
     /// Takes the lock to read what nobody changes meanwhile. None where this process may not write, and so not lock.
     pub(crate) fn acquire_for_reading(path: PathBuf, destination: &str) -> Result<Option<Self>, DestinationError> {
         match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {

@@ -7,9 +7,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
+
+use super::reader;
+
+/// How long another program is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a file looked at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +31,26 @@ impl Look {
     }
 }
 
-/// Opens the database at `path`, which is absolute and exists.
-pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Opens the database at `path`, which is absolute and exists; and how the file looks whose rows are read from then on.
+pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> {
     let log = |suffix: &str| Look::at(&beside(path, suffix)).is_some_and(|look| look.length > 0);
     match path.to_str() {
-        Some(text) if !log("-wal") && !log("-journal") => Connection::open_with_flags(
-            format!("file:{}?mode=ro&immutable=1", encode(text)),
-            flags | OpenFlags::SQLITE_OPEN_URI,
-        ),
-        _ => Connection::open_with_flags(path, flags),
+        Some(text) if !log("-wal") && !log("-journal") => {
+            let look = Look::at(path);
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+            let connection = Connection::open_with_flags(format!("file:{}?mode=ro&immutable=1", encode(text)), flags)?;
+            Ok((connection, look))
+        }
+        _ => {
+            let connection = reader::open(path, PATIENCE)?;
+            // Opening it may have played a journal back.
+            Ok((connection, Look::at(path)))
+        }
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file beside that one, with a longer name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()
@@ -68,9 +79,9 @@ mod tests {
         written.execute_batch("CREATE TABLE a(b); INSERT INTO a VALUES (1)").unwrap();
         let count = |connection: &Connection| connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0));
         // With a log beside it, what is in the log counts.
-        assert_eq!(count(&open(&path).unwrap()), Ok(1));
+        assert_eq!(count(&open(&path).unwrap().0), Ok(1));
         drop(written);
-        let reading = open(&path).unwrap();
+        let (reading, _) = open(&path).unwrap();
         assert_eq!(count(&reading), Ok(1));
         assert!(reading.execute_batch("INSERT INTO a VALUES (2)").is_err());
         drop(reading);

@@ -42,8 +42,8 @@ struct Tally {
     /// The destination has rows of it.
     in_destination: bool,
     differences: Differences,
-    /// All differences lie where the source went on after the last sync.
-    only_later: bool,
+    /// A difference lies elsewhere than where the source went on after the last sync.
+    unexplained: bool,
 }
 
 /// A row's key and digest.
@@ -181,8 +181,7 @@ impl<'a> Comparison<'a> {
                     if same {
                         self.equal_rows += 1;
                         if let Some(entry) = &left {
-                            let tally = self.tally(&entry.item());
-                            (tally.at_source, tally.in_destination) = (true, true);
+                            self.count(&entry.item(), |tally| (tally.at_source, tally.in_destination) = (true, true));
                         }
                     } else {
                         self.note(table, left.take(), Side::Both);
@@ -193,11 +192,12 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn tally(&mut self, id: &str) -> &mut Tally {
-        if !self.tallies.contains_key(id) {
-            self.tallies.insert(id.to_owned(), Tally { only_later: true, ..Tally::default() });
+    /// Counts something of an item. Every row comes by here, and few are the first of their item.
+    fn count(&mut self, id: &str, add: impl FnOnce(&mut Tally)) {
+        match self.tallies.get_mut(id) {
+            Some(tally) => add(tally),
+            None => add(self.tallies.entry(id.to_owned()).or_default()),
         }
-        self.tallies.entry(id.to_owned()).or_default()
     }
 
     /// Takes note of a difference.
@@ -212,21 +212,22 @@ impl<'a> Comparison<'a> {
             (Some(_), Some(_)) => false,
         };
         let expected = changed_since && is_later && !matches!(side, Side::Destination);
-        let tally = self.tally(&id);
-        tally.at_source |= !matches!(side, Side::Destination);
-        tally.in_destination |= !matches!(side, Side::Source);
-        // What a change at the source explains must not hide what it does not.
-        let is_first = tally.differences.first.is_none() || (tally.only_later && !expected);
-        tally.only_later &= expected;
-        let differences = &mut tally.differences;
-        match side {
-            Side::Source => differences.missing += 1,
-            Side::Destination => differences.extra += 1,
-            Side::Both => differences.altered += 1,
-        }
-        if is_first {
-            differences.first = Some(place(table, &entry.key));
-        }
+        self.count(&id, |tally| {
+            tally.at_source |= !matches!(side, Side::Destination);
+            tally.in_destination |= !matches!(side, Side::Source);
+            // What a change at the source explains must not hide what it does not.
+            let is_first = tally.differences.first.is_none() || (!tally.unexplained && !expected);
+            tally.unexplained |= !expected;
+            let differences = &mut tally.differences;
+            match side {
+                Side::Source => differences.missing += 1,
+                Side::Destination => differences.extra += 1,
+                Side::Both => differences.altered += 1,
+            }
+            if is_first {
+                differences.first = Some(place(table, &entry.key));
+            }
+        });
     }
 
     fn tell(&self) {
@@ -265,7 +266,7 @@ impl<'a> Comparison<'a> {
             let reason = "it was not listed, or vanished meanwhile, and is not known to be deleted";
             return Some(Finding::Unchecked(reason.to_owned()));
         }
-        let Tally { at_source, in_destination, mut differences, only_later } = tally?;
+        let Tally { at_source, in_destination, mut differences, unexplained } = tally?;
         if differences.rows() == 0 {
             return None;
         }
@@ -273,7 +274,7 @@ impl<'a> Comparison<'a> {
         Some(match (at_source, in_destination) {
             // Where the state says that it is stored, something took it away.
             (true, false) if item.changed_since => Finding::Missing,
-            _ if only_later => Finding::Behind(differences),
+            _ if !unexplained => Finding::Behind(differences),
             _ => Finding::Different(differences),
         })
     }

@@ -13,9 +13,35 @@ use hyper_util::rt::TokioExecutor;
 use wandb_connector::exchange::{Exchange, Method, Request, Response, TransportError};
 
 /// Plain HTTP with pooled connections.
+pub type PlainClient = Client<HttpConnector, Full<Bytes>>;
+
+/// A new one, with a pool of its own.
+pub fn client() -> PlainClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// A request of the connector as the client sends it.
+///
+/// # Errors
+/// Its URL or a header can't be sent.
+pub fn outgoing(request: &Request) -> http::Result<http::Request<Full<Bytes>>> {
+    let method = match request.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+    };
+    let mut builder = http::Request::builder().method(method).uri(&request.url);
+    for (name, value) in &request.headers {
+        builder = builder.header(*name, value);
+    }
+    builder.body(Full::from(request.body.clone()))
+}
+
+/// HTTP as the sync logic asks for it.
 #[derive(Debug)]
 pub struct NativeExchange {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: PlainClient,
     started: Instant,
     hurried: bool,
     slept: Cell<Duration>,
@@ -24,10 +50,7 @@ pub struct NativeExchange {
 impl NativeExchange {
     /// With real time.
     pub fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { client, started: Instant::now(), hurried: false, slept: Cell::new(Duration::ZERO) }
+        Self { client: client(), started: Instant::now(), hurried: false, slept: Cell::new(Duration::ZERO) }
     }
 
     /// With a clock that jumps ahead instead of waiting.
@@ -50,15 +73,7 @@ fn failed(error: &dyn std::error::Error) -> TransportError {
 
 impl Exchange for NativeExchange {
     async fn send(&self, request: &Request, limit: usize) -> Result<Response, TransportError> {
-        let method = match request.method {
-            Method::Get => http::Method::GET,
-            Method::Post => http::Method::POST,
-        };
-        let mut builder = http::Request::builder().method(method).uri(&request.url);
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
-        let outgoing = builder.body(Full::from(request.body.clone())).map_err(|error| failed(&error))?;
+        let outgoing = outgoing(request).map_err(|error| failed(&error))?;
         let response = self.client.request(outgoing).await.map_err(|error| failed(&error))?;
         let (parts, mut body) = response.into_parts();
         let mut bytes = Vec::new();

@@ -4,7 +4,7 @@
 mod exchange;
 mod memory;
 
-pub use exchange::NativeExchange;
+pub use exchange::{NativeExchange, PlainClient, client, outgoing};
 pub use memory::{Key, LogLine, Memory, Row, Stored};
 
 use wandb_connector::config::Config;

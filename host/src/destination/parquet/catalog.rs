@@ -12,11 +12,9 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::destination::reader;
-use crate::state::{State, StatePatch};
-
 use super::trouble::Trouble;
-use crate::destination::unwritten;
+use crate::destination::{reader, unwritten};
+use crate::state::{State, StatePatch};
 
 /// `application_id` of a catalog: `eltp` in ASCII.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltp");
@@ -103,7 +101,8 @@ impl Catalog {
 
     /// Opens the catalog, which exists, to be read only, and leaves nothing beside it.
     pub(super) fn look(path: &Path) -> Result<Self, Trouble> {
-        let this = Self { connection: unwritten::open(path)? };
+        let (connection, _) = unwritten::open(path)?;
+        let this = Self { connection };
         this.check(path)?;
         Ok(this)
     }

@@ -38,6 +38,7 @@ use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
 use super::lock::SyncLock;
+use super::unwritten::beside;
 use super::url::Access;
 use super::{Change, Destination, DestinationError, Group, Preparation, reader, room};
 use crate::schema::Table;
@@ -241,9 +242,7 @@ impl Sqlite {
         if busy != 0 && log >= 0 {
             // Somebody reads an older state, so that not all could be copied back; then the log must be durable. It carries
             // none of SQLite's locks on Unix, so opening and closing it is safe.
-            let mut log = self.path.clone().into_os_string();
-            log.push("-wal");
-            File::open(log).and_then(|log| log.sync_all()).map_err(|error| {
+            File::open(beside(&self.path, "-wal")).and_then(|log| log.sync_all()).map_err(|error| {
                 DestinationError::Failed(format!("{} could not be synced to the disk: {error}", self.name))
             })?;
         }
@@ -383,9 +382,7 @@ impl Destination for Sqlite {
 
 /// The file that carries the lock of the database at `path`.
 fn lock_file(path: &Path) -> PathBuf {
-    let mut file = path.as_os_str().to_owned();
-    file.push("-sync");
-    file.into()
+    beside(path, "-sync")
 }
 
 fn read_state(connection: &Connection) -> rusqlite::Result<State> {

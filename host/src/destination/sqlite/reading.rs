@@ -30,19 +30,21 @@ impl Reading {
         let name = format!("sqlite:{}", path.display());
         let refused = |why: String| DestinationError::Refused(format!("{name} can't be read: {why}"));
         let path = resolve(path).map_err(refused)?;
-        let look = Look::at(&path).ok_or_else(|| refused("there is no such file. Run a sync first.".to_owned()))?;
+        if !path.exists() {
+            return Err(refused("there is no such file. Run a sync first.".to_owned()));
+        }
         let lock = SyncLock::acquire_for_reading(lock_file(&path), &name)?;
         let open = || {
-            let connection = unwritten::open(&path)?;
+            let (connection, look) = unwritten::open(&path)?;
             // The first statement that reads the file: fails when it is no database.
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            Ok(connection)
+            Ok((connection, look))
         };
-        let connection = open().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
+        let (connection, look) = open().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => refused("the file is not a SQLite database.".to_owned()),
             _ => refused(error.to_string()),
         })?;
-        Ok(Self { path, name, connection, look: Some(look), _lock: lock })
+        Ok(Self { path, name, connection, look, _lock: lock })
     }
 
     /// The stored state.

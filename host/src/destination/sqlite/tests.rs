@@ -1,10 +1,11 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Stored;
 use tempfile::TempDir;
 
+use super::reading::Reading;
 use super::*;
 use crate::destination::testing::*;
 use crate::schema::{Column, DataType};
@@ -443,12 +444,10 @@ fn a_read_only_destination_refuses_to_write() {
     refusal(destination.replace_state(&State::new()));
 }
 
-#[test]
-fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let table = metrics();
-    sync(&path, preparation(from_ref(&table)), vec![group(vec![], &[("a", Some("1"))])]);
+/// A database with the state `a` = `1`, as a process leaves it that is killed in the middle of a transaction without a log.
+fn killed(folder: &Path) -> PathBuf {
+    let path = folder.join("w.db");
+    sync(&path, preparation(&[metrics()]), vec![group(vec![], &[("a", Some("1"))])]);
     // A transaction that no longer fits into memory has changed the file, and the journal knows what was there.
     let writer = Connection::open(&path).unwrap();
     let mode: String = writer.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0)).unwrap();
@@ -461,15 +460,30 @@ fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
         )
         .unwrap();
     // What a kill leaves is what lies there at that moment.
-    let left = folder.path().join("left.db");
     for ending in ["", "-journal"] {
-        let name = |file: &str| folder.path().join(format!("{file}{ending}"));
+        let name = |file: &str| folder.join(format!("{file}{ending}"));
         std::fs::copy(name("w.db"), name("left.db")).unwrap();
     }
-    let mut destination = Sqlite::open(&left, Access::ReadOnly).unwrap();
+    folder.join("left.db")
+}
+
+#[test]
+fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
+    let folder = folder();
+    let mut destination = Sqlite::open(&killed(folder.path()), Access::ReadOnly).unwrap();
     assert_eq!(destination.state().unwrap()["a"], "1");
-    refusal(destination.prepare(preparation(from_ref(&table))));
+    refusal(destination.prepare(preparation(&[metrics()])));
     assert!(destination.connection().unwrap().execute_batch("DELETE FROM _elt_state").is_err());
+}
+
+#[test]
+fn a_database_that_a_killed_process_left_with_a_journal_can_be_verified() {
+    let folder = folder();
+    let reading = Reading::open(&killed(folder.path())).unwrap();
+    assert_eq!(reading.state().unwrap()["a"], "1");
+    // That the journal was played back is nobody's writing.
+    reading.check_unchanged().unwrap();
+    assert!(reading.connection().execute_batch("DELETE FROM _elt_state").is_err());
 }
 
 #[test]

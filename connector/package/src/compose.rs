@@ -3,28 +3,26 @@
 //! The connector gets `destination`, `log` and `progress` from the component `output`, and the component `run` gets the connector's
 //! `source`. The connector goes in as it is, byte for byte.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context as _;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
 
 /// The three components, each as its bytes.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// Built from `connector/command/output`.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     /// Any connector.
-    pub connector: Vec<u8>,
+    pub(crate) connector: Vec<u8>,
     /// Built from `connector/command/run`.
-    pub run: Vec<u8>,
+    pub(crate) run: Vec<u8>,
 }
 
 /// The command.
 ///
 /// # Errors
 /// A part is no component, or not the one it should be.
-pub fn compose(parts: Parts) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn compose(parts: Parts) -> anyhow::Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let mut instance = |name: &str, bytes: Vec<u8>| -> anyhow::Result<_> {
         let package = Package::from_bytes(name, None, bytes, graph.types_mut())
