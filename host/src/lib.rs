@@ -23,42 +23,50 @@
 //!
 //! A sync, for a program that embeds this crate:
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //!
-//! use tokio_util::sync::CancellationToken;
 //! use wandb_connector_host::cache::Cache;
 //! use wandb_connector_host::destination::null::Null;
-//! use wandb_connector_host::pace::Unpaced;
-//! use wandb_connector_host::policy::Policy;
 //! use wandb_connector_host::sync::{Event, Observer, SyncRequest};
-//! use wandb_connector_host::{Connector, Engine, EngineOptions, HttpClient};
+//! use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 //!
+//! /// What happens during a sync comes as values.
 //! struct Print;
 //!
 //! impl Observer for Print {
 //!     fn event(&self, event: Event) {
-//!         if let Event::Log { message, .. } = event {
-//!             eprintln!("{message}");
+//!         match event {
+//!             Event::Log { message, .. } => eprintln!("{message}"),
+//!             Event::Progress { what, done, total: Some(total) } => eprintln!("{done} of {total} {what}"),
+//!             _ => {}
 //!         }
 //!     }
 //! }
 //!
-//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
-//! // One engine for the process, a connector for each component, a client for each tenant.
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (file, cache) = (std::path::Path::new(env!("WANDB_CONNECTOR_WASM")), Cache::none());
+//! // One engine for the process, a connector for each component, a client for each tenant. `file` is the path of the component, and
+//! // `cache` keeps what was compiled: `Cache::for_user()`.
 //! let engine = Engine::new(&EngineOptions::default())?;
-//! let connector = Connector::load(&engine, &std::fs::read("wandb_connector.wasm")?, &Cache::for_user())?;
+//! let connector = Connector::load_file(&engine, file, &cache)?;
 //! let client = HttpClient::default();
 //!
-//! let request = SyncRequest {
-//!     config: serde_json::from_str(r#"{"api_key": "…", "entity": "acme", "project": "demo"}"#)?,
-//!     destination: Box::new(Null::new()),
-//!     full_refresh: false,
-//!     policy: Policy::default(),
-//!     pace: Arc::new(Unpaced),
-//! };
-//! let outcome = connector.sync(request, &client, Arc::new(Print), &CancellationToken::new()).await;
+//! let config = r#"{"api_key": "your-key", "entity": "acme", "project": "demo"}"#;
+//! let config: serde_json::Map<_, _> = serde_json::from_str(config)?;
+//! let tables = connector.schema(&config).await?;
+//! assert_eq!(tables[0].name(), "runs");
+//!
+//! // Your own destination goes here: see the module `destination`.
+//! let destination = Box::new(Null::new());
+//! let request = SyncRequest::new(config, destination);
+//! // A clone of it, cancelled anywhere, ends the sync. What was complete is stored, and the next sync goes on from there.
+//! let cancel = CancellationToken::new();
+//! # cancel.cancel();
+//! let outcome = connector.sync(request, &client, Arc::new(Print), &cancel).await;
 //! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
+//! # assert!(matches!(outcome.error, Some(wandb_connector_host::error::Error::Interrupted)), "{:?}", outcome.error);
 //! # Ok(())
 //! # }
 //! ```

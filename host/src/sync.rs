@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
-use crate::pace::Pace;
+use crate::pace::{Pace, Unpaced};
 use crate::policy::Policy;
 
 /// What a caller gives for one sync.
@@ -21,6 +21,16 @@ pub struct SyncRequest {
     pub policy: Policy,
     /// When its requests may be sent.
     pub pace: Arc<dyn Pace>,
+}
+
+impl SyncRequest {
+    /// What has changed since the last sync, with the default policy and requests whenever the connector wants.
+    pub fn new(
+        config: serde_json::Map<String, serde_json::Value>,
+        destination: Box<dyn crate::destination::Destination>,
+    ) -> Self {
+        Self { config, destination, full_refresh: false, policy: Policy::default(), pace: Arc::new(Unpaced) }
+    }
 }
 
 /// How a sync ended. Also filled as far as possible when it failed.

@@ -1,7 +1,8 @@
-//! The examples in `tests/embedding`: programs in other languages that run a component in a WASI host of their own.
+//! The examples in `tests/embedding`: programs that run a component in a WASI host of their own.
 
 use std::process::Command;
 
+use crate::product::program;
 use crate::set_up::{self, tests_folder};
 
 /// A host that is not this project's.
@@ -11,11 +12,13 @@ pub enum OtherHost {
     Node,
     /// Python, with the `wasmtime` package.
     Python,
+    /// Rust, with wasmtime and its WASI crates.
+    Wasmtime,
 }
 
 impl OtherHost {
     /// All of them.
-    pub const ALL: [OtherHost; 2] = [OtherHost::Node, OtherHost::Python];
+    pub const ALL: [OtherHost; 3] = [OtherHost::Node, OtherHost::Python, OtherHost::Wasmtime];
 
     /// A program of the example's folder, such as `sync`.
     ///
@@ -25,6 +28,11 @@ impl OtherHost {
         let (set_up, folder, suffix) = match self {
             OtherHost::Node => ("setup-node.sh", "node", "mjs"),
             OtherHost::Python => ("setup-python.sh", "python", "py"),
+            OtherHost::Wasmtime => {
+                let mut command = Command::new(program("wasmtime-host"));
+                command.arg(name);
+                return Ok(command);
+            }
         };
         let mut command = Command::new(set_up::program(set_up)?);
         command.arg(tests_folder().join("embedding").join(folder).join(name).with_extension(suffix));

@@ -268,9 +268,17 @@ fn assert_none(differences: &[Difference], what: impl Debug) {
 /// # Panics
 /// When it was not built.
 pub fn binary() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    let profile = program.ancestors().find(|folder| folder.join("deps").is_dir()).unwrap_or(Path::new("target/debug"));
-    let binary = profile.join("wandb-connector");
-    assert!(binary.is_file(), "{} is missing: run `cargo build --workspace` first", binary.display());
-    binary
+    program("wandb-connector")
+}
+
+/// A program of this workspace, built with the same profile as this one.
+///
+/// # Panics
+/// When it was not built.
+pub fn program(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap_or_default();
+    let profile = this.ancestors().find(|folder| folder.join("deps").is_dir()).unwrap_or(Path::new("target/debug"));
+    let program = profile.join(name);
+    assert!(program.is_file(), "{} is missing: run `cargo build --workspace` first", program.display());
+    program
 }

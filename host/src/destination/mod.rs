@@ -3,13 +3,22 @@
 //! A sync opens a destination, asks it for the state ([`Destination::prepare`]), then hands it groups: rows, deletions
 //! and a state patch that belong together. A destination may gather groups in a transaction; [`Destination::commit`]
 //! makes all of them durable. The trait is synchronous: [`writer`] runs it beside the guest, on a thread that may block.
+//!
+//! The built-in destinations keep the state beside the rows and change both in one transaction, so that each always answers for the
+//! other. Your own does so by implementing [`Destination`]; where the state has to be in another place than the rows, a
+//! destination is made [of the two](apart), by implementing [`apart::Rows`] or [`state_store::StateStore`] or both.
 
+pub mod apart;
 pub mod null;
 pub mod parquet;
 pub mod sqlite;
+pub mod state_store;
 pub mod url;
 pub mod writer;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod apart_tests;
 pub(crate) mod cells;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! The conformance kit: our own host and the examples in other languages serve the contract as it must be served.
+//! The conformance kit: our own host and the examples of others serve the contract as it must be served.
 
 mod own_host;
 
@@ -49,4 +49,9 @@ fn node_serves_the_contract() {
 #[test]
 fn python_serves_the_contract() {
     assert_conforms(OtherHost::Python);
+}
+
+#[test]
+fn wasmtime_without_our_host_serves_the_contract() {
+    assert_conforms(OtherHost::Wasmtime);
 }

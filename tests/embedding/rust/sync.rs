@@ -1,0 +1,59 @@
+//! Syncs a source into SQLite with this project's host:  embed wandb_connector.wasm configuration.json warehouse.db
+//!
+//! Ctrl-C stops it; everything that was complete is stored, and the next sync goes on from there.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use wandb_connector_host::cache::Cache;
+use wandb_connector_host::destination::url::{Access, DestinationUrl, open};
+use wandb_connector_host::sync::{Event, Observer, SyncRequest};
+use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+
+/// Logs and progress, on standard error.
+struct Terminal;
+
+impl Observer for Terminal {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Log { level, message } => eprintln!("{level:?}: {message}"),
+            Event::Progress { what, done, total } => eprintln!("{done} of {} {what}", total.unwrap_or(done)),
+            Event::Throttled(wait) => eprintln!("asked to wait for {wait:?}"),
+            Event::Committed { rows, .. } => eprintln!("stored {rows:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [component, configuration, database] = arguments.as_slice() else {
+        bail!("usage: embed COMPONENT CONFIGURATION DATABASE")
+    };
+    // One engine for a process, one connector for a component, one client for a tenant.
+    let engine = Engine::new(&EngineOptions::default())?;
+    let connector = Connector::load_file(&engine, component.as_ref(), &Cache::for_user())?;
+    let client = HttpClient::default();
+    let destination = open(&DestinationUrl::Sqlite(database.into()), Access::ReadWrite)?;
+    let Value::Object(config) = serde_json::from_slice(&std::fs::read(configuration)?)? else {
+        bail!("no JSON object")
+    };
+    let request = SyncRequest::new(config, destination);
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| stop.cancel()) });
+    let outcome = connector.sync(request, &client, Arc::new(Terminal), &cancel).await;
+    if let Some(error) = outcome.error {
+        return Err(error).context("the sync ended early");
+    }
+    let (items, left_out) = (outcome.items, outcome.quarantined);
+    println!(
+        "{}",
+        json!({"synced": items.synced, "unchanged": items.unchanged, "quarantined": left_out, "retries": outcome.retries})
+    );
+    Ok(())
+}
