@@ -76,7 +76,7 @@ impl Platform {
     }
 
     fn serve(&self, arguments: &[&str]) -> Running {
-        let mut command = self.person.command(&[&["serve"], arguments].concat());
+        let mut command = self.person.command(&[&["serve", "--listen", "none"], arguments].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::start(command).unwrap()
     }
