@@ -137,7 +137,22 @@ id = "b"
 schedule = { every = "15 parsecs" }
 "#,
     );
-    insta::assert_snapshot!(found.join("\n"));
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    t.toml:2:6: `id`: a tenant's id has 1 to 64 of the characters a-z, 0-9, `-`, `_` and `.`, and begins with a letter or a digit
+    t.toml:3:15: `destination`: destination "warehouse.db" does not say its kind. Write `sqlite:warehouse.db`.
+    t.toml:4:12: a schedule has either `every` or `cron`, such as `{ every = "15m" }`
+    t.toml:5:10: `labels`: must be a table, but is a whole number
+    t.toml:7:1: `api_key`: names no variable
+    t.toml:8:1: `other`: names no program; write `{ command = ["program", "argument"] }`
+    t.toml:10:18: `allow_networks`: give a network such as 10.0.0.0/8, or an address such as 127.0.0.1
+    t.toml:11:1: `allow_origin` means nothing here; known are `allow_origins`, `allow_networks`, `commit_every`, `limits`
+    t.toml:13:10: `memory`: must be text, but is a whole number
+    t.toml:14:8: `rows`: must be a positive whole number, but is text
+    t.toml:15:13: `wall_time`: give a number and a unit, such as 90s, 30m, 12h or 7d
+    t.toml:16:1: `walltime` means nothing here; known are `memory`, `wall_time`, `cpu_time`, `handles`, `header_bytes`, `open_requests`, `requests`, `requests_per_minute`, `bytes_in`, `bytes_out`, `response_bytes`, `batch_bytes`, `group_bytes`, `rows`, `state_bytes`, `log_lines`, `log_line_bytes`
+    t.toml:18:1: tenant `b`: `destination` is missing; write for example `destination = "sqlite:warehouse.db"`
+    t.toml:20:22: tenant `b`: `every`: give a number and a unit, such as 90s, 30m, 12h or 7d
+    "#);
 }
 
 #[test]

@@ -291,7 +291,7 @@ impl Scheduler {
         state.running += 1;
         drop(state);
         inner.history.started(number, record.clone());
-        inner.listener.started(&record);
+        inner.tell(|listener| listener.started(&record));
         let means = Means {
             components: inner.components.clone(),
             client,
@@ -399,36 +399,47 @@ impl Inner {
     }
 
     fn ended(&self, id: &TenantId, end: SyncEnd, rest: Option<Duration>) {
+        let running = self.state().tenants.get(id).and_then(|member| {
+            let running = member.running.as_ref()?;
+            Some((running.number, SyncRecord { end: Some(end.clone()), ..running.record.clone() }))
+        });
+        let Some((number, record)) = running else { return };
+        // Before the tenant's next sync can start.
+        self.history.ended(number, id.clone(), end.clone());
+        self.tell(|listener| listener.ended(&record));
         let mut guard = self.state();
         let state = &mut *guard;
         state.running -= 1;
-        let Some(member) = state.tenants.get_mut(id) else { return };
-        let Some(running) = member.running.take() else { return };
-        let record = SyncRecord { end: Some(end.clone()), ..running.record };
-        if record.is_complete() {
-            member.past.fresh_as_of = Some(record.started);
-        }
-        member.past.last = Some(record.clone());
-        member.rest = rest.map(|rest| end.at + TimeDelta::from_std(rest).unwrap_or_default());
-        member.next = member.due(id);
-        let soon = member.next - end.at <= TimeDelta::from_std(KEEP_CLIENT).unwrap_or_default();
-        if !soon {
-            member.client = None;
-        }
-        let (next, removed) = (member.next, member.removed);
-        if removed {
-            state.tenants.remove(id);
-        } else {
-            state.due.insert((next, id.clone()));
-        }
         if self.options.once {
             state.ended.push(record.clone());
         }
+        if let Some(member) = state.tenants.get_mut(id) {
+            member.running = None;
+            if record.is_complete() {
+                member.past.fresh_as_of = Some(record.started);
+            }
+            member.past.last = Some(record);
+            member.rest = rest.map(|rest| end.at + TimeDelta::from_std(rest).unwrap_or_default());
+            member.next = member.due(id);
+            let soon = member.next - end.at <= TimeDelta::from_std(KEEP_CLIENT).unwrap_or_default();
+            if !soon {
+                member.client = None;
+            }
+            let (next, removed) = (member.next, member.removed);
+            if removed {
+                state.tenants.remove(id);
+            } else {
+                state.due.insert((next, id.clone()));
+            }
+        }
         drop(guard);
-        self.history.ended(running.number, id.clone(), end);
-        self.listener.ended(&record);
         self.changed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// What a listener fails at is its own loss.
+    fn tell(&self, what: impl FnOnce(&dyn Listener)) {
+        std::panic::catch_unwind(AssertUnwindSafe(|| what(&*self.listener))).ok();
     }
 
     async fn until_idle(&self) {
@@ -478,5 +489,45 @@ impl Watch for Scheduler {
     fn slots(&self) -> Slots {
         let all = self.inner.slots_in_all;
         Slots { taken: all.saturating_sub(self.inner.slots.available_permits()), all }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tenants::schedule::Repeat;
+
+    fn limited(retry_after: Option<u64>) -> Error {
+        Error::RateLimited { message: String::new(), retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn a_tenant_whose_source_limits_the_rate_rests_as_long_as_that_says_but_not_for_ever() {
+        let seconds = |error: &Error| rest_after(Some(error)).map(|rest| rest.as_secs());
+        assert_eq!(seconds(&limited(Some(300))), Some(300));
+        assert_eq!(seconds(&limited(None)), Some(60));
+        assert_eq!(seconds(&limited(Some(u64::MAX))), Some(24 * 3600));
+        assert_eq!(seconds(&Error::Interrupted), None);
+        assert_eq!(rest_after(None), None);
+    }
+
+    #[test]
+    fn what_did_not_get_to_its_end_is_due_at_once() {
+        let (id, now) = ("a".parse().unwrap(), Utc::now());
+        let schedule = Schedule { repeat: Repeat::Every(Duration::from_secs(3600)), jitter: Duration::ZERO };
+        let started = now - TimeDelta::minutes(10);
+        let record = |end| SyncRecord { tenant: "a".parse().unwrap(), due: started, started, end };
+        let ended = |outcome: &str| {
+            let zero = Duration::ZERO;
+            let (rows, items, requests, retries, memory) = (0, (0, 0), 0, 0, 0);
+            let (at, outcome, message, throttled) = (now, outcome.to_owned(), None, zero);
+            record(Some(SyncEnd { at, outcome, message, rows, items, requests, retries, throttled, memory }))
+        };
+        let due = |last: &SyncRecord| due_after(&id, &schedule, now, Some(last));
+        assert_eq!(due(&record(None)), now);
+        assert_eq!(due(&ended("interrupted")), now);
+        assert_eq!(due(&ended("ok")), started + TimeDelta::hours(1));
+        assert_eq!(due(&ended("internal")), started + TimeDelta::hours(1));
     }
 }
