@@ -1,11 +1,12 @@
 # What can be done here. `make help` lists it.
 
 CARGO ?= cargo
+COMPONENTS = connector/build.sh wandb-connector scripted-guest conformance command-output command-run
 .DEFAULT_GOAL := help
-.PHONY: help demo test component command dist dist-check bench soak build setup fuzz deny
+.PHONY: help demo test matrix component command dist dist-check bench soak build setup fuzz deny
 
 # A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
-demo test bench soak: export REVISION =
+demo test matrix bench soak: export REVISION =
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,11 +17,17 @@ demo: component ## Sync a made-up W&B project into SQLite, and look at it
 
 test: ## Check format, lints and docs, and run all tests
 	@tests/setup.sh test
-	@connector/build.sh wandb-connector scripted-guest conformance command-output command-run
+	@$(COMPONENTS)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features wandb-connector-tests/matrix --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(CARGO) test --workspace --locked
+
+matrix: ## Run the tests of many combinations: 208 kills, seven hosts in both dialects
+	@tests/setup.sh test
+	@$(COMPONENTS)
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test --workspace --features wandb-connector-tests/matrix --locked --test embedding --test kills
 
 bench: setup ## Measure against other clients; writes tests/bench/RESULTS.md
 	@tests/setup.sh bench
