@@ -3,7 +3,7 @@
 //! | module | concern |
 //! |---|---|
 //! | [`tenant`] | one tenant: whose data, from where, to where, how often, within which limits |
-//! | [`file`], [`problem`] | the files that describe tenants, and what is wrong with them |
+//! | [`mod@file`], [`problem`] | the files that describe tenants, and what is wrong with them |
 //! | [`registry`], [`territory`], [`fit`] | all tenants: no two with one place, each fit for its component |
 //! | [`check`] | whether tenants could be synced |
 //! | [`secret`] | where secrets are looked up |
