@@ -101,9 +101,10 @@ def tenant(name, server, every, jitter, destination="sqlite", component=None, **
     """An entry of the file. All tenants read one project; each has a destination of its own."""
     path = {"sqlite": f"{name}.db", "parquet": name, "null": ""}[destination]
     config = {"entity": "acme", "project": "bench", "base_url": server.url, **config} if component is None else config
+    schedule = f'every = "{every}s"' + (f', jitter = "{jitter}s"' if jitter else "")
     lines = [
         "[[tenant]]", f'id = "{name}"', f'destination = "{destination}:{path}"',
-        f'schedule = {{ every = "{every}s", jitter = "{jitter}s" }}',
+        f'schedule = {{ {schedule} }}',
         *([f"component = {json.dumps(str(component))}"] if component else []),
         "[tenant.config]", 'api_key = { env = "TENANT_KEY" }',
         *(f"{key} = {json.dumps(value)}" for key, value in config.items()),
@@ -152,7 +153,7 @@ def idle(target, counts):
 def delays(target, count):
     """Between the moments that syncs were due and those that they started, at a steady rate."""
     interval = count // OFFERED
-    with trivial(target) as server, Host(target, tenants(count, server, interval, interval)) as host:
+    with trivial(target) as server, Host(target, tenants(count, server, interval, interval, destination="null")) as host:
         began = time.time()
         # What is late counts too.
         time.sleep(WINDOW + 3)
@@ -161,28 +162,27 @@ def delays(target, count):
     rows = [row for row in rows if seconds(row[0]) < began + WINDOW]
     waited = [seconds(started - due) for due, started, _, _ in rows]
     well = sum(outcome == "ok" for *_, outcome in rows)
-    what = f"{count:,} registered, {len(rows) / WINDOW:.0f} due each second ({well:,} of {len(rows):,} ok): scheduling delay p50, p99"
+    what = f"{count:,} registered, {len(rows) / WINDOW:.0f} due each second, into null ({well:,} of {len(rows):,} ok): scheduling delay p50, p99"
     return [(what, f"{shown(percentile(waited, 0.5))}, {shown(percentile(waited, 0.99))}", "p99 1 s")]
 
 
-def all_at_once(target, count, few):
-    """Syncs of trivial projects, all due at once; and what a tenant takes that was synced and waits for the next time."""
-    hour = 3600
+def all_at_once(target, count, destination, few=None):
+    """Syncs of trivial projects, all due at once; and, against `few`, what a tenant takes that was synced and waits for the next time."""
     rows, resident = [], {}
-    for destination in ("null", "sqlite"):
-        for number in (few, count):
-            with trivial(target) as server, Host(target, tenants(number, server, hour, 0, destination=destination)) as host:
-                before = server.cpu()
-                host.ended(number)
-                server_cpu = server.cpu() - before
-                resident[number] = host.resident()
-                host.stop()
-                (first, last, well), = host.query("SELECT min(started_us), max(ended_us), sum(outcome = 'ok') FROM syncs")
-        took = seconds(last - first)
-        what = f"{count:,} due at once, into {destination} ({well:,} ok; server {server_cpu / took / os.cpu_count():.0%} of all cores): syncs each second"
-        rows.append((what, f"{count / took:.0f}", ""))
-    each = (resident[count] - resident[few]) / (count - few) / 1024
-    return [*rows, (f"{count:,} synced once, none due: memory of each", f"{each:.1f} KiB", "16 KiB")]
+    for number in (few, count) if few else (count,):
+        with trivial(target) as server, Host(target, tenants(number, server, 3600, 0, destination=destination)) as host:
+            host.ended(number)
+            server_cpu = server.cpu()
+            resident[number] = host.resident()
+            host.stop()
+            (first, last, well), = host.query("SELECT min(started_us), max(ended_us), sum(outcome = 'ok') FROM syncs")
+    took = seconds(last - first)
+    busy = f"server {server_cpu / took / os.cpu_count():.0%} of all cores"
+    rows.append((f"{count:,} due at once, into {destination} ({well:,} ok; {busy}): syncs each second", f"{count / took:.0f}", ""))
+    if few:
+        each = (resident[count] - resident[few]) / (count - few) / 1024
+        rows.append((f"{count:,} synced once, none due: memory of each", f"{each:.1f} KiB", "16 KiB"))
+    return rows
 
 
 def running(target):
@@ -266,7 +266,8 @@ def measure(target):
         lambda: idle(target, (1_000, 10_000)),
         lambda: delays(target, 1_000),
         lambda: delays(target, 10_000),
-        lambda: all_at_once(target, 1_000, 100),
+        lambda: all_at_once(target, 1_000, "null", few=200),
+        lambda: all_at_once(target, 200, "sqlite"),
         lambda: running(target),
         lambda: hostile(target),
         lambda: together(target),
