@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import KEY, Server, median, timed
+from measure import KEY, Server, cpu_of, median, timed
 
 MIB = 2**20
 PATIENCE = 120
@@ -172,12 +172,12 @@ def all_at_once(target, count, destination, few=None):
     for number in (few, count) if few else (count,):
         with trivial(target) as server, Host(target, tenants(number, server, 3600, 0, destination=destination)) as host:
             host.ended(number)
-            server_cpu = server.cpu()
+            cpu, server_cpu = cpu_of(host.process.pid), server.cpu()
             resident[number] = host.resident()
             host.stop()
             (first, last, well), = host.query("SELECT min(started_us), max(ended_us), sum(outcome = 'ok') FROM syncs")
     took = seconds(last - first)
-    busy = f"server {server_cpu / took / os.cpu_count():.0%} of all cores"
+    busy = f"{cpu / took / os.cpu_count():.0%} of all cores, server {server_cpu / took / os.cpu_count():.0%}"
     rows.append((f"{count:,} due at once, into {destination} ({well:,} ok; {busy}): syncs each second", f"{count / took:.0f}", ""))
     if few:
         each = (resident[count] - resident[few]) / (count - few) / 1024
