@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
+import tenants
 from measure import KEY, Hung, Server, in_turns, median, timed
 
 HERE = Path(__file__).resolve().parent
@@ -298,6 +299,10 @@ class Bench:
             print(f"requests, {name}: {requests} (least {least}), {connections - 1} connections", flush=True)
         self.results["requests"] = rows
 
+    def part_tenants(self):
+        """Many tenants in one process."""
+        self.results["tenants"] = tenants.measure(self.target)
+
     def run(self, parts):
         shutil.rmtree(self.target / "bench-cache", ignore_errors=True)
         # The first sync of all compiles the component.
@@ -307,7 +312,7 @@ class Bench:
             getattr(self, f"part_{part}")()
 
 
-PARTS = ["peers", "native", "parse", "limits", "memory", "start", "requests"]
+PARTS = ["peers", "native", "parse", "limits", "memory", "start", "requests", "tenants"]
 
 
 def main(target, *parts):

@@ -77,4 +77,11 @@ def write(results, runs, steps, metrics, repeat, hung):
         ["on", "requests", "the least", "wanted, at most", "connections", "wanted, at most"],
         [(name, f"{requests:,}", f"{least:,}", f"{least * 1.1:,.0f}", connections, most) for name, requests, least, connections, most in results["requests"]],
     )
+    lines += ["## Many tenants", "",
+              "One process of `serve` with as many slots as it takes by itself; a tenant's project has one run unless said otherwise. "
+              "The hostile tenant runs a component of its own, under the same limits as all.", ""]
+    lines += table(
+        ["what", "measured", "wanted, at most (of throughput: at least)"],
+        [("starting an instance, pooled", f"{engine['instantiate_pooled_us']:.0f} µs", "50 µs"), *results["tenants"]],
+    )
     return "\n".join(lines)
