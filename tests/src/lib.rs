@@ -9,6 +9,7 @@ pub mod native;
 pub mod other_hosts;
 pub mod person;
 pub mod plain_http;
+pub mod platform;
 pub mod product;
 pub mod real_sdk;
 pub mod set_up;

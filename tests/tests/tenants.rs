@@ -4,126 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use wandb_connector_tests::aftermath::Running;
-use wandb_connector_tests::local_wandb::truth::compare_sqlite;
-use wandb_connector_tests::local_wandb::{
-    Dialect, Fault, LocalWandb, Matcher, Options, Project, TEST_KEY, World, generate,
-};
-use wandb_connector_tests::person::{Ended, Person};
-use wandb_connector_tests::product::target_dir;
+use wandb_connector_tests::local_wandb::{Dialect, Fault, LocalWandb, TEST_KEY, generate};
+use wandb_connector_tests::platform::{PATIENCE, Platform, count, held, outcomes, server, wait_until};
 
-/// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
-
-/// A server with projects of the entity `acme`, that takes one key.
-fn server(key: &str, projects: impl IntoIterator<Item = (String, Project)>) -> LocalWandb {
-    let mut world = World::default();
-    for (name, project) in projects {
-        *world.project_mut("acme", &name) = project;
-    }
-    LocalWandb::start_blocking(Options { api_key: key.into(), ..Options::with_world(world) }).unwrap()
-}
-
-/// The folder of whoever runs the host, with a file of tenants.
-struct Platform {
-    person: Person,
-    text: String,
-}
-
-impl Platform {
-    fn new() -> Self {
-        let mut person = Person::new(&json!({}));
-        person.variables.push(("TENANT_KEY", TEST_KEY.into()));
-        Self { person, text: "[defaults]\npolicy.allow_networks = [\"127.0.0.1\"]\n".into() }
-    }
-
-    /// Adds lines to the file.
-    fn say(&mut self, text: &str) {
-        self.text += text;
-        self.text.push('\n');
-        fs::write(self.person.path("tenants.toml"), &self.text).unwrap();
-    }
-
-    /// A tenant that syncs `acme/<project>` into `<id>.db` with the key of the environment.
-    fn tenant(&mut self, id: &str, server: &LocalWandb, project: &str, more: &str) {
-        self.tenant_with_key(id, server, project, "{ env = \"TENANT_KEY\" }", more);
-    }
-
-    fn tenant_with_key(&mut self, id: &str, server: &LocalWandb, project: &str, key: &str, more: &str) {
-        let base_url = server.base_url();
-        self.say(&format!(
-            "[[tenant]]\nid = \"{id}\"\ndestination = \"sqlite:{id}.db\"\n{more}\n[tenant.config]\napi_key = {key}\n\
-             entity = \"acme\"\nproject = \"{project}\"\nbase_url = \"{base_url}\""
-        ));
-    }
-
-    /// A tenant that runs the scripted guest.
-    fn scripted(&mut self, id: &str, server: &LocalWandb, script: &str, more: &str) {
-        let guest = target_dir().join("wasm32-unknown-unknown/component/scripted_guest.wasm");
-        assert!(guest.is_file(), "{} is missing: run `make component` first", guest.display());
-        let base_url = server.base_url();
-        self.say(&format!(
-            "[[tenant]]\nid = \"{id}\"\ndestination = \"sqlite:{id}.db\"\ncomponent = {guest:?}\n{more}\n[tenant.config]\n\
-             api_key = {{ env = \"TENANT_KEY\" }}\nbase_url = \"{base_url}\"\nscript = {script}"
-        ));
-    }
-
-    fn serve(&self, arguments: &[&str]) -> Running {
-        let mut command = self.person.command(&[&["serve", "--listen", "none"], arguments].concat());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::start(command).unwrap()
-    }
-
-    /// What `tenants list` says of each tenant.
-    fn list(&self) -> BTreeMap<String, Value> {
-        let ended = self.person.run(&["tenants", "list", "--format", "json"]);
-        assert_eq!(ended.code, 0, "{ended:?}");
-        let rows = ended.json().as_array().unwrap().clone();
-        rows.into_iter().map(|row| (row["tenant"].as_str().unwrap().to_owned(), row)).collect()
-    }
-
-    fn states(&self) -> BTreeMap<String, String> {
-        self.list().into_iter().map(|(id, row)| (id, row["state"].as_str().unwrap().to_owned())).collect()
-    }
-
-    fn once(&self) -> Ended {
-        self.person.run(&["serve", "--once", "--format", "json"])
-    }
-
-    #[track_caller]
-    fn assert_equal(&self, id: &str, server: &LocalWandb, dialect: Dialect, project: &str) {
-        let truth = server.truth(dialect, "acme", project);
-        let differences = compare_sqlite(self.person.path(&format!("{id}.db")), &truth).unwrap();
-        assert!(differences.is_empty(), "{id}: {} differences: {:#?}", differences.len(), differences.first());
-    }
-}
-
-/// How each tenant's sync ended.
-fn outcomes(ended: &Ended) -> Vec<(String, String)> {
-    let summary = ended.json();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut outcomes: Vec<_> =
-        summary["syncs"].as_array().unwrap().iter().map(|it| (text(&it["tenant"]), text(&it["outcome"]))).collect();
-    outcomes.sort();
-    outcomes
-}
-
-/// Waits until something is so.
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[test]
 fn each_tenant_is_synced_with_its_own_key_project_and_dialect() {
@@ -286,42 +174,24 @@ fn hostile_components_harm_nobody_but_themselves() {
     assert_eq!((outcomes["broken"].as_str(), outcomes["absent"].as_str()), ("internal", "internal"));
 }
 
-/// Tenants `t0`, `t1`, …, each with a project of its own; those after the first `quick` meet `fault` at a history.
-fn held(tenants: usize, quick: usize, fault: Fault) -> (LocalWandb, Platform) {
-    let server = server(TEST_KEY, (0..tenants).map(|n| (format!("p{n}"), generate::realistic(4, n as u64))));
-    let mut platform = Platform::new();
-    for n in 0..tenants {
-        platform.tenant(&format!("t{n}"), &server, &format!("p{n}"), "");
-    }
-    for n in quick..tenants {
-        let run = server.world().project("acme", &format!("p{n}")).unwrap().runs[1].id.clone();
-        server.fault(Matcher::history().run(&run), fault.clone());
-    }
-    (server, platform)
-}
-
 /// Runs whose history is waited for.
 fn hanging(server: &LocalWandb) -> usize {
     let runs: BTreeSet<_> = server.log().matching(|it| it.fault.is_some()).into_iter().map(|it| it.run_id).collect();
     runs.len()
 }
 
-fn count(states: &BTreeMap<String, String>, state: &str) -> usize {
-    states.values().filter(|it| *it == state).count()
-}
-
 #[test]
 fn a_killed_host_completes_everything_after_a_restart() {
-    const TENANTS: usize = 20;
-    let (server, platform) = held(TENANTS, 4, Fault::Stall(PATIENCE));
-    let mut serving = platform.serve(&["--syncs", "12"]);
-    wait_until("all slots hang", || hanging(&server) == 12);
+    const TENANTS: usize = 108;
+    let (server, platform) = held(TENANTS, 4, &Fault::Stall(PATIENCE));
+    let mut serving = platform.serve(&["--syncs", "100"]);
+    wait_until("all slots hang", || hanging(&server) == 100);
     wait_until("some are done", || count(&platform.states(), "ok") == 4);
     serving.kill().unwrap();
     serving.end().unwrap();
     let left = platform.states();
     let counts = ["ok", "interrupted", "never synced"].map(|state| count(&left, state));
-    assert_eq!(counts, [4, 12, 4], "{left:?}");
+    assert_eq!(counts, [4, 100, 4], "{left:?}");
     server.clear_faults();
 
     let ended = platform.once();
@@ -337,7 +207,7 @@ fn a_killed_host_completes_everything_after_a_restart() {
 #[test]
 fn a_host_that_is_told_to_end_lets_syncs_end_and_starts_none() {
     let gate = Arc::new(Semaphore::new(0));
-    let (server, platform) = held(3, 0, Fault::Hold(gate.clone()));
+    let (server, platform) = held(3, 0, &Fault::Hold(gate.clone()));
     let serving = platform.serve(&["--syncs", "2", "--drain", "10m"]);
     wait_until("two run", || hanging(&server) == 2);
     serving.stop().unwrap();
@@ -351,7 +221,7 @@ fn a_host_that_is_told_to_end_lets_syncs_end_and_starts_none() {
 
 #[test]
 fn syncs_that_take_too_long_to_end_are_stopped_and_completed_by_the_next_process() {
-    let (server, platform) = held(2, 0, Fault::Stall(PATIENCE));
+    let (server, platform) = held(2, 0, &Fault::Stall(PATIENCE));
     let serving = platform.serve(&["--drain", "1s"]);
     wait_until("all hang", || hanging(&server) == 2);
     serving.stop().unwrap();
@@ -368,7 +238,7 @@ fn syncs_that_take_too_long_to_end_are_stopped_and_completed_by_the_next_process
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
-    let (server, platform) = held(1, 0, Fault::Stall(PATIENCE));
+    let (server, platform) = held(1, 0, &Fault::Stall(PATIENCE));
     let serving = platform.serve(&["--drain", "10m"]);
     wait_until("it hangs", || hanging(&server) == 1);
     serving.stop().unwrap();
