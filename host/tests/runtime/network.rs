@@ -426,6 +426,25 @@ async fn a_name_that_leads_inside_is_refused_with_advice() {
 }
 
 #[tokio::test]
+async fn a_connection_that_one_policy_allowed_serves_no_request_under_another() {
+    let server = Server::start(|_| answer("200 OK", "inside")).await;
+    let url = format!("http://inside.example:{}", server.address.port());
+    let client = client_that_resolves_to(Some("127.0.0.1"));
+    for (networks, said) in
+        [(vec!["127.0.0.1/32"], true), (vec![], false), (vec!["10.0.0.0/8"], false), (vec!["127.0.0.1/32"], true)]
+    {
+        let mut script = Script::new(json!([["get", url]])).with("base_url", json!(url));
+        script.policy.networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        script.client = client.clone();
+        let run = script.run().await;
+        let answered = run.log().contains(&"200 inside");
+        let refused = run.log().iter().any(|line| line.contains("DestinationIpProhibited"));
+        assert_eq!((answered, refused), (said, !said), "{networks:?}: {:?}", run.log());
+    }
+    assert_eq!((server.requests().len(), server.connections()), (2, 1), "the connection was there all the while");
+}
+
+#[tokio::test]
 async fn a_proxy_is_asked_for_whole_urls_and_for_tunnels() {
     let proxy = Server::start(|_| answer("200 OK", "from the proxy")).await;
     let through = |url: &str| {
