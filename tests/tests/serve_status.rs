@@ -124,6 +124,9 @@ fn a_token_opens_what_is_about_tenants() {
     platform.tenant("acme", &source, "vision", "");
     fs::write(platform.person.path("token"), format!("{TOKEN}\n")).unwrap();
     let serving = platform.serve(&[&ANY_PORT[..], &["--token-file", "token"]].concat());
+    wait_until("it warns", || {
+        serving.has_said("token holds a token and other users may read it; run `chmod 600 token`")
+    });
     let address = address(&serving);
     wait_until("it is ready", || get(&address, "/readyz", "").0 == 200);
     assert_eq!(get(&address, "/healthz", "").0, 200);

@@ -8,7 +8,9 @@ use serde::Serialize;
 use wandb_connector_host::cache::Cache;
 use wandb_connector_host::engine::{Allocator, Engine, EngineOptions};
 use wandb_connector_host::error::Error;
+use wandb_connector_host::file_access::others_may_read;
 use wandb_connector_host::policy::Policy;
+use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::{Event, Level};
 use wandb_connector_host::tenants::components::Components;
 use wandb_connector_host::tenants::history::{History, HistoryError};
@@ -60,6 +62,11 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     let operations = Arc::new(Operations::new(metrics.clone(), traces, listener));
     let options = SchedulerOptions { slots, once: args.once };
     let scheduler = Scheduler::new(options, components, opened, operations.clone());
+    if let Some(file) = args.token_file.as_ref().filter(|file| others_may_read(file)) {
+        let file = escape_control(&file.display().to_string());
+        console
+            .log(Level::Warning, format!("{file} holds a token and other users may read it; run `chmod 600 {file}`"));
+    }
     let status = status_server(args, Arc::new(scheduler.clone()), metrics).await?;
     let token = watch(&scheduler, args, console)?;
     let closing = CancellationToken::new();
