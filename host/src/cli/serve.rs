@@ -40,6 +40,9 @@ const SYNCS_PER_CORE: usize = 4;
 const LARGEST_MEMORY: usize = 4 << 30;
 /// The longest time of a sync where nothing is said: what it stored stays, and the next one goes on from there.
 const WALL_TIME: Duration = Duration::from_secs(6 * 3600);
+/// Bytes of linear memory of a sync where nothing is said: more than twice what reading a large project takes. A guest that fills it over
+/// and over costs the others page faults, so it is less than what a process of one sync may take.
+const MEMORY: usize = 256 << 20;
 /// The history's name where none is given.
 const HISTORY: &str = "tenants-history.db";
 
@@ -130,6 +133,7 @@ pub(crate) fn load(sandbox: &SandboxArgs, slots: usize) -> Result<Components, Er
 pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
     let mut policy = sandbox::policy(sandbox);
     policy.limits.wall_time = sandbox.timeout.unwrap_or(WALL_TIME);
+    policy.limits.memory = sandbox.memory_limit.unwrap_or(MEMORY);
     policy
 }
 
