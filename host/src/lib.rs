@@ -115,6 +115,7 @@ mod http_sent;
 mod http_watched;
 mod limits;
 mod mask;
+mod paths;
 mod quota;
 mod report;
 mod runner;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::DestinationError;
 use super::lock::SyncLock;
 use crate::json;
+use crate::paths::beside;
 use crate::state::{self, State, StatePatch};
 
 /// A place that keeps a connector's state.
@@ -94,12 +95,6 @@ fn write(path: &Path, state: &State) -> io::Result<()> {
     // The new name is durable when the folder is.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

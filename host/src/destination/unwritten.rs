@@ -6,12 +6,13 @@
 //! writes: the caller holds the destination's lock, and looks afterwards whether somebody else has written all the same.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::reader;
+use crate::paths::beside;
 
 /// How long another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,13 +48,6 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> 
             Ok((connection, Look::at(path)))
         }
     }
-}
-
-/// The path of a file beside that one, with a longer name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }
 
 /// A path as a part of a URI.

@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::record::{SyncEnd, SyncRecord};
 use super::tenant::TenantId;
+use crate::paths::beside;
 
 /// Syncs of each tenant that are kept.
 pub const KEPT: usize = 100;
@@ -102,10 +103,9 @@ impl History {
     /// Opens the history to write, or begins one. Answers the number of the next sync too.
     pub fn open(path: &Path) -> Result<(Self, SyncNumber), HistoryError> {
         let fail = |why: &dyn std::fmt::Display| HistoryError::Io { path: path.into(), why: why.to_string() };
-        let mut lock_file = path.as_os_str().to_owned();
-        lock_file.push("-sync");
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&lock_file).map_err(|why| fail(&why))?;
+        let lock_file = beside(path, "-sync");
+        let lock = File::options().create(true).truncate(false).write(true).open(lock_file);
+        let lock = lock.map_err(|why| fail(&why))?;
         let until = Instant::now() + LOCK_PATIENCE;
         loop {
             match lock.try_lock() {

@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::overview::{Slots, TenantOverview, Watch};
-use super::record::{SyncEnd, SyncRecord};
+use super::record::{SyncEnd, SyncRecord, between};
 use super::tenant::TenantId;
 
 /// What [`Metrics::text`] is, for `Content-Type`.
@@ -131,11 +131,6 @@ impl Metrics {
         encode(&mut text, &registry).ok();
         text
     }
-}
-
-/// From `start` to `end`; zero when the clock was set back.
-fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
-    (end - start).to_std().unwrap_or_default()
 }
 
 /// One moment.

@@ -53,3 +53,8 @@ impl SyncRecord {
         self.end.as_ref().is_none_or(|end| end.outcome == "interrupted")
     }
 }
+
+/// From `start` to `end`; zero when the clock was set back.
+pub(super) fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
+    (end - start).to_std().unwrap_or_default()
+}

@@ -5,7 +5,6 @@
 //! (`-sync`) belongs to the database.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::tenant::TenantId;
 use crate::destination::url::DestinationUrl;
+use crate::paths::beside;
 
 /// Endings of the files that belong to a database.
 const BESIDE: [&str; 5] = ["", "-wal", "-shm", "-journal", "-sync"];
@@ -56,13 +56,13 @@ impl Territory {
         match destination {
             DestinationUrl::Null => Ok(()),
             DestinationUrl::Parquet(path) => self.take(owner, vec![path.clone()], true),
-            DestinationUrl::Sqlite(path) => self.take(owner, beside(path), false),
+            DestinationUrl::Sqlite(path) => self.take(owner, side_files(path), false),
         }
     }
 
     /// Keeps a file or folder of the host from all tenants.
     pub fn reserve(&mut self, what: &'static str, path: &Path) -> Result<(), Owner> {
-        self.take(&Owner::Host(what), beside(path), path.is_dir())
+        self.take(&Owner::Host(what), side_files(path), path.is_dir())
     }
 
     fn take(&mut self, owner: &Owner, paths: Vec<PathBuf>, folder: bool) -> Result<(), Owner> {
@@ -94,13 +94,8 @@ impl Territory {
     }
 }
 
-fn beside(path: &Path) -> Vec<PathBuf> {
-    let with = |ending: &str| {
-        let mut name = OsString::from(path);
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    BESIDE.iter().map(|ending| with(ending)).collect()
+fn side_files(path: &Path) -> Vec<PathBuf> {
+    BESIDE.iter().map(|ending| beside(path, ending)).collect()
 }
 
 /// The path with links followed and without `.` and `..`, as far as it exists; relative ones begin in `folder`.

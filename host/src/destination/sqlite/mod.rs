@@ -38,9 +38,9 @@ use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
 use super::lock::SyncLock;
-use super::unwritten::beside;
 use super::url::Access;
 use super::{Change, Destination, DestinationError, Group, Preparation, reader, room};
+use crate::paths::beside;
 use crate::schema::Table;
 use crate::state::{State, StatePatch};
 

@@ -1,13 +1,11 @@
 //! What the pages show, for programs: JSON. Times are RFC 3339 in UTC, durations seconds.
 
-use std::time::Duration;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::state::{Filter, State};
 use crate::tenants::overview::{TenantOverview, Watch};
-use crate::tenants::record::SyncRecord;
+use crate::tenants::record::{SyncRecord, between};
 
 /// All tenants that `filter` leaves.
 pub(super) fn tenants(watch: &dyn Watch, filter: &str, now: DateTime<Utc>) -> String {
@@ -76,5 +74,5 @@ fn time(time: DateTime<Utc>) -> String {
 }
 
 fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
-    (to - from).to_std().map_or(0.0, |span: Duration| span.as_secs_f64())
+    between(from, to).as_secs_f64()
 }

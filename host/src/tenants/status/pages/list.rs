@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::html::Html;
-use super::units::{between, count, moment, span};
+use super::units::{count, moment, span};
 use super::{View, begin, end, sign_out, sparkline};
 use crate::tenants::overview::{TenantOverview, Watch};
+use crate::tenants::record::between;
 use crate::tenants::status::state::{Filter, State};
 
 /// Tenants on one page.

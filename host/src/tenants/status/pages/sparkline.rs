@@ -2,8 +2,8 @@
 //! shape too, not by its colour alone.
 
 use super::html::Html;
-use super::units::{between, span};
-use crate::tenants::record::SyncRecord;
+use super::units::span;
+use crate::tenants::record::{SyncRecord, between};
 use crate::tenants::status::state::State;
 
 /// Syncs in a picture.

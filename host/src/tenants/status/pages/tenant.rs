@@ -2,10 +2,10 @@
 
 use super::html::Html;
 use super::list::{labels, word};
-use super::units::{between, count, moment, size, span};
+use super::units::{count, moment, size, span};
 use super::{View, begin, end, sign_out, sparkline};
 use crate::tenants::overview::{TenantOverview, Watch};
-use crate::tenants::record::{SyncEnd, SyncRecord};
+use crate::tenants::record::{SyncEnd, SyncRecord, between};
 use crate::tenants::status::state::State;
 
 /// Syncs that are listed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::html::Html;
+use crate::tenants::record::between;
 
 /// `0.4 s`, `45 s`, `12 min`, `3 h 20 min`, `5 d 3 h`.
 pub(super) fn span(span: Duration) -> String {
@@ -16,11 +17,6 @@ pub(super) fn span(span: Duration) -> String {
         3600..86_400 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{} d {} h", hours / 24, hours % 24),
     }
-}
-
-/// From `start` to `end`; zero when a clock was set back.
-pub(super) fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
-    (end - start).to_std().unwrap_or_default()
 }
 
 /// `12.3 MiB`.
