@@ -313,16 +313,30 @@ fn a_thread_is_given_back_with_a_commit_although_more_is_queued() {
         let ((script, open), other) = (Script::gated(), Script::new());
         let busy = start(&script, WriterOptions { commit_rows: 1, ..options() });
         let waiting = start(&other, options());
-        for name in ["a", "b", "c"] {
+        let names: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        for name in &names {
             busy.send(group(name, 1)).await.unwrap();
         }
         waiting.send(group("x", 1)).await.unwrap();
-        open.send(()).unwrap();
+        // One group after the other, since the one that waits may ask for the thread a little later than the one that works.
+        for written in 1..=names.len() {
+            open.send(()).unwrap();
+            assert!(
+                eventually(|| script.log().len() == 2 * written || other.log() == ["x"]).await,
+                "{:?}",
+                script.log()
+            );
+            if other.log() == ["x"] {
+                break;
+            }
+        }
+        assert!(script.log().len() < 2 * names.len(), "the thread was kept to the end");
         assert!(eventually(|| other.log() == ["x"]).await, "{:?}", other.log());
         drop(open);
         busy.close().await.1.unwrap();
         waiting.close().await.1.unwrap();
-        assert_eq!(script.log(), ["a", "commit", "b", "commit", "c", "commit", "finish"]);
+        let order: Vec<&str> = names.iter().flat_map(|name| [name, "commit"]).chain(["finish"]).collect();
+        assert_eq!(script.log(), order);
     });
 }
 
