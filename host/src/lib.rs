@@ -11,6 +11,7 @@
 //! | [`policy`] | what a connector may reach, and how much it may use |
 //! | [`egress`] | where requests may go, by name and by address |
 //! | [`pace`] | when they may be sent, among several syncs |
+//! | [`lane`] | where a sync computes, among several |
 //! | [`http_client`] | the connections of one tenant |
 //! | [`secrets`] | secrets kept from the guest, and out of text |
 //! | [`spec`] | what a connector's specification tells a host |
@@ -82,6 +83,7 @@ pub mod error;
 pub mod file_access;
 pub mod http_client;
 pub mod json;
+pub mod lane;
 pub mod metadata;
 pub mod netrc;
 pub mod pace;
@@ -120,6 +122,7 @@ mod quota;
 mod report;
 mod runner;
 mod session;
+mod thread_clock;
 mod wit;
 
 pub use connector::Connector;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
 
 use crate::error::Error;
+use crate::lane::Lane;
 
 /// Elements of all tables of functions: a connector has a few thousand functions.
 const TABLE_ELEMENTS: usize = 100_000;
@@ -57,13 +58,20 @@ pub(crate) fn breach(limit: &'static str, detail: impl Into<String>) -> Error {
 /// What the instances of one session have used of the machine.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
+    lane: Lane,
     nanoseconds: AtomicU64,
     memory: AtomicU64,
 }
 
 impl Usage {
-    /// Adds time for which a guest kept a thread. All of it so far.
+    /// Nothing so far.
+    pub(crate) fn new(lane: Lane) -> Self {
+        Self { lane, ..Self::default() }
+    }
+
+    /// Adds processor time of a guest. All of it so far.
     pub(crate) fn computed(&self, more: Duration) -> Duration {
+        self.lane.spent(more);
         let more = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
         let before = self.nanoseconds.fetch_add(more, Ordering::Relaxed);
         Duration::from_nanos(before.saturating_add(more))
@@ -74,7 +82,7 @@ impl Usage {
         self.memory.fetch_max(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Time for which guests kept a thread.
+    /// Processor time of guests.
     pub(crate) fn cpu_time(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }

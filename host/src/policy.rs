@@ -40,7 +40,7 @@ pub struct Limits {
     /// From start to end, waiting for rate limits included. A week, since the first sync of a project with millions of runs may take
     /// days at the pace that a source allows.
     pub wall_time: Duration,
-    /// Time for which the guest keeps a thread: its own code, and what the host does in its calls. Waiting is none. Six hours are enough
+    /// Processor time of the guest: its own code, and what the host does in its calls. Waiting is none. Six hours are enough
     /// for terabytes of JSON; a guest that never stops computing is stopped days before `wall_time` would do it.
     pub cpu_time: Duration,
     /// Handles that the guest holds at once: requests, bodies, streams, timers. A request under way needs about ten. The header

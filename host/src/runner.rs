@@ -38,13 +38,13 @@ impl Connector {
                 return Outcome { error: Some(why), ..outcome };
             }
         };
-        let session =
-            match Session::open(spec, &request.config, &request.policy, client, request.pace.clone(), observer) {
-                Ok(session) => session,
-                Err(why) => {
-                    return Outcome { error: Some(why), ..outcome };
-                }
-            };
+        let session = Session::open(spec, &request.config, &request.policy, client, request.pace.clone(), observer);
+        let session = match session {
+            Ok(session) => session.computing_in(request.lane.clone()),
+            Err(why) => {
+                return Outcome { error: Some(why), ..outcome };
+            }
+        };
         let ended = self.store(&session, request, cancel, &mut outcome).await;
         session.report.finish();
         outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
@@ -65,12 +65,13 @@ impl Connector {
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, policy, pace: _ } = request;
+        let SyncRequest { config: _, destination, full_refresh, policy, pace: _, lane } = request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
         let options = WriterOptions {
             commit_after: policy.commit_after,
+            lane,
             on_commit: Box::new(move |written: &WriterReport| {
                 report.committed(written.rows.clone(), written.commit_took)
             }),

@@ -21,6 +21,7 @@ use crate::guest::Guest;
 use crate::guest::destination::Sink;
 use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
+use crate::lane::Lane;
 use crate::limits::{Usage, Verdict, breach};
 use crate::pace::{Pace, Unpaced};
 use crate::policy::{Limits, Policy};
@@ -28,6 +29,7 @@ use crate::report::Reporter;
 use crate::secrets::{Extracted, Secrets};
 use crate::spec::Spec;
 use crate::sync::Observer;
+use crate::thread_clock::cpu_time;
 
 /// How long a guest may take to return after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -81,6 +83,11 @@ impl Session {
         }
         let egress = Egress::new(origins, downloads);
         Ok(Self { config: shown, problems, ..Self::with(secrets, egress, policy.clone(), client, pace, observer) })
+    }
+
+    /// The same, and what its guests compute counts in `lane`.
+    pub(crate) fn computing_in(self, lane: Lane) -> Self {
+        Self { usage: Usage::new(lane), ..self }
     }
 
     /// For questions that need neither configuration nor network.
@@ -186,9 +193,9 @@ impl Connector {
             let mut work = std::pin::pin!(work);
             // The guest gives way with every tick, so that a poll is short and this is asked often.
             let work = poll_fn(|context| {
-                let began = Instant::now();
+                let began = cpu_time();
                 let polled = work.as_mut().poll(context).map_err(Stopped::Trap);
-                let used = session.usage.computed(began.elapsed());
+                let used = session.usage.computed(cpu_time().saturating_sub(began));
                 if polled.is_pending() && used > limits.cpu_time {
                     let allowed = limits.cpu_time;
                     return Poll::Ready(Err(Stopped::ByHost(breach("cpu_time", format!("{allowed:?} allowed")))));

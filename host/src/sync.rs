@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
+use crate::lane::Lane;
 use crate::pace::{Pace, Unpaced};
 use crate::policy::Policy;
 
@@ -21,15 +22,18 @@ pub struct SyncRequest {
     pub policy: Policy,
     /// When its requests may be sent.
     pub pace: Arc<dyn Pace>,
+    /// Where it computes. What is given here has to run the sync as well ([`Lane::run`]).
+    pub lane: Lane,
 }
 
 impl SyncRequest {
-    /// What has changed since the last sync, with the default policy and requests whenever the connector wants.
+    /// What has changed since the last sync, with the default policy, requests whenever the connector wants, and computing where everything does.
     pub fn new(
         config: serde_json::Map<String, serde_json::Value>,
         destination: Box<dyn crate::destination::Destination>,
     ) -> Self {
-        Self { config, destination, full_refresh: false, policy: Policy::default(), pace: Arc::new(Unpaced) }
+        let (policy, lane) = (Policy::default(), Lane::default());
+        Self { config, destination, full_refresh: false, policy, pace: Arc::new(Unpaced), lane }
     }
 }
 
@@ -53,7 +57,7 @@ pub struct Outcome {
     /// Waits for rate limits, as the connector told them. Those of requests under way at once are all counted, so this can be more than
     /// `elapsed`.
     pub throttled: Duration,
-    /// Time for which the connector kept a thread.
+    /// Processor time of the connector, and of the host in its calls.
     pub cpu_time: Duration,
     /// The most linear memory that the connector had, in bytes.
     pub memory: u64,

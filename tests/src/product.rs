@@ -15,7 +15,6 @@ use wandb_connector_host::connector::Connector;
 use wandb_connector_host::destination::url::{Access, open};
 use wandb_connector_host::engine::{Engine, EngineOptions};
 use wandb_connector_host::http_client::HttpClient;
-use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::state::State;
 use wandb_connector_host::sync::{Event, Level, Observer, Outcome, SyncRequest};
@@ -185,13 +184,8 @@ impl Workspace {
         if !self.recorder.log().is_empty() {
             self.recorder = Arc::default();
         }
-        let request = SyncRequest {
-            config: self.config.clone(),
-            destination: self.destination(),
-            full_refresh: false,
-            policy: self.policy.clone(),
-            pace: Arc::new(Unpaced),
-        };
+        let policy = self.policy.clone();
+        let request = SyncRequest { policy, ..SyncRequest::new(self.config.clone(), self.destination()) };
         connector().sync(request, &self.client, self.recorder.clone(), cancel).await
     }
 

@@ -8,7 +8,6 @@ use wandb_connector_host::component::ComponentInfo;
 use wandb_connector_host::destination::url::{self, DestinationUrl};
 use wandb_connector_host::destination::{Destination, DestinationError};
 use wandb_connector_host::error::Error;
-use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
@@ -87,7 +86,7 @@ impl Runner {
         token: &CancellationToken,
     ) -> Outcome {
         let policy = self.policy.clone();
-        let request = SyncRequest { config, destination, full_refresh, policy, pace: Arc::new(Unpaced) };
+        let request = SyncRequest { full_refresh, policy, ..SyncRequest::new(config, destination) };
         self.connector.sync(request, &self.client, self.observer(), token).await
     }
 

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     let listener = Arc::new(ConsoleListener(console.clone()));
     let operations = Arc::new(Operations::new(metrics.clone(), traces, listener));
     let options = SchedulerOptions { slots, once: args.once };
-    let scheduler = Scheduler::new(options, components, opened, operations.clone());
+    let scheduler = Scheduler::new(options, components, opened, operations.clone())?;
     if let Some(file) = args.token_file.as_ref().filter(|file| others_may_read(file)) {
         let file = escape_control(&file.display().to_string());
         console

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{Change, Destination, DestinationError, Group, Preparation};
+use crate::lane::Lane;
 use crate::state::{self, State, StatePatch};
 
 /// A semaphore counts in this many bytes, since one call takes at most 2^32 permits.
@@ -49,6 +50,8 @@ pub struct WriterOptions {
     pub commit_rows: u64,
     /// Age at which a transaction is committed, however few its rows.
     pub commit_after: Duration,
+    /// Where it is done.
+    pub lane: Lane,
     /// Called after each commit, on the thread that did it.
     pub on_commit: Box<dyn Fn(&WriterReport) + Send>,
 }
@@ -60,6 +63,7 @@ impl Default for WriterOptions {
             queue_bytes: QUEUE_BYTES,
             commit_rows: COMMIT_ROWS,
             commit_after: COMMIT_AFTER,
+            lane: Lane::default(),
             on_commit: Box::new(|_| {}),
         }
     }
@@ -168,11 +172,12 @@ async fn blocking<R: Send + 'static>(
     mut work: Work,
     job: impl FnOnce(&mut Work) -> R + Send + 'static,
 ) -> Option<(Work, R)> {
-    let done = tokio::task::spawn_blocking(move || {
+    let lane = work.options.lane.clone();
+    let done = lane.block(move || {
         let result = job(&mut work);
         (work, result)
     });
-    done.await.ok()
+    done.await
 }
 
 impl Work {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::testing::*;
 use super::writer::{Writer, WriterOptions, WriterReport};
 use super::{Change, Destination, DestinationError, Group, Preparation};
+use crate::lane::Lane;
 use crate::state::State;
 
 /// What a test destination does, and what it has done.
@@ -88,6 +89,7 @@ fn options() -> WriterOptions {
         queue_bytes: 1 << 20,
         commit_rows: 1_000_000,
         commit_after: Duration::from_secs(3600),
+        lane: Lane::default(),
         on_commit: Box::new(|_| {}),
     }
 }

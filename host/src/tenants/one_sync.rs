@@ -17,6 +17,7 @@ use crate::destination::url::{Access, open};
 use crate::error::{ConfigurationProblem, Error};
 use crate::file_access::others_may_read;
 use crate::http_client::HttpClient;
+use crate::lane::Lane;
 use crate::report::cut;
 use crate::secrets::escape_control;
 use crate::spec::Spec;
@@ -59,6 +60,7 @@ pub(super) struct Means {
     pub(super) components: Components,
     pub(super) client: HttpClient,
     pub(super) turn: Arc<Turn>,
+    pub(super) lane: Lane,
     pub(super) listener: Arc<dyn Listener>,
     pub(super) cancel: CancellationToken,
 }
@@ -76,7 +78,7 @@ pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progres
 }
 
 async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, Error> {
-    let Means { components, client, turn, listener: _, cancel } = means;
+    let Means { components, client, turn, lane, listener: _, cancel } = means;
     let prepared = async {
         let connector = components.get(tenant.component.as_deref()).await?;
         let spec = connector.spec().await?;
@@ -87,7 +89,7 @@ async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, E
         let opened = tokio::task::spawn_blocking(move || open(&url, Access::ReadWrite)).await;
         let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
-        Ok((connector, SyncRequest { config, destination, full_refresh: false, policy, pace: turn }))
+        Ok((connector, SyncRequest { policy, pace: turn, lane, ..SyncRequest::new(config, destination) }))
     };
     let (connector, request) = tokio::select! {
         biased;

@@ -28,6 +28,7 @@ use super::tenant::{Tenant, TenantId};
 use super::turn::Turn;
 use crate::error::Error;
 use crate::http_client::HttpClient;
+use crate::lane::{Background, Lane};
 use crate::sync::{Event, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
@@ -73,6 +74,7 @@ pub struct Scheduler {
 struct Inner {
     options: SchedulerOptions,
     components: Components,
+    background: Background,
     history: History,
     listener: Arc<dyn Listener>,
     budgets: Arc<Budgets>,
@@ -116,6 +118,8 @@ struct Member {
     rest: Option<DateTime<Utc>>,
     running: Option<Running>,
     client: Option<HttpClient>,
+    /// Of all its syncs, so that one that comes often and computes for long does not begin in the foreground each time.
+    lane: Lane,
 }
 
 struct Running {
@@ -145,18 +149,24 @@ pub fn due_after(id: &TenantId, schedule: &Schedule, known: DateTime<Utc>, last:
 }
 
 impl Scheduler {
-    /// Starts nothing yet. `next_sync` is the number of the next sync in `history`.
+    /// Starts no sync yet. `next_sync` is the number of the next sync in `history`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(
         options: SchedulerOptions,
         components: Components,
         history: (History, SyncNumber),
         listener: Arc<dyn Listener>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let (history, next_sync) = history;
+        let background = Background::start();
+        let background = background.map_err(|why| Error::Internal(format!("no thread could be started: {why}")))?;
         let slots = options.slots.clamp(1, Semaphore::MAX_PERMITS / ALIVE_PER_SLOT);
         let inner = Inner {
             options,
             components,
+            background,
             history,
             listener,
             budgets: Arc::default(),
@@ -168,7 +178,7 @@ impl Scheduler {
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Starts no further syncs; [`Scheduler::run`] returns when those that run have ended.
@@ -287,6 +297,7 @@ impl Scheduler {
         member.unfinished = false;
         let tenant = member.tenant.clone();
         let client = member.client.get_or_insert_with(HttpClient::default).clone();
+        let lane = member.lane.clone();
         state.next_sync += 1;
         state.running += 1;
         drop(state);
@@ -296,12 +307,13 @@ impl Scheduler {
             components: inner.components.clone(),
             client,
             turn,
+            lane: lane.clone(),
             listener: inner.listener.clone(),
             cancel: inner.stop.child_token(),
         };
         let this = self.clone();
         tokio::spawn(async move {
-            let work = tokio::spawn(one_sync::run(tenant, means, progress));
+            let work = tokio::spawn(async move { lane.run(one_sync::run(tenant, means, progress)).await });
             let (rest, end) = match work.await {
                 Ok((outcome, end)) => (rest_after(outcome.error.as_ref()), end),
                 Err(_) => (None, one_sync::crashed()),
@@ -376,9 +388,9 @@ impl Inner {
                     let past = past.remove(&id).unwrap_or_default();
                     let next = due_after(&id, &tenant.schedule, known, past.last.as_ref());
                     let unfinished = past.last.as_ref().is_some_and(SyncRecord::was_interrupted);
-                    let (rest, running, client) = (None, None, None);
+                    let (rest, running, client, lane) = (None, None, None, self.background.lane());
                     let member =
-                        Member { tenant, removed: false, known, past, unfinished, next, rest, running, client };
+                        Member { tenant, removed: false, known, past, unfinished, next, rest, running, client, lane };
                     state.due.insert((next, id.clone()));
                     state.tenants.insert(id, member);
                 }

@@ -31,7 +31,6 @@ use crate::destination::sqlite::reading::Reading as SqliteReading;
 use crate::destination::url::DestinationUrl;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http_client::HttpClient;
-use crate::pace::Unpaced;
 use crate::policy::Policy;
 use crate::state::State;
 use crate::sync::{Observer, SyncRequest};
@@ -212,8 +211,7 @@ impl Connector {
         let state = stored.state().map_err(failed)?;
         let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
         let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
-        let pace = Arc::new(Unpaced);
-        let sync = SyncRequest { config, destination: Box::new(reader), full_refresh: false, policy, pace };
+        let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
         let outcome = self.sync(sync, client, observer.clone(), cancel).await;
         if let Some(error) = outcome.error {
             return Err(error);

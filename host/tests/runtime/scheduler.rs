@@ -42,6 +42,11 @@ impl Listener for Heard {
     fn event(&self, tenant: &TenantId, event: Event) {
         if let Event::Log { message, .. } = event {
             assert!(message != "panic", "as the script says");
+            let message = match message.as_str() {
+                // It is heard on the thread that the guest computes on.
+                "where" => format!("is {}", std::thread::current().name().unwrap_or("nowhere")),
+                _ => message,
+            };
             self.note(format!("{tenant}: {message}"));
         }
     }
@@ -86,7 +91,7 @@ impl Stage {
     fn scheduler(&self, slots: usize, once: bool) -> Scheduler {
         let components = Components::new(engine(), connector(), Cache::none());
         let history = History::open(&self.folder.path().join("history.db")).unwrap();
-        Scheduler::new(SchedulerOptions { slots, once }, components, history, self.heard.clone())
+        Scheduler::new(SchedulerOptions { slots, once }, components, history, self.heard.clone()).unwrap()
     }
 
     async fn once(&self, slots: usize) -> Vec<SyncRecord> {
@@ -128,6 +133,30 @@ async fn no_more_syncs_work_than_there_are_slots() {
         most = most.max(working);
     }
     assert_eq!((working, most), (0, 2), "{:?}", stage.heard.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_computes_for_long_goes_on_on_threads_of_lower_priority_and_its_next_sync_begins_there() {
+    let computes = json!([["log", "where"], ["spin", 1500], ["log", "where"]]);
+    let waits = json!([["log", "where"], ["sleep", 300], ["log", "where"]]);
+    let every = "{ every = \"1s\" }";
+    let stage = Stage::new().tenant("a", every, &computes).tenant("b", every, &waits);
+    let scheduler = stage.scheduler(4, false);
+    let (running, registry) = (scheduler.clone(), Registry::new(&stage.file(), Policy::default(), None));
+    let task = tokio::spawn(async move { running.run(registry).await.unwrap() });
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    let places = |id: &str| {
+        let all = stage.heard.all();
+        let prefix = format!("{id}: is ");
+        all.iter().filter_map(|what| what.strip_prefix(&prefix)).map(|it| it == "background").collect::<Vec<_>>()
+    };
+    while places("a").len() < 3 || places("b").len() < 3 {
+        assert!(tokio::time::Instant::now() < until, "{:?}", stage.heard.all());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    scheduler.stop();
+    task.await.unwrap();
+    assert_eq!((&places("a")[..3], &places("b")[..3]), (&[false, true, true][..], &[false; 3][..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

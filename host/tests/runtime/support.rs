@@ -13,6 +13,7 @@ use wandb_connector_host::cache::Cache;
 use wandb_connector_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use wandb_connector_host::egress::dial::{Boxed, Dial, Resolve};
 use wandb_connector_host::http_client::HttpOptions;
+use wandb_connector_host::lane::Lane;
 use wandb_connector_host::pace::{Pace, Unpaced};
 use wandb_connector_host::policy::{Limits, Policy};
 use wandb_connector_host::state::{State, apply};
@@ -133,6 +134,7 @@ pub(crate) struct Script {
     pub(crate) config: Map<String, Value>,
     pub(crate) policy: Policy,
     pub(crate) pace: Arc<dyn Pace>,
+    pub(crate) lane: Lane,
     pub(crate) client: HttpClient,
     pub(crate) cancel: CancellationToken,
     pub(crate) full_refresh: bool,
@@ -154,6 +156,7 @@ impl Script {
             config: config.as_object().unwrap().clone(),
             policy: Policy::default(),
             pace: Arc::new(Unpaced),
+            lane: Lane::default(),
             client: HttpClient::default(),
             cancel: CancellationToken::new(),
             full_refresh: false,
@@ -216,13 +219,9 @@ impl Script {
     ) -> Run {
         let (observer, contents) = (Arc::new(Recorder::default()), self.destination.contents.clone());
         let watched = watch(observer.clone());
-        let request = SyncRequest {
-            config: self.config,
-            destination: Box::new(self.destination),
-            full_refresh: self.full_refresh,
-            policy: self.policy,
-            pace: self.pace,
-        };
+        let (full_refresh, policy, pace, lane) = (self.full_refresh, self.policy, self.pace, self.lane);
+        let request = SyncRequest::new(self.config, Box::new(self.destination));
+        let request = SyncRequest { full_refresh, policy, pace, lane, ..request };
         let outcome = connector.sync(request, &self.client, watched, &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());
         let events = std::mem::take(&mut *observer.events.lock().unwrap());

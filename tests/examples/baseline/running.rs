@@ -15,7 +15,6 @@ use wandb_connector_host::destination::url;
 use wandb_connector_host::egress::Origin;
 use wandb_connector_host::engine::Allocator;
 use wandb_connector_host::pace::Pace;
-use wandb_connector_host::policy::Policy;
 use wandb_connector_host::sync::{Event, Observer, Outcome, SyncRequest};
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
@@ -107,8 +106,7 @@ async fn sync(
     hold: Hold,
 ) -> anyhow::Result<Outcome> {
     let destination = url::open(&destination.parse()?, url::Access::ReadWrite)?;
-    let request =
-        SyncRequest { config, destination, full_refresh: false, policy: Policy::default(), pace: Arc::new(hold) };
+    let request = SyncRequest { pace: Arc::new(hold), ..SyncRequest::new(config, destination) };
     let client = HttpClient::default();
     let outcome = connector.sync(request, &client, Arc::new(Silent), &CancellationToken::new()).await;
     match outcome.error {

@@ -12,7 +12,6 @@ use wandb_connector_host::cache::Cache;
 use wandb_connector_host::destination::url::{Access, open};
 use wandb_connector_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use wandb_connector_host::error::Error;
-use wandb_connector_host::pace::Unpaced;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::state::{State, StatePatch};
@@ -187,13 +186,7 @@ pub(crate) async fn record(base_url: &str, database: &Path) -> Value {
         let destination = open(&format!("sqlite:{}", database.display()).parse().expect("a URL"), Access::ReadWrite);
         let destination = destination.expect("the destination opens");
         let recorded = Recorded { destination, tables: Vec::new(), calls: calls.clone() };
-        let request = SyncRequest {
-            config: config(&act),
-            destination: Box::new(recorded),
-            full_refresh: false,
-            policy: policy.clone(),
-            pace: Arc::new(Unpaced),
-        };
+        let request = SyncRequest { policy: policy.clone(), ..SyncRequest::new(config(&act), Box::new(recorded)) };
         let outcome = connector.sync(request, &client, Arc::new(calls.clone()), &cancel).await;
         syncs.push(json!({"act": act, "calls": calls.take(), "result": result(&outcome)}));
     }
