@@ -174,7 +174,9 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             });
         }
         // Of what is tried again nobody reads the body, however it is encoded.
-        accept(&mut decompressed(response, limit, &request.url)?)
+        let mut response = decompressed(response, limit, &request.url)?;
+        self.limiter.received(response.body.len());
+        accept(&mut response)
     }
 
     /// Exponential, with up to a quarter of jitter either way, so that clients that failed together do not come back together.

@@ -1,4 +1,5 @@
-//! How many requests are in flight. Falls when W&B says 429, rises slowly again; a wait that W&B asks for holds up all requests.
+//! How many requests are in flight. Falls when W&B says 429, rises slowly again; a wait that W&B asks for holds up all requests. Large responses
+//! come fewer at a time than small ones, since all of them are held in memory.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,12 +7,23 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+/// Bytes of responses that may be under way, as far as their sizes can be foreseen.
+const UNDER_WAY: f64 = (16 << 20) as f64;
+/// So many may be under way whatever their size: one is read while others come.
+const FEWEST: f64 = 4.0;
+/// What a response is expected to hold before any came.
+const FIRST_SIZE: f64 = (4 << 20) as f64;
+/// How much of what was expected is expected still, after a smaller response.
+const MEMORY: f64 = 0.75;
+
 /// Lets a bounded, adapting number of requests through. For one thread.
 #[derive(Debug)]
 pub struct Limiter {
     most: f64,
     limit: Cell<f64>,
     in_flight: Cell<usize>,
+    /// Bytes that the next response may hold: those of a large one that came lately.
+    size: Cell<f64>,
     waiting: RefCell<VecDeque<Waker>>,
     /// Requests that began before this moment say nothing about the present limit.
     lowered_at: Cell<Duration>,
@@ -31,13 +43,14 @@ impl Drop for Permit<'_> {
 }
 
 impl Limiter {
-    /// At most `most` in flight, and that many at first.
+    /// At most `most` in flight.
     pub fn new(most: u32) -> Self {
         let most = f64::from(most.max(1));
         Self {
             most,
             limit: Cell::new(most),
             in_flight: Cell::new(0),
+            size: Cell::new(FIRST_SIZE),
             waiting: RefCell::default(),
             lowered_at: Cell::new(Duration::ZERO),
             resume_at: Cell::new(Duration::ZERO),
@@ -47,7 +60,8 @@ impl Limiter {
     /// Waits for a place.
     pub async fn acquire(&self) -> Permit<'_> {
         poll_fn(|context| {
-            if self.in_flight.get() < self.limit.get() as usize {
+            let fitting = (UNDER_WAY / self.size.get()).max(FEWEST);
+            if self.in_flight.get() < self.limit.get().min(fitting) as usize {
                 self.in_flight.set(self.in_flight.get() + 1);
                 return Poll::Ready(Permit(self));
             }
@@ -69,6 +83,12 @@ impl Limiter {
             self.limit.set((limit + 0.5 / limit).min(self.most));
             self.wake();
         }
+    }
+
+    /// A response held so many bytes.
+    pub fn received(&self, bytes: usize) {
+        self.size.set((bytes as f64).max(self.size.get() * MEMORY));
+        self.wake();
     }
 
     /// A request that began at `began` was refused for its rate; W&B wants to be left alone for `wait`.
@@ -106,6 +126,24 @@ mod tests {
         assert!(limiter.acquire().now_or_never().is_none());
         drop(first);
         assert!(limiter.acquire().now_or_never().is_some());
+    }
+
+    #[test]
+    fn large_responses_come_fewer_at_a_time() {
+        let limiter = Limiter::new(32);
+        let in_flight = || std::iter::from_fn(|| limiter.acquire().now_or_never()).collect::<Vec<_>>().len();
+        assert_eq!(in_flight(), 4, "nothing is known yet");
+        for _ in 0..20 {
+            limiter.received(1000);
+        }
+        assert_eq!(in_flight(), 32);
+        limiter.received(1 << 20);
+        assert_eq!(in_flight(), 16);
+        limiter.received(60 << 20);
+        limiter.received(1000);
+        assert_eq!(in_flight(), 4);
+        let few = Limiter::new(2);
+        assert_eq!(std::iter::from_fn(|| few.acquire().now_or_never()).collect::<Vec<_>>().len(), 2);
     }
 
     #[test]

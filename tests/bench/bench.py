@@ -190,7 +190,7 @@ class Bench:
         for api in ("rest", "graphql"):
             with self.server() as server:
                 config = {"api": api, "page_size": 1000}
-                for name, destination, wanted in (("null", "null:", "1.6x"), ("SQLite", "sqlite:ours.db", "1.15x")):
+                for name, destination, wanted in (("null", "null:", "1.6x"), ("SQLite", "sqlite:ours.db", "1.15x"), ("parquet", "parquet:ours", "")):
                     native = self.baseline(server, "sync", destination, **config)
                     self.compare("native", api, server, "native", native, [(name, wanted, self.ours(server, destination, **config))])
 

@@ -120,21 +120,46 @@ pub struct Graphql {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
+    data: Option<Data<'a>>,
     #[serde(default)]
     errors: Option<Vec<Value>>,
 }
 
+/// The errors of an answer, whatever its data is like.
 #[derive(Deserialize)]
-struct RunsData<'a> {
-    #[serde(borrow)]
-    project: Option<RunsProject<'a>>,
+struct Complaint {
+    #[serde(default)]
+    errors: Option<Vec<Value>>,
+}
+
+/// What any of the queries brings.
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(borrow, default)]
+    project: Option<Project<'a>>,
+    #[serde(default)]
+    viewer: Option<Viewer>,
+}
+
+impl<'a> Data<'a> {
+    /// The run. A project that vanished takes its runs with it.
+    fn run(self) -> Option<Node<'a>> {
+        self.project.and_then(|project| project.run)
+    }
 }
 
 #[derive(Deserialize)]
-struct RunsProject<'a> {
-    #[serde(borrow)]
-    runs: Connection<'a>,
+struct Project<'a> {
+    #[serde(borrow, default)]
+    runs: Option<Connection<'a>>,
+    #[serde(borrow, default)]
+    run: Option<Node<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Viewer {
+    username: Option<String>,
+    entity: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -156,18 +181,6 @@ struct Edge<'a> {
 struct PageInfo {
     end_cursor: Option<String>,
     has_next_page: bool,
-}
-
-#[derive(Deserialize)]
-struct RunData<'a> {
-    #[serde(borrow)]
-    project: Option<RunProject<'a>>,
-}
-
-#[derive(Deserialize)]
-struct RunProject<'a> {
-    #[serde(borrow)]
-    run: Option<Node<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -324,7 +337,7 @@ impl Graphql {
         Request { method: Method::Post, url: self.url.clone(), headers, body: body.into_bytes() }
     }
 
-    /// Sends a query; `read` gets the JSON text of `data`.
+    /// Sends a query; `read` gets the `data` of the answer, and the answer's size in bytes.
     async fn query<T, X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
@@ -332,11 +345,11 @@ impl Graphql {
         what: &str,
         limit: usize,
         probing: bool,
-        read: impl Fn(&str) -> Result<T, String>,
+        read: impl Fn(Data<'_>, usize) -> Result<T, String>,
     ) -> Result<T, RequestError> {
         let answer = |response: &Response, text: &str| {
             let data = self.answer(response, text, what)?;
-            read(data).map_err(|error| Failure::malformed(response.status, error))
+            read(data, text.len()).map_err(|error| Failure::malformed(response.status, error))
         };
         let accept = |response: &Response| {
             let strict = match std::str::from_utf8(&response.body) {
@@ -362,12 +375,14 @@ impl Graphql {
     }
 
     /// The `data` of an answer, or what its status or its errors mean.
-    fn answer<'t>(&self, response: &Response, text: &'t str, what: &str) -> Result<&'t str, Failure> {
+    fn answer<'t>(&self, response: &Response, text: &'t str, what: &str) -> Result<Data<'t>, Failure> {
         let hint = format!("project {}/{}", self.entity, self.project);
         let envelope = serde_json::from_str::<Envelope<'_>>(text);
-        let errors =
-            envelope.as_ref().ok().and_then(|envelope| envelope.errors.as_ref()).filter(|errors| !errors.is_empty());
-        let said = errors.map(|errors| errors_text(errors));
+        let (data, errors) = match envelope {
+            Ok(Envelope { data, errors }) => (Ok(data), errors),
+            Err(error) => (Err(error), serde_json::from_str::<Complaint>(text).ok().and_then(|said| said.errors)),
+        };
+        let said = errors.filter(|errors| !errors.is_empty()).map(|errors| errors_text(&errors));
         // A body may explain a status, so both are told.
         match (refusal(response, what, &hint), &said) {
             (Some(Error::Upstream { status, message }), Some(said)) => {
@@ -383,11 +398,8 @@ impl Graphql {
         if let Some(said) = said {
             return Err(classify(&said, what, &hint));
         }
-        let envelope = envelope.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
-        envelope
-            .data
-            .map(RawValue::get)
-            .ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))
+        let data = data.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
+        data.ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))
     }
 
     /// A page of runs. `probing`: a failure that may mean another dialect is not retried.
@@ -398,20 +410,19 @@ impl Graphql {
         probing: bool,
     ) -> Result<ListingPage, Error> {
         let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": self.page_size}));
-        let read = |data: &str| {
-            let data: RunsData<'_> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
+        let read = |data: Data<'_>, _| {
             let Some(project) = data.project else {
                 return Ok(None);
             };
-            let nodes = project.runs.edges.into_iter().map(|edge| listed(edge.node.get()));
-            let runs = nodes.collect::<Result<Vec<_>, _>>().map_err(|error| lenient::place(&error))?;
-            let info = project.runs.page_info;
-            let next = if info.has_next_page {
-                Some(info.end_cursor.ok_or("a page has a next one, but no cursor")?)
+            let runs = project.runs.ok_or("it has no list of runs")?;
+            let nodes = runs.edges.into_iter().map(|edge| listed(edge.node.get()));
+            let listed = nodes.collect::<Result<Vec<_>, _>>().map_err(|error| lenient::place(&error))?;
+            let next = if runs.page_info.has_next_page {
+                Some(runs.page_info.end_cursor.ok_or("a page has a next one, but no cursor")?)
             } else {
                 None
             };
-            Ok(Some(ListingPage { runs, next }))
+            Ok(Some(ListingPage { runs: listed, next }))
         };
         match self.query(client, &request, "listing runs", BODY_LIMIT, probing, read).await? {
             Some(page) => Ok(page),
@@ -432,19 +443,10 @@ impl Graphql {
 
     /// Who the key belongs to.
     pub async fn viewer<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        struct Data {
-            viewer: Option<Viewer>,
-        }
-        #[derive(Deserialize)]
-        struct Viewer {
-            username: Option<String>,
-            entity: Option<String>,
-        }
         let request = self.request("Viewer", VIEWER, json!({}));
-        let read = |data: &str| serde_json::from_str::<Data>(data).map_err(|error| lenient::place(&error));
-        let data = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
-        match data.viewer {
+        let read = |data: Data<'_>, _| Ok(data.viewer);
+        let viewer = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
+        match viewer {
             Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
             None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
         }
@@ -466,9 +468,8 @@ impl Graphql {
             Beside::Nothing => self.request("Run", RUN, json!({"run": run_id})),
         };
         let what = format!("reading run {run_id}");
-        let read = |data: &str| {
-            let node = self.node(data)?;
-            let Some(node) = node else { return Ok(None) };
+        let read = |data: Data<'_>, bytes| {
+            let Some(node) = data.run() else { return Ok(None) };
             let row = node.row(run_id)?;
             if let (Beside::History(_), Some(rows)) = (beside, node.history) {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
@@ -480,7 +481,7 @@ impl Graphql {
                     lines: node.lines(),
                     exported: node.exported(),
                 },
-                data.len(),
+                bytes,
             )))
         };
         self.query(client, &request, &what, limit, false, read).await
@@ -494,10 +495,7 @@ impl Graphql {
     ) -> Result<Vec<String>, RequestError> {
         let request = self.request("Export", EXPORT, export_variables(run_id));
         let what = format!("reading the exported history of run {run_id}");
-        let read = |data: &str| {
-            let node = self.node(data)?;
-            Ok(node.map(|node| node.exported()).unwrap_or_default())
-        };
+        let read = |data: Data<'_>, _| Ok(data.run().map(|node| node.exported()).unwrap_or_default());
         self.query(client, &request, &what, BODY_LIMIT, false, read).await
     }
 
@@ -513,14 +511,14 @@ impl Graphql {
     ) -> Result<Option<usize>, RequestError> {
         let request = self.request("History", HISTORY, window_variables(run_id, window));
         let what = format!("reading the history of run {run_id}");
-        let read = |data: &str| {
-            let Some(node) = self.node(data)? else {
+        let read = |data: Data<'_>, bytes| {
+            let Some(node) = data.run() else {
                 return Ok(None);
             };
             if let Some(rows) = node.history {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
             }
-            Ok(Some(data.len()))
+            Ok(Some(bytes))
         };
         self.query(client, &request, &what, limit, false, read).await
     }
@@ -534,20 +532,11 @@ impl Graphql {
     ) -> Result<bool, Error> {
         let request = self.request("HasRun", HAS_RUN, json!({"run": run_id}));
         let what = format!("asking whether run {run_id} exists");
-        let read = |data: &str| {
-            let data: RunData<'_> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
-            Ok(data.project.map(|project| project.run.is_some()))
-        };
+        let read = |data: Data<'_>, _| Ok(data.project.map(|project| project.run.is_some()));
         match self.query(client, &request, &what, BODY_LIMIT, false, read).await? {
             Some(found) => Ok(found),
             None => Err(Error::NotFound(format!("{what}: project {}/{} was not found", self.entity, self.project))),
         }
-    }
-
-    fn node<'a>(&self, data: &'a str) -> Result<Option<Node<'a>>, String> {
-        let data: RunData<'a> = serde_json::from_str(data).map_err(|error| lenient::place(&error))?;
-        // A project that vanished takes its runs with it.
-        Ok(data.project.and_then(|project| project.run))
     }
 }
 
