@@ -194,6 +194,22 @@ class Bench:
                     native = self.baseline(server, "sync", destination, **config)
                     self.compare("native", api, server, "native", native, [(name, wanted, self.ours(server, destination, **config))])
 
+    def part_profile(self):
+        """Who works how long while a sync lasts."""
+        component = self.target / "wasm32-unknown-unknown/component/wandb_connector.wasm"
+        shapes = [("rest", {"api": "rest", "page_size": 1000}, {}), ("graphql, by steps", {"api": "graphql"}, {}),
+                  ("graphql, runs of 10,000 steps, exports", {"api": "graphql"}, {"runs": RUNS // 10, "steps": STEPS * 10})]
+        rows = []
+        for where, config, project in shapes:
+            with self.server(**project) as server:
+                for name, destination in (("null", "null:"), ("parquet", "parquet:ours"), ("SQLite", "sqlite:ours.db")):
+                    measured = [json.loads(timing.output) for timing in in_turns(
+                        [self.baseline(server, "profile", destination, component, **config)] * REPEAT, 1, self.target)]
+                    middle = {key: median([one[key] for one in measured]) for key in measured[0]}
+                    rows.append((where, name, middle))
+                    print(f"profile, {where}, {name}: {middle}", flush=True)
+        self.results["profile"] = rows
+
     def part_parse(self):
         """What WebAssembly costs a parser that does nothing else."""
         component = self.target / "wasm32-unknown-unknown/component/json_parse.wasm"
@@ -312,7 +328,7 @@ class Bench:
             getattr(self, f"part_{part}")()
 
 
-PARTS = ["peers", "native", "parse", "limits", "memory", "start", "requests", "tenants"]
+PARTS = ["peers", "profile", "native", "parse", "limits", "memory", "start", "requests", "tenants"]
 
 
 def main(target, *parts):

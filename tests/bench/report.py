@@ -29,6 +29,14 @@ def write(results, runs, steps, metrics, repeat, hung):
     )
     if hung:
         lines += [f"The SDK hung {hung} times, and was started again.", ""]
+    lines += ["## What bounds it", "",
+              "For how much of a sync the component computes (one thread, its calls of the host included), and the destination works (another "
+              "thread). Whoever works nearly all the time is the bound; where both do, it is the cores.", ""]
+    lines += table(
+        ["on", "into", "s", "component", "destination"],
+        [(where, name, f"{took['seconds']:.2f}", f"{took['component_seconds'] / took['seconds']:.0%}",
+          f"{took['destination_seconds'] / took['seconds']:.0%}") for where, name, took in results["profile"]],
+    )
     lines += ["## The component against the same code, native", ""]
     lines += table(
         ["on", "into", "native, s", "component, s", "ratio", "wanted, at most"],

@@ -4,6 +4,7 @@
 //! baseline sync CONFIGURATION DESTINATION    the same sync, natively: no WebAssembly, no policy
 //! baseline limits CONFIGURATION              what no sync can beat: the download alone, the insertion alone
 //! baseline store CONFIGURATION DESTINATION…  the same rows from memory into destinations
+//! baseline profile CONFIGURATION DESTINATION COMPONENT   who works how long in a sync
 //! baseline start COMPONENT                   compiling a component, starting instances of it
 //! baseline parse COMPONENT                   reading JSON alone, natively and as a component
 //! baseline running COMPONENT CONFIGURATION KIND COUNT   the memory of syncs that run at once, to `sqlite` or `null`
@@ -15,6 +16,7 @@ mod download;
 mod insert;
 mod native;
 mod parse;
+mod profile;
 mod running;
 mod start;
 
@@ -35,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
         ["sync", config, destination] => sync(&read(config)?, destination).await?,
         ["limits", config] => limits(&read(config)?).await?,
         ["store", config, destinations @ ..] => store(&read(config)?, destinations).await?,
+        ["profile", config, destination, component] => profile::profile(&read(config)?, destination, component).await?,
         ["start", component] => {
             start::start(&std::fs::read(component)?).await.map_err(|why| anyhow::anyhow!("{why:#}"))?
         }
@@ -44,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
         }
         _ => anyhow::bail!(
             "usage: baseline sync|limits|store CONFIGURATION [DESTINATION…], or baseline start|parse COMPONENT, \
+             or baseline profile CONFIGURATION DESTINATION COMPONENT, \
              or baseline running COMPONENT CONFIGURATION KIND COUNT"
         ),
     };
