@@ -2,8 +2,8 @@
 //!
 //! This is what operating systems do with processes (a multilevel feedback queue): whoever has used little of the processor goes first.
 //! A sync begins in the foreground with some credit, which its connector's computing and its destination's writing use up and time gives
-//! back. Without credit it is in the background until all of it is back; there the system's scheduler sees to it that
-//! it gets what the foreground leaves, and a tenth of a core besides.
+//! back. Without credit it is in the background until nearly all of it is back; there the system's scheduler sees to it that it gets
+//! what the foreground leaves, and a little besides.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -25,6 +25,8 @@ const REFILL: f64 = 0.05;
 /// The background's threads have this much less priority, in the system's units; a thread of ordinary priority that competes with one
 /// of them gets ten times as much.
 const NICENESS: i32 = 10;
+/// The least priority there is, in those units.
+const LEAST: i32 = 19;
 
 /// Threads of lower priority, for all syncs of a process. Only on Linux their priority is lower.
 pub struct Background {
@@ -39,7 +41,7 @@ impl Background {
     /// Outside of a tokio runtime.
     pub fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
-        builder.enable_all().thread_name("background").on_thread_start(yield_to_others);
+        builder.enable_all().thread_name("background").on_thread_start(giving_way());
         Ok(Self { foreground: Handle::current(), runtime: Some(builder.build()?) })
     }
 
@@ -123,7 +125,9 @@ impl Lane {
             place.spent(cpu_time().saturating_sub(began));
             done
         };
-        handle.spawn_blocking(timed).await.ok()
+        // A thread has the priority of the one that starts it, which must be one of that runtime's own.
+        let done = handle.spawn(async move { tokio::task::spawn_blocking(timed).await.ok() });
+        done.await.ok().flatten()
     }
 
     /// The sync computed for so long.
@@ -190,25 +194,32 @@ impl Credit {
     }
 }
 
+/// What lowers a thread's priority below that of the thread that calls this.
 #[cfg(target_os = "linux")]
-fn yield_to_others() {
+fn giving_way() -> impl Fn() + Send + Sync + 'static {
     // On Linux, of the calling thread. Lowering it is always allowed; without it syncs are less fair, and nothing else.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let own = rustix::process::getpriority_process(None).unwrap_or(0);
+    move || {
+        let _ = rustix::process::setpriority_process(None, own.saturating_add(NICENESS).min(LEAST));
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn yield_to_others() {}
+fn giving_way() -> impl Fn() + Send + Sync + 'static {
+    || {}
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    /// Whether it is called by a thread of the background, by its name and by its priority.
+    /// Whether it is called by a thread of the background, by its name and by its priority, which is less than the main thread's.
     fn here() -> (bool, bool) {
         let name = std::thread::current().name().map(str::to_owned);
-        let niceness = rustix::process::getpriority_process(None).unwrap();
-        (name.as_deref() == Some("background"), niceness >= NICENESS)
+        let niceness = |thread| rustix::process::getpriority_process(thread).unwrap();
+        let lowered = niceness(None) - niceness(Some(rustix::process::getpid()));
+        (name.as_deref() == Some("background"), lowered >= NICENESS)
     }
 
     const FOREGROUND: (bool, bool) = (false, false);
@@ -262,6 +273,14 @@ mod tests {
             places
         };
         assert_eq!(lane.run(work).await, [FOREGROUND, FOREGROUND, BACKGROUND, BACKGROUND, FOREGROUND]);
+    }
+
+    #[tokio::test]
+    async fn a_thread_of_the_foreground_has_its_priority_though_the_background_asked_for_it() {
+        let background = Background::start().unwrap();
+        let lane = background.lane();
+        let asks = background.runtime.as_ref().unwrap().spawn(async move { (here(), lane.block(here).await) });
+        assert_eq!(asks.await.unwrap(), (BACKGROUND, Some(FOREGROUND)));
     }
 
     #[tokio::test]

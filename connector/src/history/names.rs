@@ -125,12 +125,11 @@ impl Names {
 /// Whether two names are the same, eight bytes at a time: WebAssembly has no instruction for it, and the standard library's way there is
 /// one by one.
 fn same(left: &[u8], right: &[u8]) -> bool {
-    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let ((words, rest), (other_words, other_rest)) = (left.as_chunks(), right.as_chunks());
     left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| word(left) == word(right))
-        && left_rest.len() == right_rest.len()
-        && left_rest.iter().zip(right_rest).all(|(left, right)| left == right)
+        && words.iter().zip(other_words).all(|(one, other)| word(one) == word(other))
+        && rest.iter().zip(other_rest).all(|(one, other)| one == other)
 }
 
 /// A hash that is the same in every sync and on every machine: it is kept in the state.

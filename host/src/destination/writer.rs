@@ -211,11 +211,12 @@ impl Work {
             let _ = first_failure.set(error.clone());
         }
         // Lets go of the destination's locks before anyone hears of the end.
-        let report = tokio::task::spawn_blocking(move || {
+        let lane = work.options.lane.clone();
+        let let_go = move || {
             drop(work.destination);
             work.report
-        });
-        Some((report.await.ok()?, done))
+        };
+        Some((lane.block(let_go).await?, done))
     }
 
     fn prepare(
