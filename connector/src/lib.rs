@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod batch;
+pub mod bodies;
 pub mod client;
 pub mod config;
 mod deleted;

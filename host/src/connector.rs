@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::guest::{self, Guest};
 use crate::http_client::HttpClient;
+use crate::lane::Lane;
 use crate::pace::Unpaced;
 use crate::policy::Policy;
 use crate::schema::Table;
@@ -107,7 +108,8 @@ impl Connector {
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Result<String, Error> {
-        let session = Session::open(self.spec().await?, config, policy, client, Arc::new(Unpaced), observer)?;
+        let session =
+            Session::open(self.spec().await?, config, policy, client, Arc::new(Unpaced), Lane::default(), observer)?;
         // Finds what is wrong with the configuration without any request.
         self.tables(&session, cancel).await?;
         let config = session.config();
@@ -122,8 +124,8 @@ impl Connector {
     /// The tables that a sync with this configuration writes. Needs no network.
     pub async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
         let client = HttpClient::default();
-        let (policy, pace) = (Policy::default(), Arc::new(Unpaced));
-        let session = Session::open(self.spec().await?, config, &policy, &client, pace, Arc::new(Silent))?;
+        let (policy, pace, lane) = (Policy::default(), Arc::new(Unpaced), Lane::default());
+        let session = Session::open(self.spec().await?, config, &policy, &client, pace, lane, Arc::new(Silent))?;
         self.tables(&session, &CancellationToken::new()).await
     }
 

@@ -1,5 +1,4 @@
-//! The body of a response on its way to the guest: it may not stall, may not grow without end, and counts as an open
-//! request for as long as it is read.
+//! The body of a response on its way to the guest: it may not stall, and may not grow without end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as WasiError;
 
@@ -32,7 +30,6 @@ pub(crate) struct LimitedBody {
     stall: Pin<Box<Sleep>>,
     stalled: bool,
     on_limit: OnLimit,
-    _open: OwnedSemaphorePermit,
 }
 
 impl LimitedBody {
@@ -42,11 +39,10 @@ impl LimitedBody {
         quota: Arc<Quota>,
         most: u64,
         between_bytes: Duration,
-        open: OwnedSemaphorePermit,
         on_limit: OnLimit,
     ) -> Self {
         let stall = Box::pin(tokio::time::sleep(between_bytes));
-        Self { incoming, quota, left: most, most, between_bytes, stall, stalled: false, on_limit, _open: open }
+        Self { incoming, quota, left: most, most, between_bytes, stall, stalled: false, on_limit }
     }
 
     fn too_large(&mut self) -> WasiError {

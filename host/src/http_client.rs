@@ -32,7 +32,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From then until the response's head.
     pub first_byte: Duration,
-    /// Between two parts of the response's body.
+    /// Between two parts of the response's body. As the longest that a guest may ask for it is also how long requests wait for one of
+    /// [`open_requests`](crate::policy::Limits::open_requests) while the guest reads none of those.
     pub between_bytes: Duration,
 }
 
@@ -117,6 +118,11 @@ impl HttpClient {
     /// How long a request of a guest may take that asks for `asked`.
     pub(crate) fn timeouts(&self, asked: Option<RequestOptions>) -> Timeouts {
         Timeouts::for_guest(asked, self.shared.options.longest)
+    }
+
+    /// No guest is given more time than this.
+    pub(crate) fn longest(&self) -> Timeouts {
+        self.shared.options.longest
     }
 
     /// Sends one request, whose origin was allowed already, and waits for the head of the response. Special addresses are

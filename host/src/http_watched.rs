@@ -11,12 +11,14 @@ use http::Method;
 use hyper::body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
+use crate::guest::http_trouble::Troubles;
 use crate::report::Reporter;
 use crate::sync::Event;
 
 /// One request on its way.
 pub(crate) struct Exchange {
     report: Arc<Reporter>,
+    troubles: Arc<Troubles>,
     started: SystemTime,
     clock: Instant,
     /// Gone when its end was told.
@@ -31,10 +33,10 @@ struct Open {
 
 impl Exchange {
     /// A request that is about to be sent.
-    pub(crate) fn begin<B>(request: &http::Request<B>, report: Arc<Reporter>) -> Self {
+    pub(crate) fn begin<B>(request: &http::Request<B>, report: Arc<Reporter>, troubles: Arc<Troubles>) -> Self {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let open = Open { method: request.method().clone(), host, status: None };
-        Self { report, started: SystemTime::now(), clock: Instant::now(), open: Some(open) }
+        Self { report, troubles, started: SystemTime::now(), clock: Instant::now(), open: Some(open) }
     }
 
     /// The head of the response came.
@@ -44,8 +46,22 @@ impl Exchange {
         }
     }
 
-    /// It failed.
-    pub(crate) fn failed(&mut self, why: &WasiError) {
+    /// It failed. `advice` is what there is to say beyond the code.
+    pub(crate) fn failed(&mut self, why: &WasiError, advice: Option<String>) {
+        self.troubles.failed(advice);
+        self.end_with(why);
+    }
+
+    /// The body of the response broke off.
+    fn broke_off(&mut self, why: &WasiError) {
+        // Of a response that is too large was told when that was found.
+        if !matches!(why, WasiError::HttpResponseBodySize(_)) {
+            self.troubles.failed(None);
+        }
+        self.end_with(why);
+    }
+
+    fn end_with(&mut self, why: &WasiError) {
         // Just the name of the case: what it holds can be a server's words.
         let name = format!("{why:?}");
         let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
@@ -91,7 +107,7 @@ impl Body for WatchedBody {
         match &frame {
             Some(Ok(_)) if self.incoming.is_end_stream() => self.exchange.end(None),
             Some(Ok(_)) => {}
-            Some(Err(why)) => self.exchange.failed(why),
+            Some(Err(why)) => self.exchange.broke_off(why),
             None => self.exchange.end(None),
         }
         Poll::Ready(frame)

@@ -117,6 +117,7 @@ mod http_sent;
 mod http_watched;
 mod limits;
 mod mask;
+mod open_requests;
 mod paths;
 mod quota;
 mod report;

@@ -1,6 +1,8 @@
 //! How a sync is ended when its connector goes too far: the first breach is remembered, the guest is asked to stop, and
 //! stopped if it does not.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use wasmtime::ResourceLimiter;
 
 use crate::error::Error;
 use crate::lane::Lane;
+use crate::thread_clock::cpu_time;
 
 /// Elements of all tables of functions: a connector has a few thousand functions.
 const TABLE_ELEMENTS: usize = 100_000;
@@ -69,7 +72,7 @@ impl Usage {
         Self { lane, ..Self::default() }
     }
 
-    /// Adds processor time of a guest. All of it so far.
+    /// Adds processor time of a guest, or of what is done for it. All of it so far.
     pub(crate) fn computed(&self, more: Duration) -> Duration {
         self.lane.spent(more);
         let more = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
@@ -82,7 +85,7 @@ impl Usage {
         self.memory.fetch_max(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Processor time of guests.
+    /// Processor time of guests, and of what was done for them.
     pub(crate) fn cpu_time(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
@@ -91,6 +94,40 @@ impl Usage {
     pub(crate) fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
+}
+
+/// Counts what the host computes for a guest beside it, and ends the sync when all of it is too much.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    usage: Arc<Usage>,
+    most: Duration,
+    verdict: Verdict,
+}
+
+impl Meter {
+    /// Counts in `usage`, of which `most` may be used.
+    pub(crate) fn new(usage: Arc<Usage>, most: Duration, verdict: Verdict) -> Self {
+        Self { usage, most, verdict }
+    }
+
+    /// Does `work`, whose computing counts.
+    pub(crate) async fn measured<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let began = cpu_time();
+            let polled = work.as_mut().poll(context);
+            if self.usage.computed(cpu_time().saturating_sub(began)) > self.most {
+                self.verdict.give(too_much_computed(self.most));
+            }
+            polled
+        })
+        .await
+    }
+}
+
+/// The error of a sync that computed for longer than `most`.
+pub(crate) fn too_much_computed(most: Duration) -> Error {
+    breach("cpu_time", format!("{most:?} allowed"))
 }
 
 /// Bounds the memory of all instances in a store together. A guest that is refused memory usually crashes; what it was refused is

@@ -14,7 +14,7 @@ use crate::guest::destination::Sink;
 use crate::http_client::HttpClient;
 use crate::policy::Limits;
 use crate::schema::Table;
-use crate::session::{Call, Session};
+use crate::session::{Call, GRACE, Session};
 use crate::state::State;
 use crate::sync::{Observer, Outcome, SyncRequest};
 use crate::wit;
@@ -23,7 +23,8 @@ impl Connector {
     /// Brings a destination up to date.
     ///
     /// Whatever happens, the groups that the connector completed are stored before this returns, and the outcome tells as much as is
-    /// known. After `cancel` the connector is stopped at once, wherever it is.
+    /// known. After `cancel` the connector is stopped at once, wherever it is. Only a destination that does not answer is not waited for
+    /// beyond [`destination_grace`](crate::policy::Policy::destination_grace): then the error says what is not known.
     pub async fn sync(
         &self,
         request: SyncRequest,
@@ -38,9 +39,9 @@ impl Connector {
                 return Outcome { error: Some(why), ..outcome };
             }
         };
-        let session = Session::open(spec, &request.config, &request.policy, client, request.pace.clone(), observer);
-        let session = match session {
-            Ok(session) => session.computing_in(request.lane.clone()),
+        let (pace, lane) = (request.pace.clone(), request.lane.clone());
+        let session = match Session::open(spec, &request.config, &request.policy, client, pace, lane, observer) {
+            Ok(session) => session,
             Err(why) => {
                 return Outcome { error: Some(why), ..outcome };
             }
@@ -79,12 +80,23 @@ impl Connector {
         };
         let (writer, prepared) = Writer::start(destination, preparation, options);
         let writer = Arc::new(writer);
-        let read = self.read(session, &tables, &writer, prepared, policy.limits, cancel, outcome).await;
+        let (read, grace) = match opened(session, prepared, cancel).await {
+            Ok(state) => {
+                let read = self.read(session, &tables, &writer, state, policy.limits, cancel, outcome).await;
+                (read, policy.destination_grace)
+            }
+            // Nothing was begun that it could bring to an end.
+            Err(why) => (Err(why), policy.destination_grace.min(GRACE)),
+        };
         // The guest and its sink are gone, so this is the last one.
         let Some(writer) = Arc::into_inner(writer) else {
             return Err(Error::Internal("the writer is still in use".into()));
         };
-        let (written, stored) = writer.close().await;
+        let given_up = async {
+            session.end_of_time(cancel).await;
+            tokio::time::sleep(grace).await;
+        };
+        let (written, stored) = writer.close_unless(given_up).await;
         outcome.rows = written.rows;
         outcome.deletes = written.deletes;
         outcome.checkpoints = written.checkpoints;
@@ -100,18 +112,11 @@ impl Connector {
         session: &Session,
         tables: &Arc<[Table]>,
         writer: &Arc<Writer>,
-        prepared: oneshot::Receiver<Result<State, DestinationError>>,
+        state: State,
         limits: Limits,
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let state = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(Error::Interrupted),
-            state = prepared => state,
-        };
-        let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
-        let state = state.map_err(lost).flatten().map_err(destination_error)?;
         let sink = Sink::new(tables.clone(), writer.clone(), limits, session.gate.mask().clone(), &state);
         let config = session.config();
         let state: Vec<(String, String)> = state.into_iter().collect();
@@ -128,11 +133,28 @@ impl Connector {
             }
         };
         wit::summarize(summary, session.report.redactor(), outcome);
-        match sink {
-            Some(sink) => sink.finish().await,
-            None => Ok(()),
+        let Some(sink) = sink else { return Ok(()) };
+        tokio::select! {
+            biased;
+            reason = session.end_of_time(cancel) => Err(reason),
+            sent = sink.finish() => sent,
         }
     }
+}
+
+/// Waits until the destination is prepared, and says which state it has stored.
+async fn opened(
+    session: &Session,
+    prepared: oneshot::Receiver<Result<State, DestinationError>>,
+    cancel: &CancellationToken,
+) -> Result<State, Error> {
+    let state = tokio::select! {
+        biased;
+        reason = session.end_of_time(cancel) => return Err(reason),
+        state = prepared => state,
+    };
+    let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
+    state.map_err(lost).flatten().map_err(destination_error)
 }
 
 fn destination_error(error: DestinationError) -> Error {

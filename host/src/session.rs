@@ -22,7 +22,7 @@ use crate::guest::destination::Sink;
 use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
 use crate::lane::Lane;
-use crate::limits::{Usage, Verdict, breach};
+use crate::limits::{Usage, Verdict, breach, too_much_computed};
 use crate::pace::{Pace, Unpaced};
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
@@ -32,7 +32,11 @@ use crate::sync::Observer;
 use crate::thread_clock::cpu_time;
 
 /// How long a guest may take to return after it was told to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// What wasmtime calls the error of a call whose arguments are more than its store allows. The type is private, and its name is the only
+/// thing that tells it apart; a test sees to it that the name is right.
+const HELD_TOO_MUCH: &str = "HostcallFuelExhausted";
 
 /// A call of an export.
 pub(crate) type Call<R> = Box<
@@ -51,17 +55,18 @@ pub(crate) struct Session {
     pub(crate) gate: Arc<Gate>,
     pub(crate) report: Arc<Reporter>,
     pub(crate) verdict: Verdict,
-    pub(crate) usage: Usage,
+    pub(crate) usage: Arc<Usage>,
 }
 
 impl Session {
-    /// Takes the secrets out of `config` and opens the way to the origins that it names.
+    /// Takes the secrets out of `config` and opens the way to the origins that it names. What its guests compute counts in `lane`.
     pub(crate) fn open(
         spec: &Spec,
         config: &Map<String, Value>,
         policy: &Policy,
         client: &HttpClient,
         pace: Arc<dyn Pace>,
+        lane: Lane,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let Extracted { secrets, shown, mut problems } = Secrets::extract(spec, config)?;
@@ -82,17 +87,16 @@ impl Session {
             }
         }
         let egress = Egress::new(origins, downloads);
-        Ok(Self { config: shown, problems, ..Self::with(secrets, egress, policy.clone(), client, pace, observer) })
-    }
-
-    /// The same, and what its guests compute counts in `lane`.
-    pub(crate) fn computing_in(self, lane: Lane) -> Self {
-        Self { usage: Usage::new(lane), ..self }
+        Ok(Self {
+            config: shown,
+            problems,
+            ..Self::with(secrets, egress, policy.clone(), client, pace, lane, observer)
+        })
     }
 
     /// For questions that need neither configuration nor network.
     pub(crate) fn without_network(policy: Policy, client: &HttpClient, observer: Arc<dyn Observer>) -> Self {
-        Self::with(Secrets::default(), Egress::default(), policy, client, Arc::new(Unpaced), observer)
+        Self::with(Secrets::default(), Egress::default(), policy, client, Arc::new(Unpaced), Lane::default(), observer)
     }
 
     fn with(
@@ -101,11 +105,13 @@ impl Session {
         policy: Policy,
         client: &HttpClient,
         pace: Arc<dyn Pace>,
+        lane: Lane,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let verdict = Verdict::default();
+        let (verdict, usage) = (Verdict::default(), Arc::new(Usage::new(lane)));
         let report = Arc::new(Reporter::new(observer, secrets.redactor(), &policy.limits));
-        let gate = Gate::new(client.clone(), egress, secrets, &policy, pace, report.clone(), verdict.clone());
+        let (client, heard) = (client.clone(), report.clone());
+        let gate = Gate::new(client, egress, secrets, &policy, pace, heard, usage.clone(), verdict.clone());
         Self {
             started: Instant::now(),
             policy,
@@ -114,7 +120,7 @@ impl Session {
             gate: Arc::new(gate),
             report,
             verdict,
-            usage: Usage::default(),
+            usage,
         }
     }
 
@@ -135,9 +141,9 @@ impl Session {
 
     /// Adds what the host knows about a request that failed without an answer.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        match (error, self.gate.last_complaint()) {
-            (Error::Upstream { status: None, message }, Some(complaint)) => {
-                Error::Upstream { status: None, message: format!("{message} ({complaint})") }
+        match (error, self.gate.cause_of_trouble()) {
+            (Error::Upstream { status: None, message }, Some(cause)) => {
+                Error::Upstream { status: None, message: format!("{message} ({cause})") }
             }
             (error, _) => error,
         }
@@ -149,12 +155,20 @@ impl Session {
             self.verdict.given().await;
             tokio::time::sleep(GRACE).await;
         };
+        tokio::select! {
+            biased;
+            reason = self.end_of_time(cancel) => reason,
+            () = told => Error::Interrupted,
+        }
+    }
+
+    /// Waits until the sync has to end whatever it does.
+    pub(crate) async fn end_of_time(&self, cancel: &CancellationToken) -> Error {
         let most = self.policy.limits.wall_time;
         tokio::select! {
             biased;
             () = cancel.cancelled() => Error::Interrupted,
             () = tokio::time::sleep(most.saturating_sub(self.elapsed())) => breach("wall_time", format!("{most:?} allowed")),
-            () = told => Error::Interrupted,
         }
     }
 }
@@ -197,8 +211,7 @@ impl Connector {
                 let polled = work.as_mut().poll(context).map_err(Stopped::Trap);
                 let used = session.usage.computed(cpu_time().saturating_sub(began));
                 if polled.is_pending() && used > limits.cpu_time {
-                    let allowed = limits.cpu_time;
-                    return Poll::Ready(Err(Stopped::ByHost(breach("cpu_time", format!("{allowed:?} allowed")))));
+                    return Poll::Ready(Err(Stopped::ByHost(too_much_computed(limits.cpu_time))));
                 }
                 polled
             });
@@ -228,24 +241,23 @@ enum Stopped {
 
 /// What to call a trap.
 fn crash(trap: &wasmtime::Error, limits: &Limits) -> Error {
-    let cause = trap.root_cause().to_string();
-    // wasmtime has no public type for it.
-    if cause.contains("fuel allocated for hostcalls") || cause.contains("hostcall") {
+    let cause = trap.root_cause();
+    if format!("{cause:?}") == HELD_TOO_MUCH {
         return breach(
             "batch_bytes",
             format!("{} bytes allowed in a batch; one call held far more", limits.batch_bytes),
         );
     }
-    if let Some(ResourceTableError::Full) = trap.root_cause().downcast_ref() {
+    if let Some(ResourceTableError::Full) = cause.downcast_ref() {
         return breach("handles", format!("{} allowed at once", limits.handles));
     }
-    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = trap.root_cause().downcast_ref() {
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = cause.downcast_ref() {
         return breach("header_bytes", format!("{} bytes allowed in one request", limits.header_bytes));
     }
     let what = match trap.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => "it panicked, or had no memory left".to_owned(),
         Some(wasmtime::Trap::StackOverflow) => "its stack overflowed".to_owned(),
-        _ => cause,
+        _ => cause.to_string(),
     };
     Error::Internal(format!("the connector crashed: {what}"))
 }

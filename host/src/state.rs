@@ -12,8 +12,21 @@ pub type State = BTreeMap<String, String>;
 /// One checkpoint's change to the state: set where there is a value, remove where there is none.
 pub type StatePatch = Vec<(String, Option<String>)>;
 
+/// What an entry of a state or of a patch takes beside its texts, about: the texts' places, and those in the maps that hold them. Without
+/// it, millions of empty texts would count as nothing.
+pub(crate) const ENTRY_BYTES: usize = 64;
+
+/// Several patches in one, as they follow each other: the last word about each key.
+pub(crate) type MergedPatch = BTreeMap<String, Option<String>>;
+
+/// Memory that a patch takes, about.
+pub(crate) fn patch_bytes(patch: &StatePatch) -> usize {
+    let value = |value: &Option<String>| value.as_ref().map_or(0, String::len);
+    patch.iter().map(|(key, new)| ENTRY_BYTES + key.len() + value(new)).sum()
+}
+
 /// Changes `state` as `patch` says.
-pub fn apply(state: &mut State, patch: StatePatch) {
+pub fn apply(state: &mut State, patch: impl IntoIterator<Item = (String, Option<String>)>) {
     for (key, value) in patch {
         match value {
             Some(value) => state.insert(key, value),

@@ -57,7 +57,7 @@ pub struct Outcome {
     /// Waits for rate limits, as the connector told them. Those of requests under way at once are all counted, so this can be more than
     /// `elapsed`.
     pub throttled: Duration,
-    /// Processor time of the connector, and of the host in its calls.
+    /// Processor time of the connector, of the host in its calls, and of decompressing and masking what it received.
     pub cpu_time: Duration,
     /// The most linear memory that the connector had, in bytes.
     pub memory: u64,

@@ -384,6 +384,27 @@ async fn bombs_and_giants_cost_one_run_and_no_memory() {
     join_all(checks).await;
 }
 
+/// What all responses hold together is bounded, not only each of them: sixteen that are as large as one may be would be a gigabyte.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bombs_at_once_take_the_memory_of_one() {
+    // Valid to the end, so that it is read to where it is too large; and the small ones before them teach the connector to ask for many.
+    let bomb = gzip(format!("{{\"history\":[],\"a\":\"{}\"}}", "x".repeat(80 << 20)).as_bytes());
+    let names = (0..30).map(|n| if n < 14 { format!("small{n}") } else { format!("bomb{n}") });
+    let server = serve_runs(names.map(|name| Run::new(name).with_history((0..10).map(row))));
+    let wire = Wire::to(&server).unwrap();
+    wire.play(move |exchange| match exchange.request.contains("/bomb") {
+        true => exchange.with_header("content-encoding: gzip").with_body(bomb.clone()).whole(),
+        false => exchange.whole(),
+    });
+    let mut workspace = workspace(&server, Dialect::Rest).with("base_url", wire.base_url());
+    let outcome = workspace.sync().await;
+    assert_eq!((outcome.items.synced, outcome.quarantined.len()), (14, 16), "{:?}", outcome.error);
+    assert!(outcome.memory < 192 << 20, "{} bytes", outcome.memory);
+    wire.play(Exchange::whole);
+    assert!(workspace.sync().await.quarantined.is_empty(), "healed");
+    assert_stored(&workspace, &server, "bombs");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hosts_own_limit_of_a_response_holds_for_what_was_compressed_too() {
     let server = serve();

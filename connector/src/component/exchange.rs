@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::bodies::Bodies;
 use crate::exchange::{Exchange, Method, Request, Response, TransportError};
 
 use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
@@ -24,8 +25,10 @@ const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_BYTES: u64 = 256 << 10;
 
 /// The host's `wasi:http`.
-#[derive(Debug)]
-pub(super) struct WasiExchange;
+#[derive(Debug, Default)]
+pub(super) struct WasiExchange {
+    bodies: Bodies,
+}
 
 fn failed(what: impl std::fmt::Display) -> TransportError {
     TransportError::Failed(what.to_string())
@@ -117,18 +120,26 @@ async fn write(body: OutgoingBody, bytes: &[u8]) {
     let _ = OutgoingBody::finish(body, None);
 }
 
-async fn read(response: &IncomingResponse, limit: usize) -> Result<Vec<u8>, TransportError> {
+async fn read(response: &IncomingResponse, limit: usize, bodies: &Bodies) -> Result<Vec<u8>, TransportError> {
+    let mut held = bodies.begin();
     let body = response.consume().map_err(|()| failed("the response has no body"))?;
     let stream = body.stream().map_err(|()| failed("the response's body can't be read"))?;
     let mut bytes = Vec::new();
     loop {
+        held.turn().await;
         ready(stream.subscribe()).await;
         match stream.read(READ_BYTES) {
             Ok(part) if bytes.len() + part.len() > limit => {
                 return Err(TransportError::TooLarge(limit));
             }
-            Ok(part) if bytes.is_empty() => bytes = part,
-            Ok(part) => bytes.extend_from_slice(&part),
+            Ok(part) => {
+                held.grew(part.len());
+                if bytes.is_empty() {
+                    bytes = part;
+                } else {
+                    bytes.extend_from_slice(&part);
+                }
+            }
             Err(StreamError::Closed) => break,
             Err(StreamError::LastOperationFailed(error)) => {
                 let code = super::bindings::wasi::http::types::http_error_code(&error);
@@ -166,7 +177,7 @@ impl Exchange for WasiExchange {
         };
         let headers =
             response.headers().entries().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Ok(Response { status: response.status(), headers, body: read(&response, limit).await? })
+        Ok(Response { status: response.status(), headers, body: read(&response, limit, &self.bodies).await? })
     }
 
     async fn sleep(&self, duration: Duration) {

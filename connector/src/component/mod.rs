@@ -31,7 +31,7 @@ impl Guest for Connector {
 
     fn check(config: String) -> Result<String, types::Error> {
         let config = Config::parse(&config)?;
-        Ok(executor::block_on(sync::check(&WasiExchange, &HostDestination, &config))?)
+        Ok(executor::block_on(sync::check(&WasiExchange::default(), &HostDestination, &config))?)
     }
 
     fn schema(config: String) -> Result<Vec<types::TableSchema>, types::Error> {
@@ -41,8 +41,12 @@ impl Guest for Connector {
 
     fn sync(config: String, state: Vec<(String, String)>) -> Result<types::Summary, types::Error> {
         let config = Config::parse(&config)?;
-        let summary =
-            executor::block_on(sync::sync(&WasiExchange, &HostDestination, &config, state.into_iter().collect()))?;
+        let summary = executor::block_on(sync::sync(
+            &WasiExchange::default(),
+            &HostDestination,
+            &config,
+            state.into_iter().collect(),
+        ))?;
         Ok(summary.into())
     }
 }

@@ -2,8 +2,7 @@
 
 pub mod graphql;
 pub mod rest;
-
-use std::collections::BTreeSet;
+mod seen;
 
 use crate::batch::{Batch, Column, Values};
 use crate::client::Client;
@@ -15,6 +14,7 @@ use crate::state::HistoryVersion;
 
 use graphql::Graphql;
 use rest::Rest;
+use seen::Seen;
 
 /// How many pages without anything new end a listing.
 pub const MOST_EMPTY_PAGES: u32 = 10;
@@ -163,8 +163,8 @@ impl Dialect {
 /// Notices listings that go in circles or never end.
 #[derive(Debug, Default)]
 pub struct Circle {
-    pages: BTreeSet<u64>,
-    contents: BTreeSet<u64>,
+    pages: Seen,
+    contents: Seen,
     empty: u32,
 }
 

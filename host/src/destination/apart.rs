@@ -81,7 +81,7 @@
 
 use super::state_store::StateStore;
 use super::{Change, Destination, DestinationError, Group, Preparation};
-use crate::state::{State, StatePatch};
+use crate::state::{MergedPatch, State, StatePatch};
 
 /// A place that stores rows and no state.
 pub trait Rows: Send {
@@ -107,7 +107,7 @@ pub struct Apart<R, S> {
     rows: R,
     store: S,
     /// Patches of the groups that were applied and not committed, in one.
-    pending: StatePatch,
+    pending: MergedPatch,
     /// Something was applied since the last commit.
     open: bool,
     /// The first commit has to empty the state before it touches rows.
@@ -117,7 +117,7 @@ pub struct Apart<R, S> {
 impl<R: Rows, S: StateStore> Apart<R, S> {
     /// Of the two. They belong together: rows that were emptied need an empty state.
     pub fn new(rows: R, store: S) -> Self {
-        Self { rows, store, pending: StatePatch::new(), open: false, refresh: false }
+        Self { rows, store, pending: MergedPatch::new(), open: false, refresh: false }
     }
 
     /// The place for rows.
@@ -153,9 +153,12 @@ impl<R: Rows, S: StateStore> Destination for Apart<R, S> {
         }
         self.rows.commit()?;
         if !self.pending.is_empty() {
-            self.store.patch(&self.pending)?;
+            let patch: StatePatch = std::mem::take(&mut self.pending).into_iter().collect();
+            if let Err(why) = self.store.patch(&patch) {
+                self.pending.extend(patch);
+                return Err(why);
+            }
         }
-        self.pending.clear();
         self.open = false;
         Ok(())
     }

@@ -41,7 +41,7 @@ mod writer_tests;
 use arrow_array::RecordBatch;
 
 use crate::schema::Table;
-use crate::state::{State, StatePatch};
+use crate::state::{self, State, StatePatch};
 
 /// What a connector emitted between two checkpoints. Stored whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -53,9 +53,10 @@ pub struct Group {
 }
 
 impl Group {
-    /// Memory that the group's rows take, about.
+    /// Memory that the group's rows and its patch take, about.
     pub fn bytes(&self) -> usize {
-        self.changes.iter().map(|change| change.batch().get_array_memory_size()).sum()
+        let rows: usize = self.changes.iter().map(|change| change.batch().get_array_memory_size()).sum();
+        rows + state::patch_bytes(&self.patch)
     }
 }
 

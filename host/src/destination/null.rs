@@ -3,7 +3,7 @@
 //! State is kept in memory, so that a sync behaves as it does elsewhere until the process ends.
 
 use super::{Change, Destination, DestinationError, Group, Preparation};
-use crate::state::{self, State, StatePatch};
+use crate::state::{self, MergedPatch, State};
 
 /// Takes everything, stores nothing.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub struct Null {
     tables: usize,
     state: State,
     /// Patches of the open transaction.
-    pending: Vec<StatePatch>,
+    pending: MergedPatch,
 }
 
 impl Null {
@@ -34,14 +34,12 @@ impl Destination for Null {
         if let Some(change) = group.changes.iter().find(|change| change.table() >= self.tables) {
             return Err(DestinationError::misfit(format!("table number {}", Change::table(change))));
         }
-        self.pending.push(group.patch);
+        self.pending.extend(group.patch);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), DestinationError> {
-        for patch in self.pending.drain(..) {
-            state::apply(&mut self.state, patch);
-        }
+        state::apply(&mut self.state, std::mem::take(&mut self.pending));
         Ok(())
     }
 

@@ -3,11 +3,15 @@
 //! Groups wait in a channel whose *bytes* are bounded: [`Writer::send`] waits while too much is queued, which holds the
 //! guest back. A destination blocks, so it works on one of the runtime's blocking threads; while there is nothing to be
 //! written it holds none, which is what lets a process keep hundreds of syncs that mostly wait for their sources. It
-//! commits when enough rows are applied or enough time has passed since the first of them, whether or not more arrives,
-//! and once more at the end.
+//! commits when enough rows or bytes are applied or enough time has passed since the first of them, whether or not more
+//! arrives, and once more at the end.
+//!
+//! A destination can get stuck in a call: a disk or a server that does not answer. Nothing can stop its thread, but nobody has to wait for
+//! it: [`Writer::close_unless`] leaves it to itself, and says what is not known then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -15,7 +19,7 @@ use tokio::time::timeout;
 
 use super::{Change, Destination, DestinationError, Group, Preparation};
 use crate::lane::Lane;
-use crate::state::{self, State, StatePatch};
+use crate::state::{self, MergedPatch, State};
 
 /// A semaphore counts in this many bytes, since one call takes at most 2^32 permits.
 const UNIT: usize = 1 << 10;
@@ -25,6 +29,8 @@ const UNIT: usize = 1 << 10;
 const QUEUE_BYTES: usize = 8 << 20;
 /// A transaction ends with this many rows: enough for its costs not to matter, few enough to be stored within a second or two.
 const COMMIT_ROWS: u64 = 250_000;
+/// Or with so many bytes of rows and state: ten times what that many rows of numbers take. A destination may have to keep all of them.
+const COMMIT_BYTES: usize = 64 << 20;
 /// Or at this age, which is what a crash can lose.
 pub(crate) const COMMIT_AFTER: Duration = Duration::from_secs(5);
 /// How long a thread waits for another group before it is given back: a sync that sends group after group keeps its thread.
@@ -39,7 +45,8 @@ pub struct Writer {
     space: Arc<Semaphore>,
     units: usize,
     failure: Arc<OnceLock<DestinationError>>,
-    end: oneshot::Receiver<(WriterReport, Result<(), DestinationError>)>,
+    end: oneshot::Receiver<Result<(), DestinationError>>,
+    progress: Arc<Progress>,
 }
 
 /// How a [`Writer`] queues and commits.
@@ -48,6 +55,8 @@ pub struct WriterOptions {
     pub queue_bytes: usize,
     /// Rows after which a transaction is committed.
     pub commit_rows: u64,
+    /// Bytes of rows and state after which it is.
+    pub commit_bytes: usize,
     /// Age at which a transaction is committed, however few its rows.
     pub commit_after: Duration,
     /// Where it is done.
@@ -57,11 +66,12 @@ pub struct WriterOptions {
 }
 
 impl Default for WriterOptions {
-    /// As a sync has them: 8 MiB in the queue, a commit every 250,000 rows or 5 seconds.
+    /// As a sync has them: 8 MiB in the queue, a commit every 250,000 rows, 64 MiB or 5 seconds.
     fn default() -> Self {
         Self {
             queue_bytes: QUEUE_BYTES,
             commit_rows: COMMIT_ROWS,
+            commit_bytes: COMMIT_BYTES,
             commit_after: COMMIT_AFTER,
             lane: Lane::default(),
             on_commit: Box::new(|_| {}),
@@ -82,6 +92,56 @@ pub struct WriterReport {
     pub state: State,
     /// How long the last commit took.
     pub commit_took: Duration,
+}
+
+/// How far a writer is, for those who do not want to wait until it comes to an end.
+#[derive(Default)]
+struct Progress {
+    report: Mutex<WriterReport>,
+    doing: Mutex<Doing>,
+}
+
+/// Which call of the destination may be under way.
+#[derive(Debug, Clone, Copy, Default)]
+enum Doing {
+    #[default]
+    Prepare,
+    Write,
+    Commit,
+    Finish,
+}
+
+impl Progress {
+    fn report(&self) -> MutexGuard<'_, WriterReport> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn does(&self, doing: Doing) {
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
+
+    /// What to say of a destination that is left in the middle of a call.
+    fn stuck(&self) -> DestinationError {
+        let groups = self.report().checkpoints;
+        let stored = format!("{groups} checkpoint(s) are stored for certain");
+        let (what, known) = match *self.doing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Doing::Prepare => ("being opened", "nothing of this sync is in it".to_owned()),
+            Doing::Write => {
+                ("being written to", format!("{stored}; whether what came after them will be is not known"))
+            }
+            Doing::Commit => ("committing", format!("{stored}; whether the last commit took place is not known")),
+            Doing::Finish => (
+                "being closed",
+                format!(
+                    "{stored}, which is everything that came; whether all of it would survive a loss of power is not known"
+                ),
+            ),
+        };
+        DestinationError::Failed(format!(
+            "the destination does not answer: it was {what} when the sync had to end, and was left so. {known}. See whether its disk or \
+             server is well; until it answers or this process ends it may keep its lock."
+        ))
+    }
 }
 
 struct Queued {
@@ -107,7 +167,8 @@ impl Writer {
         let (prepared, preparation_result) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let closer = CloseOnDrop(space.clone());
-        let work = Work::new(destination, &preparation, options, groups);
+        let progress = Arc::<Progress>::default();
+        let work = Work::new(destination, &preparation, options, groups, progress.clone());
         let first_failure = failure.clone();
         tokio::spawn(async move {
             // Dropped last, also when the destination panics: nobody waits for space that never comes.
@@ -116,7 +177,7 @@ impl Writer {
                 let _ = ended.send(end);
             }
         });
-        (Self { queue, space, units, failure, end }, preparation_result)
+        (Self { queue, space, units, failure, end, progress }, preparation_result)
     }
 
     /// Waits until the group fits into the queue, then queues it. After the destination's first failure it returns that.
@@ -128,8 +189,24 @@ impl Writer {
 
     /// Writes what is queued, commits and finishes. Returns what was made durable, also when something failed.
     pub async fn close(self) -> (WriterReport, Result<(), DestinationError>) {
-        drop(self.queue);
-        self.end.await.unwrap_or_else(|_| (WriterReport::default(), Err(stopped())))
+        self.close_unless(pending()).await
+    }
+
+    /// The same, unless `given_up` ends first: then the destination is stuck, is left to itself, and may still store what it was given. The
+    /// error says what is not known.
+    pub async fn close_unless(
+        self,
+        given_up: impl Future<Output = ()>,
+    ) -> (WriterReport, Result<(), DestinationError>) {
+        let Self { queue, end, progress, .. } = self;
+        drop(queue);
+        let done = tokio::select! {
+            biased;
+            done = end => done.unwrap_or_else(|_| Err(stopped())),
+            () = given_up => Err(progress.stuck()),
+        };
+        let report = progress.report().clone();
+        (report, done)
     }
 
     fn failure(&self) -> DestinationError {
@@ -155,16 +232,18 @@ struct Work {
     groups: mpsc::UnboundedReceiver<Queued>,
     tables: Vec<String>,
     options: WriterOptions,
-    report: WriterReport,
+    progress: Arc<Progress>,
     transaction: Option<Transaction>,
 }
 
 /// What is applied and not yet committed.
 struct Transaction {
     began: Instant,
+    bytes: usize,
     rows: BTreeMap<usize, u64>,
     deletes: BTreeMap<usize, u64>,
-    patches: Vec<StatePatch>,
+    groups: u64,
+    patch: MergedPatch,
 }
 
 /// Does `job` on a thread that may block. None when the destination panicked, and `work` is gone.
@@ -186,9 +265,10 @@ impl Work {
         preparation: &Preparation,
         options: WriterOptions,
         groups: mpsc::UnboundedReceiver<Queued>,
+        progress: Arc<Progress>,
     ) -> Self {
         let tables = preparation.tables.iter().map(|table| table.name().to_owned()).collect();
-        Self { destination, groups, tables, options, report: WriterReport::default(), transaction: None }
+        Self { destination, groups, tables, options, progress, transaction: None }
     }
 
     /// From the preparation to the end. None when the destination panicked.
@@ -197,7 +277,7 @@ impl Work {
         preparation: Preparation,
         prepared: oneshot::Sender<Result<State, DestinationError>>,
         first_failure: &OnceLock<DestinationError>,
-    ) -> Option<(WriterReport, Result<(), DestinationError>)> {
+    ) -> Option<Result<(), DestinationError>> {
         let (mut work, mut done) = blocking(self, |work| work.prepare(preparation, prepared)).await?;
         while done.is_ok() {
             let Some(next) = work.next().await else {
@@ -212,11 +292,8 @@ impl Work {
         }
         // Lets go of the destination's locks before anyone hears of the end.
         let lane = work.options.lane.clone();
-        let let_go = move || {
-            drop(work.destination);
-            work.report
-        };
-        Some((lane.block(let_go).await?, done))
+        lane.block(move || drop(work.destination)).await?;
+        Some(done)
     }
 
     fn prepare(
@@ -226,9 +303,10 @@ impl Work {
     ) -> Result<(), DestinationError> {
         let state = self.destination.prepare(preparation);
         if let Ok(state) = &state {
-            self.report.state.clone_from(state);
+            self.progress.report().state.clone_from(state);
         }
         let done = state.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.progress.does(Doing::Write);
         let _ = prepared.send(state);
         done
     }
@@ -262,16 +340,21 @@ impl Work {
 
     fn finish(&mut self) -> Result<(), DestinationError> {
         self.commit()?;
+        self.progress.does(Doing::Finish);
         self.destination.finish()
     }
 
     fn apply(&mut self, queued: Queued) -> Result<(), DestinationError> {
         let transaction = self.transaction.get_or_insert_with(|| Transaction {
             began: Instant::now(),
+            bytes: 0,
             rows: BTreeMap::new(),
             deletes: BTreeMap::new(),
-            patches: Vec::new(),
+            groups: 0,
+            patch: MergedPatch::new(),
         });
+        transaction.bytes = transaction.bytes.saturating_add(queued.group.bytes());
+        transaction.groups += 1;
         for change in &queued.group.changes {
             let counts = match change {
                 Change::Upsert { .. } => &mut transaction.rows,
@@ -279,13 +362,14 @@ impl Work {
             };
             *counts.entry(change.table()).or_default() += change.batch().num_rows() as u64;
         }
-        transaction.patches.push(queued.group.patch.clone());
+        transaction.patch.extend(queued.group.patch.iter().cloned());
         self.destination.apply(queued.group)
     }
 
     fn is_due(&self) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| {
             transaction.rows.values().sum::<u64>() >= self.options.commit_rows
+                || transaction.bytes >= self.options.commit_bytes
                 || transaction.began.elapsed() >= self.options.commit_after
         })
     }
@@ -295,20 +379,21 @@ impl Work {
             return Ok(());
         };
         let began = Instant::now();
+        self.progress.does(Doing::Commit);
         self.destination.commit()?;
-        self.report.commit_took = began.elapsed();
+        self.progress.does(Doing::Write);
+        let mut report = self.progress.report();
+        report.commit_took = began.elapsed();
         let name = |table: usize| self.tables.get(table).cloned().unwrap_or_default();
         for (table, count) in transaction.rows {
-            *self.report.rows.entry(name(table)).or_default() += count;
+            *report.rows.entry(name(table)).or_default() += count;
         }
         for (table, count) in transaction.deletes {
-            *self.report.deletes.entry(name(table)).or_default() += count;
+            *report.deletes.entry(name(table)).or_default() += count;
         }
-        for patch in transaction.patches {
-            self.report.checkpoints += 1;
-            state::apply(&mut self.report.state, patch);
-        }
-        (self.options.on_commit)(&self.report);
+        report.checkpoints += transaction.groups;
+        state::apply(&mut report.state, transaction.patch);
+        (self.options.on_commit)(&report);
         Ok(())
     }
 }

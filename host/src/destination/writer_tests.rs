@@ -88,6 +88,7 @@ fn options() -> WriterOptions {
     WriterOptions {
         queue_bytes: 1 << 20,
         commit_rows: 1_000_000,
+        commit_bytes: usize::MAX,
         commit_after: Duration::from_secs(3600),
         lane: Lane::default(),
         on_commit: Box::new(|_| {}),
@@ -177,6 +178,67 @@ async fn a_sender_waits_while_the_queue_is_full_and_a_group_larger_than_the_queu
     writer.send(group("large", 10_000)).await.unwrap();
     writer.close().await.1.unwrap();
     assert_eq!(script.log(), ["a", "b", "c", "large", "commit", "finish"]);
+}
+
+/// A group without rows, whose patch has a value of so many bytes.
+fn patch(name: &str, bytes: usize) -> Group {
+    Group { changes: Vec::new(), patch: vec![(name.to_owned(), Some("x".repeat(bytes)))] }
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_when_it_has_bytes_enough_although_it_has_no_rows() {
+    let script = Script::new();
+    let writer = start(&script, WriterOptions { commit_bytes: 2 * patch("a", 1000).bytes(), ..options() });
+    for name in ["a", "b", "c"] {
+        writer.send(patch(name, 1000)).await.unwrap();
+    }
+    writer.close().await.1.unwrap();
+    assert_eq!(script.log(), ["a", "b", "commit", "c", "commit", "finish"]);
+}
+
+#[tokio::test]
+async fn the_last_word_about_a_key_counts_within_a_transaction() {
+    let writer = start(&Script::new(), options());
+    let set = |key: &str, value: Option<&str>| vec![(key.to_owned(), value.map(str::to_owned))];
+    for patch in [set("a", Some("1")), set("b", Some("1")), set("a", Some("2")), set("b", None), set("old", Some("2"))]
+    {
+        writer.send(Group { changes: Vec::new(), patch }).await.unwrap();
+    }
+    let (report, result) = writer.close().await;
+    result.unwrap();
+    assert_eq!(report.checkpoints, 5);
+    assert_eq!(report.state, State::from([("a".to_owned(), "2".to_owned()), ("old".to_owned(), "2".to_owned())]));
+}
+
+#[tokio::test]
+async fn a_sender_of_state_waits_as_one_of_rows_does() {
+    let (script, open) = Script::gated();
+    let writer = start(&script, WriterOptions { queue_bytes: 16 << 10, ..options() });
+    writer.send(patch("a", 10 << 10)).await.unwrap();
+    let second = tokio::time::timeout(Duration::from_millis(50), writer.send(patch("b", 10 << 10))).await;
+    assert!(second.is_err(), "there was no room");
+    open.send(()).unwrap();
+    writer.send(patch("b", 10 << 10)).await.unwrap();
+    drop(open);
+    writer.close().await.1.unwrap();
+    assert_eq!(script.log(), ["a", "b", "commit", "finish"]);
+}
+
+#[tokio::test]
+async fn a_destination_that_is_stuck_is_given_up_with_what_is_known() {
+    let (script, open) = Script::gated();
+    let writer = start(&script, WriterOptions { commit_rows: 1, ..options() });
+    open.send(()).unwrap();
+    writer.send(group("a", 1)).await.unwrap();
+    assert!(eventually(|| script.log() == ["a", "commit"]).await, "{:?}", script.log());
+    writer.send(group("b", 1)).await.unwrap();
+    let (report, result) = writer.close_unless(tokio::time::sleep(Duration::from_millis(50))).await;
+    let Err(DestinationError::Failed(why)) = result else { panic!("{result:?}") };
+    assert!(why.contains("being written to") && why.contains("1 checkpoint(s) are stored for certain"), "{why}");
+    assert_eq!((report.checkpoints, report.rows["metrics"]), (1, 1));
+    // It goes on by itself when it can.
+    drop(open);
+    assert!(eventually(|| script.log() == ["a", "commit", "b", "commit", "finish"]).await, "{:?}", script.log());
 }
 
 #[tokio::test]

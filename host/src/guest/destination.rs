@@ -4,6 +4,7 @@
 //! the destination is behind, and the guest with it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::Guest;
@@ -17,7 +18,7 @@ use crate::limits::breach;
 use crate::mask::Mask;
 use crate::policy::Limits;
 use crate::schema::Table;
-use crate::state::{State, StatePatch};
+use crate::state::{self, ENTRY_BYTES, State, StatePatch};
 
 /// What one change costs beside its arrays, so that a flood of tiny batches meets a limit too.
 const CHANGE_BYTES: usize = 1 << 10;
@@ -72,6 +73,7 @@ impl Sink {
             self.mask.text(key);
             value.iter_mut().for_each(|value| self.mask.text(value));
         }
+        self.grow(state::patch_bytes(&patch))?;
         self.state.apply(&patch);
         if self.state.bytes > self.limits.state_bytes {
             let detail = format!("{} bytes allowed, {} needed", self.limits.state_bytes, self.state.bytes);
@@ -103,41 +105,53 @@ impl Sink {
     }
 
     fn add(&mut self, bytes: usize, change: Change) -> Result<(), Error> {
-        self.group_bytes = self.group_bytes.saturating_add(bytes).saturating_add(CHANGE_BYTES);
+        self.grow(bytes.saturating_add(CHANGE_BYTES))?;
+        self.group.changes.push(change);
+        Ok(())
+    }
+
+    /// Counts what comes into the group.
+    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        self.group_bytes = self.group_bytes.saturating_add(bytes);
         if self.group_bytes > self.limits.group_bytes {
             return Err(breach(
                 "group_bytes",
                 format!("{} bytes allowed between two checkpoints", self.limits.group_bytes),
             ));
         }
-        self.group.changes.push(change);
         Ok(())
     }
 }
 
-/// The size of the state, without its values.
+/// The size of the state, without its texts.
 struct StateSize {
     bytes: usize,
-    values: HashMap<Box<str>, usize>,
+    /// The length of each value by a hash of its key that no guest can foresee.
+    values: HashMap<u64, usize>,
+    hasher: RandomState,
 }
 
 impl StateSize {
     fn of(state: &State) -> Self {
-        let values = state.iter().map(|(key, value)| (key.as_str().into(), value.len())).collect();
-        Self { bytes: state.iter().map(|(key, value)| key.len() + value.len()).sum(), values }
+        let mut size = Self { bytes: 0, values: HashMap::with_capacity(state.len()), hasher: RandomState::new() };
+        state.iter().for_each(|(key, value)| size.set(key, Some(value.as_str())));
+        size
     }
 
     fn apply(&mut self, patch: &StatePatch) {
-        for (key, value) in patch {
-            let before = match value {
-                Some(value) => {
-                    self.bytes += key.len() + value.len();
-                    self.values.insert(key.as_str().into(), value.len())
-                }
-                None => self.values.remove(key.as_str()),
-            };
-            self.bytes -= before.map_or(0, |length| key.len() + length);
-        }
+        patch.iter().for_each(|(key, value)| self.set(key, value.as_deref()));
+    }
+
+    fn set(&mut self, key: &str, value: Option<&str>) {
+        let (hash, entry) = (self.hasher.hash_one(key), ENTRY_BYTES + key.len());
+        let before = match value {
+            Some(value) => {
+                self.bytes += entry + value.len();
+                self.values.insert(hash, value.len())
+            }
+            None => self.values.remove(&hash),
+        };
+        self.bytes = self.bytes.saturating_sub(before.map_or(0, |length| entry + length));
     }
 }
 
@@ -204,9 +218,9 @@ mod tests {
     fn the_size_of_the_state_follows_its_patches() {
         let set = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
         let mut size = StateSize::of(&State::from([("ab".into(), "xyz".into())]));
-        assert_eq!(size.bytes, 5);
+        assert_eq!(size.bytes, 5 + ENTRY_BYTES);
         size.apply(&vec![set("ab", ""), set("c", "1234"), set("c", "12"), ("gone".into(), None)]);
-        assert_eq!(size.bytes, 2 + 3);
+        assert_eq!(size.bytes, 2 + 3 + 2 * ENTRY_BYTES);
         size.apply(&vec![("ab".into(), None), ("c".into(), None), ("c".into(), None)]);
         assert_eq!(size.bytes, 0);
     }

@@ -1,27 +1,27 @@
 //! `wasi:http/outgoing-handler`: every request passes the egress policy, gets its credentials, and counts against limits.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::http_trouble::Troubles;
 use crate::egress::{Egress, Origin, Permit};
-use crate::http_ahead::AheadBody;
+use crate::http_ahead::{AheadBody, Readers};
 use crate::http_body::{LimitedBody, OnLimit};
 use crate::http_client::HttpClient;
 use crate::http_gzip::{self, Coding, GzipBody};
 use crate::http_masked::MaskedBody;
 use crate::http_sent::SentBody;
 use crate::http_watched::{Exchange, WatchedBody};
-use crate::limits::{Verdict, breach};
+use crate::limits::{Meter, Usage, Verdict, breach};
 use crate::mask::Mask;
+use crate::open_requests::{OpenRequests, Place};
 use crate::pace::Pace;
 use crate::policy::{Limits, Policy};
 use crate::quota::{Quota, head_bytes};
@@ -31,8 +31,6 @@ use crate::sync::Level;
 
 /// Bytes of a request's body that a guest may have the host hold at once. Queries are a few KiB.
 const BODY_CHUNK: usize = 64 << 10;
-/// Different complaints that are shown; each of them once.
-const MOST_COMPLAINTS: usize = 100;
 
 /// What stands between a guest and the network.
 pub(crate) struct Gate {
@@ -42,25 +40,22 @@ pub(crate) struct Gate {
     secrets: Secrets,
     networks: Vec<ipnet::IpNet>,
     limits: Limits,
-    open: Arc<Semaphore>,
+    open: OpenRequests,
+    readers: Readers,
     quota: Arc<Quota>,
     told_to_wait: Once,
+    told_of_no_place: Once,
     pace: Arc<dyn Pace>,
     throttled: AtomicU64,
     report: Arc<Reporter>,
     verdict: Verdict,
-    complaints: Mutex<Complaints>,
-}
-
-#[derive(Default)]
-struct Complaints {
-    seen: HashSet<String>,
-    last: Option<String>,
+    troubles: Arc<Troubles>,
 }
 
 type Answer = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiError>> + Send>);
 
 impl Gate {
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         client: HttpClient,
         egress: Egress,
@@ -68,6 +63,7 @@ impl Gate {
         policy: &Policy,
         pace: Arc<dyn Pace>,
         report: Arc<Reporter>,
+        usage: Arc<Usage>,
         verdict: Verdict,
     ) -> Self {
         Self {
@@ -77,14 +73,16 @@ impl Gate {
             secrets,
             networks: policy.networks.clone(),
             limits: policy.limits.clone(),
-            open: Arc::new(Semaphore::new(policy.limits.open_requests.min(Semaphore::MAX_PERMITS))),
+            open: OpenRequests::new(policy.limits.open_requests),
+            readers: Readers::new(Meter::new(usage, policy.limits.cpu_time, verdict.clone())),
             quota: Arc::new(Quota::new(&policy.limits, verdict.clone())),
             told_to_wait: Once::new(),
+            told_of_no_place: Once::new(),
             pace,
             throttled: AtomicU64::new(0),
+            troubles: Arc::new(Troubles::new(report.clone())),
             report,
             verdict,
-            complaints: Mutex::default(),
         }
     }
 
@@ -112,9 +110,9 @@ impl Gate {
         Duration::from_millis(self.throttled.load(Ordering::Relaxed))
     }
 
-    /// The last thing that the host had to say about a request, which the guest can't know.
-    pub(crate) fn last_complaint(&self) -> Option<String> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
+    /// Why requests fail now, as far as the host knows what the guest can't.
+    pub(crate) fn cause_of_trouble(&self) -> Option<String> {
+        self.troubles.cause()
     }
 
     async fn send(
@@ -125,28 +123,23 @@ impl Gate {
         if self.verdict.reason().is_some() {
             return Err(WasiError::HttpRequestDenied);
         }
-        let Ok(open) = self.open.clone().try_acquire_owned() else {
-            self.verdict.give(breach("open_requests", format!("{} allowed at once", self.limits.open_requests)));
-            return Err(WasiError::ConnectionLimitReached);
-        };
         let (request, permit, origin) = self.admit(request)?;
+        let place = self.place().await?;
         let head = request.method().as_str().len() + request.uri().to_string().len();
         if !self.quota.request() || !self.quota.sent(head as u64 + head_bytes(request.headers())) {
             return Err(WasiError::ConnectionLimitReached);
         }
-        self.turn(&origin).await;
+        place.goes_on(self.turn(&origin)).await;
         let request = request.map(|body| SentBody::new(body, self.quota.clone()).boxed_unsync());
         let timeouts = self.client.timeouts(options);
-        let mut exchange = Exchange::begin(&request, self.report.clone());
-        let mut answer = self.client.send(&self.networks, request, timeouts).await.map_err(|failure| {
-            if let Some(advice) = failure.advice {
-                self.complain(advice);
-            }
-            exchange.failed(&failure.code);
+        let mut exchange = Exchange::begin(&request, self.report.clone(), self.troubles.clone());
+        let answer = place.goes_on(self.client.send(&self.networks, request, timeouts)).await;
+        let mut answer = answer.map_err(|failure| {
+            exchange.failed(&failure.code, failure.advice);
             failure.code
         })?;
         exchange.answered(answer.status());
-        self.forget_complaint();
+        self.troubles.succeeded();
         if !self.quota.received(head_bytes(answer.headers())) {
             return Err(WasiError::ConnectionLimitReached);
         }
@@ -162,7 +155,7 @@ impl Gate {
         };
         if let (Coding::Other(coding), Some(_)) = (&coding, mask) {
             let refused = WasiError::HttpResponseContentCoding(Some(coding.clone()));
-            exchange.failed(&refused);
+            exchange.failed(&refused, None);
             return Err(refused);
         }
         if coding == Coding::Gzip {
@@ -171,11 +164,12 @@ impl Gate {
             answer.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let most = self.limits.response_bytes;
-        let gate = self.clone();
-        let on_limit: OnLimit =
-            Arc::new(move || gate.complain(format!("a response was larger than the limit `response_bytes` ({most})")));
+        let troubles = self.troubles.clone();
+        let on_limit: OnLimit = Arc::new(move || {
+            troubles.failed(Some(format!("a response was larger than the limit `response_bytes` ({most})")));
+        });
         let answer = answer.map(|body| {
-            let body = LimitedBody::new(body, self.quota.clone(), most, timeouts.between_bytes, open, on_limit.clone())
+            let body = LimitedBody::new(body, self.quota.clone(), most, timeouts.between_bytes, on_limit.clone())
                 .boxed_unsync();
             let body = match coding {
                 Coding::Gzip => GzipBody::new(body, most, on_limit).boxed_unsync(),
@@ -186,9 +180,32 @@ impl Gate {
                 None => body,
             };
             let body = WatchedBody::new(body, exchange).boxed_unsync();
-            if body.is_end_stream() { body } else { AheadBody::start(body).boxed_unsync() }
+            match body.is_end_stream() {
+                true => body,
+                false => AheadBody::start(body, place, &self.readers).boxed_unsync(),
+            }
         });
         Ok((answer, Box::new(std::future::ready(Ok(())))))
+    }
+
+    /// Waits until one more request may be under way. A guest that would wait for itself is stopped.
+    async fn place(&self) -> Result<Place, WasiError> {
+        if let Some(place) = self.open.free() {
+            return Ok(place);
+        }
+        let (most, patience) = (self.limits.open_requests, self.client.longest().between_bytes);
+        let line =
+            format!("requests wait for others to end: the limit `open_requests` was reached ({most} allowed at once)");
+        self.told_of_no_place.call_once(|| self.report.line(Level::Warning, &line));
+        tokio::select! {
+            biased;
+            () = self.verdict.given() => Err(WasiError::HttpRequestDenied),
+            place = self.open.wait(patience) => place.ok_or_else(|| {
+                let why = format!("{most} allowed at once, whose responses were not read for {patience:?} while more requests waited");
+                self.verdict.give(breach("open_requests", why));
+                WasiError::ConnectionLimitReached
+            }),
+        }
     }
 
     /// Waits until a request may be sent.
@@ -209,7 +226,8 @@ impl Gate {
         let (mut parts, body) = request.into_parts();
         let refuse = |why: &dyn std::fmt::Display| {
             let host = parts.uri.host().unwrap_or_default();
-            self.complain(format!("a request to `{}` was refused: {why}", crate::report::cut(host, 255)));
+            let what = format!("a request to `{}` was refused: {why}", crate::report::cut(host, 255));
+            self.troubles.failed(Some(what));
             WasiError::HttpRequestDenied
         };
         if parts.method == http::Method::CONNECT {
@@ -222,21 +240,6 @@ impl Gate {
             http_gzip::narrow(&mut parts.headers);
         }
         Ok((http::Request::from_parts(parts, body), permit, origin))
-    }
-
-    /// Tells people what the guest can't: each thing once.
-    fn complain(&self, message: String) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        complaints.last = Some(message.clone());
-        if complaints.seen.len() < MOST_COMPLAINTS && complaints.seen.insert(message.clone()) {
-            drop(complaints);
-            self.report.line(Level::Warning, &message);
-        }
-    }
-
-    /// After a request that went well, an earlier complaint explains nothing any more.
-    fn forget_complaint(&self) {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).last = None;
     }
 }
 

@@ -3,7 +3,9 @@
 pub(crate) mod destination;
 pub(crate) mod http;
 mod http_codes;
+mod http_handle;
 mod http_texts;
+pub(crate) mod http_trouble;
 mod log;
 mod progress;
 pub(crate) mod refused;
@@ -97,6 +99,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     http_texts::link(linker)?;
     http_codes::link(linker)?;
+    http_handle::link(linker)?;
     bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     bindings::destination::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;

@@ -127,6 +127,29 @@ async fn giant_batches_groups_and_states_meet_their_limits() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_counts_as_rows_do() {
+    assert_eq!(limit_of(json!(["rewrite", 8 << 20, 1]), small()).await, "group_bytes");
+    // More than one call may hold at all.
+    assert_eq!(limit_of(json!(["rewrite", 12 << 20, 1]), small()).await, "batch_bytes");
+    // An entry counts although its value is empty: as many of them as the state may have bytes would take far more memory than that.
+    let run = act(json!(["empty-values", 1000]), small()).await;
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "state_bytes", .. })), "{}", run.error());
+    let stored = run.contents.state.len();
+    assert!(stored > 1000 && stored < (10 << 20) / 64, "{stored}");
+}
+
+#[tokio::test]
+async fn what_is_rewritten_again_and_again_is_committed_before_it_piles_up() {
+    let value = 6 << 20;
+    let run = Script::new(json!([["rewrite", value, 60]])).limits(small()).run().await;
+    assert_eq!((run.error().as_str(), run.outcome.checkpoints), ("", 60));
+    assert_eq!(run.contents.state["key"].len(), value);
+    // A destination may have to keep what is not committed: that is bounded in bytes, though there is not a single row.
+    let most = run.contents.most_pending;
+    assert!(most >= value && most <= (64 << 20) + 2 * value, "{most}");
+}
+
+#[tokio::test]
 async fn a_guest_that_goes_on_after_an_error_is_stopped() {
     let started = Instant::now();
     let run = act(json!(["rows-forever", 100_000]), small()).await;

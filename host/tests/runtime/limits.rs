@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
-use crate::server::{Part, Server, answer};
-use crate::support::{Run, Script};
+use crate::server::{Part, Server, answer, gzipped};
+use crate::support::{Run, Script, client_that_waits};
 
 /// What reaching a limit does.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ macro_rules! cases {
 }
 
 fn cases(url: &str) -> Vec<Case> {
-    let (get, get_large, slow) = (json!(["get", url]), json!(["get", format!("{url}/large")]), format!("{url}/slow"));
+    let (get, get_large) = (json!(["get", url]), json!(["get", format!("{url}/large")]));
     let log = json!(["log", "a line that is not short"]);
     cases! {
         memory = 32 << 20, Ends: json!([["memory"]]);
@@ -49,7 +49,7 @@ fn cases(url: &str) -> Vec<Case> {
         cpu_time = Duration::from_millis(200), Ends: json!([["loop"]]);
         handles = 10, Ends: json!([["timers", 11]]);
         header_bytes = 1 << 10, Ends: json!([["headers", 2, 1 << 10]]);
-        open_requests = 4, Ends: json!([["open", slow, 5]]);
+        open_requests = 4, Tells: json!([["open-and-read", url, 12]]);
         requests = 3, Ends: json!([get, get, get, get]);
         requests_per_minute = 600, Tells: json!(vec![get; 12]);
         bytes_in = 50_000, Ends: json!([get_large]);
@@ -66,7 +66,6 @@ fn cases(url: &str) -> Vec<Case> {
 
 async fn server() -> Server {
     Server::start(|path| match path {
-        "/slow" => vec![Part::Pause(Duration::from_secs(60))],
         "/large" => answer("200 OK", &"x".repeat(100_000)),
         _ => answer("200 OK", "fine"),
     })
@@ -126,6 +125,44 @@ async fn requests_that_are_too_many_for_a_minute_wait_and_all_are_sent() {
     assert_eq!(run.log().iter().filter(|line| line.contains("requests_per_minute")).count(), 1);
     // The first ten may come at once.
     assert!(run.outcome.elapsed >= Duration::from_millis(200), "{:?}", run.outcome.elapsed);
+}
+
+#[tokio::test]
+async fn requests_wait_while_too_many_are_under_way_and_all_are_answered() {
+    let server = server().await;
+    let limits = Limits { open_requests: 3, ..Limits::default() };
+    let run = run(&server, json!([["open-and-read", server.url(), 40]]), limits).await;
+    assert_eq!(run.error(), "");
+    assert_eq!(run.log().iter().filter(|line| **line == "200 fine").count(), 40);
+    assert_eq!(run.log().iter().filter(|line| line.contains("`open_requests`")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_guest_that_reads_nothing_and_asks_for_more_is_not_waited_for_without_end() {
+    let server = server().await;
+    let mut script = Script::new(json!([["open", server.url(), 30], ["log", "went on"]]));
+    script = script.with("base_url", json!(server.url())).limits(Limits { open_requests: 20, ..Limits::default() });
+    script.client = client_that_waits(Duration::from_millis(300));
+    let run = tokio::time::timeout(Duration::from_secs(60), script.run()).await.expect("the wait is bounded");
+    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "open_requests", .. })), "{}", run.error());
+    assert_eq!((server.requests().len(), run.log().contains(&"went on")), (20, false), "{:?}", run.log());
+}
+
+#[tokio::test]
+async fn decompressing_counts_as_computing() {
+    // The guest reads none of it: all that it takes is what the host does.
+    let bomb = gzipped(&vec![0; 512 << 20]);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", bomb.len());
+    let bytes = [head.into_bytes(), bomb].concat();
+    let server = Server::start(move |_| vec![Part::Bytes(bytes.clone())]).await;
+    let limits = Limits { cpu_time: Duration::from_millis(100), ..Limits::default() };
+    let run = run(&server, json!([["skip", server.url()]]), limits).await;
+    assert!(
+        matches!(run.outcome.error, Some(Error::Limit { limit: "cpu_time", .. })),
+        "{} {:?}",
+        run.error(),
+        run.log()
+    );
 }
 
 #[tokio::test]

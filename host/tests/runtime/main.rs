@@ -9,6 +9,8 @@ mod pacing;
 mod scheduler;
 mod server;
 mod sharing;
+mod steady;
+mod stuck;
 mod support;
 mod syncs;
 mod tls;

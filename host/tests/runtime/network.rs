@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Limits;
 
 use crate::server::{Part, Server, answer, gzip, gzipped};
@@ -407,12 +406,31 @@ async fn responses_are_bounded() {
 }
 
 #[tokio::test]
-async fn open_requests_are_bounded() {
-    let server = Server::start(|_| vec![Part::Pause(Duration::from_secs(60))]).await;
-    let script = Script::new(json!([["open", server.url(), 1000]])).with("base_url", json!(server.url()));
-    let run = script.limits(Limits { open_requests: 20, ..Limits::default() }).run().await;
-    assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "open_requests", .. })), "{}", run.error());
-    assert!(server.requests().len() <= 20);
+async fn the_trouble_of_another_request_explains_nothing() {
+    let server = Server::start(|path| match path {
+        "/broken" => vec![Part::Close],
+        _ => answer("200 OK", "fine"),
+    })
+    .await;
+    let (refused, broken) =
+        (json!(["get", "http://elsewhere.example/"]), json!(["get", format!("{}/broken", server.url())]));
+    let (fine, fail) = (json!(["get", server.url()]), json!(["fail", "upstream", "no answer"]));
+    let explained = "no answer (a request to `elsewhere.example` was refused";
+    for (steps, is_explained) in [
+        (json!([refused, fail]), true),
+        (json!([fine, refused, refused, fail]), true),
+        (json!([refused, broken, fail]), false),
+        (json!([broken, refused, fail]), false),
+        (json!([refused, fine, fail]), false),
+        (json!([refused, fine, broken, fail]), false),
+    ] {
+        let run = Script::new(steps.clone()).with("base_url", json!(server.url())).run().await;
+        assert!(run.log().iter().any(|line| line.contains("`elsewhere.example` was refused")), "{:?}", run.log());
+        match is_explained {
+            true => assert!(run.error().starts_with(explained), "{steps}: {}", run.error()),
+            false => assert_eq!(run.error(), "no answer", "{steps}"),
+        }
+    }
 }
 
 #[tokio::test]

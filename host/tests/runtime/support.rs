@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wandb_connector_host::cache::Cache;
 use wandb_connector_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use wandb_connector_host::egress::dial::{Boxed, Dial, Resolve};
-use wandb_connector_host::http_client::HttpOptions;
+use wandb_connector_host::http_client::{HttpOptions, Timeouts};
 use wandb_connector_host::lane::Lane;
 use wandb_connector_host::pace::{Pace, Unpaced};
 use wandb_connector_host::policy::{Limits, Policy};
@@ -50,6 +50,8 @@ pub(crate) struct Contents {
     pub(crate) state: State,
     pub(crate) prepared: bool,
     pub(crate) finished: bool,
+    /// The most bytes that waited for a commit.
+    pub(crate) most_pending: usize,
     pending: Vec<Group>,
 }
 
@@ -88,7 +90,10 @@ impl Destination for Memory {
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
         std::thread::sleep(self.slow);
-        self.contents.lock().unwrap().pending.push(group);
+        let mut contents = self.contents.lock().unwrap();
+        contents.pending.push(group);
+        contents.most_pending = contents.most_pending.max(contents.pending.iter().map(Group::bytes).sum());
+        drop(contents);
         self.fail.take().map_or(Ok(()), Err)
     }
 
@@ -269,6 +274,12 @@ pub(crate) fn client_that_resolves_to(address: Option<&str>) -> HttpClient {
     let fake = || Fake(address.map(|address| address.parse().unwrap()));
     let proxy = Arc::new(Matcher::builder().build());
     HttpClient::new(HttpOptions { resolve: Arc::new(fake()), dial: Arc::new(fake()), proxy, ..HttpOptions::default() })
+}
+
+/// A client whose guests may leave a response unread for so long.
+pub(crate) fn client_that_waits(longest: Duration) -> HttpClient {
+    let longest = Timeouts { between_bytes: longest, ..Timeouts::LONGEST };
+    HttpClient::new(HttpOptions { longest, ..HttpOptions::default() })
 }
 
 /// A client that asks a proxy for everything that is not on this machine.

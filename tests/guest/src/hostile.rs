@@ -54,6 +54,14 @@ pub(crate) fn act(verb: &str, step: &Value) {
         "state" => (0..).for_each(|n: u64| {
             drop(destination::checkpoint(&[(format!("key {n}"), Some("x".repeat(1 << 20)))]));
         }),
+        "rewrite" => {
+            let patch = [("key".to_owned(), Some("x".repeat(usize::try_from(number).unwrap_or_default())))];
+            (0..step[2].as_u64().unwrap_or_default()).for_each(|_| drop(destination::checkpoint(&patch)));
+        }
+        "empty-values" => (0..).for_each(|n: u64| {
+            let patch: Vec<_> = (0..number).map(|m| (format!("{n} {m}"), Some(String::new()))).collect();
+            drop(destination::checkpoint(&patch));
+        }),
         "timers" => {
             let timers: Vec<_> = (0..number).map(|_| monotonic_clock::subscribe_duration(u64::MAX)).collect();
             black_box(timers);

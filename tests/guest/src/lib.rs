@@ -7,6 +7,7 @@ mod bindings {
     #![allow(missing_docs, unsafe_code, clippy::all)]
     wit_bindgen::generate!({ path: "../../wit", world: "connector", generate_all });
 }
+mod assorted;
 mod hostile;
 mod memory;
 mod requests;
@@ -143,7 +144,10 @@ fn step(step: &Value, config: &Value, state: &[(String, String)]) -> Result<(), 
         "fail" => return Err(error(&text(1), text(2))),
         "sleep" => bindings::wasi::clocks::monotonic_clock::subscribe_duration(number(1) * 1_000_000).block(),
         "get" | "get-all" | "post" | "post-trailers" => requests::exchange(verb, &text(1), step, config),
+        "skip" => requests::skip(&text(1)),
         "open" => requests::open(&text(1), number(2)),
+        "open-and-read" => requests::open_and_read(&text(1), number(2)),
+        "assorted" => assorted::requests(&text(1), number(2)),
         "find" => log::write(log::Level::Info, &format!("found {}", memory::count_reversed(&text(1)))),
         "fill" => log::write(log::Level::Info, &memory::fill_reversed(number(1), &text(2))),
         other => hostile::act(other, step),

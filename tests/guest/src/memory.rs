@@ -2,6 +2,11 @@
 
 use std::arch::wasm32::{memory_grow, memory_size};
 
+/// The size of the linear memory, in pages of 64 KiB.
+pub(crate) fn pages() -> usize {
+    memory_size(0)
+}
+
 /// How often a text lies somewhere in the linear memory: live, freed or forgotten. It is given in reverse, so that the question
 /// does not put it there.
 pub(crate) fn count_reversed(reversed: &str) -> usize {

@@ -91,7 +91,7 @@ fn send(
     read(&future, all).map_err(|code| format!("{code:?}"))
 }
 
-fn request(url: &str, fields: Fields) -> Result<OutgoingRequest, String> {
+pub(crate) fn request(url: &str, fields: Fields) -> Result<OutgoingRequest, String> {
     let (scheme, rest) = url.split_once("://").ok_or("no scheme")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let request = OutgoingRequest::new(fields);
@@ -136,7 +136,28 @@ fn read(future: &FutureIncomingResponse, all: bool) -> Result<String, ErrorCode>
     Ok(if all { format!("{shown} {:?} {}", response.headers().entries(), said(&trailers)) } else { shown })
 }
 
-/// Opens many requests and waits for none.
+/// Asks, and reads no byte of the response: the host does, on its way to the trailers.
+pub(crate) fn skip(url: &str) {
+    let Some(future) = request(url, Fields::new()).ok().and_then(|request| handle(request, None).ok()) else { return };
+    future.subscribe().block();
+    let Some(Ok(Ok(response))) = future.get() else { return };
+    let Ok(body) = response.consume() else { return };
+    let trailers = IncomingBody::finish(body);
+    trailers.subscribe().block();
+    log::write(log::Level::Info, &format!("skipped, trailers {:?}", trailers.get().map(|got| got.is_ok())));
+}
+
+/// Opens many requests at once, then reads one response after the other.
+pub(crate) fn open_and_read(url: &str, count: u64) {
+    let open = |_| request(url, Fields::new()).ok().and_then(|request| handle(request, None).ok());
+    let requests: Vec<_> = (0..count).map(open).collect();
+    for future in requests.iter().flatten() {
+        let shown = read(future, false).unwrap_or_else(|code| format!("error {code:?}"));
+        log::write(log::Level::Info, &shown);
+    }
+}
+
+/// Opens many requests, waits until each is answered, and reads no response.
 pub(crate) fn open(url: &str, count: u64) {
     let open = |_| request(url, Fields::new()).ok().and_then(|request| handle(request, None).ok());
     let requests: Vec<_> = (0..count).map(open).collect();
