@@ -17,9 +17,11 @@ use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::listing::{Listing, Pages, Seen};
+use crate::outage::MOST_FAILURES;
 use crate::schema::{TABLES, TableName};
 use crate::state::{self, RunEntry, State};
-use crate::sync::{MOST_FAILURES, Sync};
+use crate::sync::Sync;
 use crate::time;
 
 /// Runs whose deletion is stored in one group.
@@ -35,17 +37,25 @@ struct Missing {
     entry: RunEntry,
 }
 
-/// Finds and stores deletions, after a complete listing of the runs `listed`. Returns how many runs that the state knew are deleted.
+/// Finds and stores deletions, after a complete listing. Returns how many runs that the state knew are deleted.
 pub(crate) async fn settle<X: Exchange, D: Destination>(
     sync: &Sync<'_, X, D>,
-    state: &State,
-    listed: &BTreeSet<String>,
+    listing: &Listing<'_, '_, X, D>,
 ) -> Result<u64, Error> {
-    let missing = state::run_ids(state).filter(|id| !listed.contains(*id)).map(|id| {
+    let (state, listed): (&State, &Seen) = (&listing.state, &listing.seen);
+    let missing = state::run_ids(state).filter(|id| !listed.contains_key(*id)).map(|id| {
         // An entry that can't be read is that of a run all the same.
         Missing { id: id.to_owned(), entry: RunEntry::find(state, id).unwrap_or_default() }
     });
-    let (earlier, unknown): (Vec<_>, Vec<_>) = missing.partition(|run| run.entry.deleted.is_some());
+    let (earlier, mut unknown): (Vec<_>, Vec<_>) = missing.partition(|run| run.entry.deleted.is_some());
+    if !listing.is_clean && !unknown.is_empty() {
+        let message = format!(
+            "The listing was not whole, so whether {} missing from it were deleted is not asked; the next sync asks",
+            named(&unknown)
+        );
+        sync.client.destination.log(Level::Warning, &message);
+        unknown.clear();
+    }
     let mut new = absent(sync, unknown).await?;
     if !new.is_empty() && !is_trustworthy(sync, listed).await? {
         let message = format!(
@@ -95,7 +105,7 @@ async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Mi
         match answer {
             Ok(true) => {}
             Ok(false) => absent.push(run),
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.is_of_one_question() => {
                 failures.push(error);
                 if failures.len() >= MOST_FAILURES {
                     break;
@@ -103,6 +113,10 @@ async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Mi
             }
             Err(error) => return Err(error),
         }
+    }
+    // Where the key was revoked meanwhile, the listing is refused too.
+    if failures.iter().any(Error::is_refusal) {
+        sync.dialect.asks_listing(&sync.client).await?;
     }
     if let Some(error) = failures.first() {
         let message = format!(
@@ -116,20 +130,17 @@ async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Mi
 
 /// Whether the question that found runs absent finds one that is known to be there. Where nothing was listed, listing again has to
 /// bring the same.
-async fn is_trustworthy<X: Exchange, D: Destination>(
-    sync: &Sync<'_, X, D>,
-    listed: &BTreeSet<String>,
-) -> Result<bool, Error> {
+async fn is_trustworthy<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, listed: &Seen) -> Result<bool, Error> {
     let believed = |answer: Result<bool, Error>| match answer {
-        Err(error) if is_passing(&error) => Ok(false),
+        Err(error) if error.is_of_one_question() => Ok(false),
         other => other,
     };
     if listed.is_empty() {
         let page = sync.dialect.runs(&sync.client, None).await;
-        return believed(page.map(|page| page.runs.is_empty() && page.next.is_none()));
+        return believed(page.map(|page| page.runs.is_empty() && page.unreadable.is_empty() && page.next.is_none()));
     }
     let quarantined = sync.quarantined_ids();
-    for id in listed.iter().filter(|id| !quarantined.contains(*id)).take(MOST_WITNESSES) {
+    for id in listed.keys().filter(|id| !quarantined.contains(*id)).take(MOST_WITNESSES) {
         if believed(sync.dialect.has_run(&sync.client, id).await)? {
             return Ok(true);
         }
@@ -137,9 +148,33 @@ async fn is_trustworthy<X: Exchange, D: Destination>(
     Ok(false)
 }
 
-/// Whether a failure is about one question and not about the whole sync.
-fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Upstream { .. } | Error::RateLimited { .. } | Error::NotFound(_))
+/// Which of these runs are listed still. Where that can't be asked, all of them may be.
+pub(crate) async fn still_listed<X: Exchange, D: Destination>(
+    sync: &Sync<'_, X, D>,
+    runs: &[(String, Option<i64>)],
+) -> Result<BTreeSet<String>, Error> {
+    let asked: BTreeSet<&str> = runs.iter().map(|(id, _)| id.as_str()).collect();
+    let mut found = BTreeSet::new();
+    let mut pages = Pages::default();
+    let mut cursor = None;
+    while found.len() < asked.len() {
+        let page = match sync.dialect.runs(&sync.client, cursor.as_deref()).await {
+            Ok(page) => page,
+            Err(error) if error.is_of_one_question() && !error.is_refusal() => {
+                return Ok(asked.into_iter().map(str::to_owned).collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let entries = page.runs.len() + page.unreadable.len();
+        let ids = page.runs.into_iter().map(|run| run.id).chain(page.unreadable.into_iter().filter_map(|odd| odd.id));
+        found.extend(ids.filter(|id| asked.contains(id.as_str())));
+        let goes_on = page.next.is_some();
+        if !goes_on || pages.visit(cursor.as_deref(), entries, false, goes_on).is_err() {
+            break;
+        }
+        cursor = page.next;
+    }
+    Ok(found)
 }
 
 /// Stores what `change` sends for the runs together with what the state is to say of them.

@@ -54,6 +54,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether W&B said no, rather than that it broke or that something else did: no retry helps.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Authentication(_) | Self::Permission(_) | Self::NotFound(_))
+    }
+
+    /// Whether this is what came of one question to W&B. All else ends a sync whatever was asked.
+    pub(crate) fn is_of_one_question(&self) -> bool {
+        self.is_refusal() || matches!(self, Self::Upstream { .. } | Self::RateLimited { .. })
+    }
+
     /// An upstream failure without a response.
     pub(crate) fn upstream(message: impl Into<String>) -> Self {
         Self::Upstream { status: None, message: message.into() }

@@ -31,8 +31,8 @@ const CHUNK_BYTES: usize = 512 << 10;
 pub enum RunEnd {
     /// Its rows are written.
     Synced,
-    /// It was deleted meanwhile; its rows stay as they are.
-    Deleted,
+    /// W&B does not have it, though it was listed; its rows stay as they are.
+    Gone,
 }
 
 /// What earlier syncs know of a run.
@@ -129,7 +129,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             let run = graphql.run(&self.sync.client, &self.listed.id, Beside::Nothing, BODY_LIMIT, &history, 0).await?;
             return match run {
                 Some((run, _)) => self.finish(run.row),
-                None => Ok(RunEnd::Deleted),
+                None => Ok(RunEnd::Gone),
             };
         }
         // Fewer rows than before: it was rewound, and what is known of it is no help.
@@ -140,7 +140,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             let mut heavy = None;
             match self.pass_graphql(graphql, resume.as_ref(), strictness, &mut heavy).await? {
                 Pass::Complete => {}
-                Pass::Deleted => return Ok(RunEnd::Deleted),
+                Pass::Deleted => return Ok(RunEnd::Gone),
                 Pass::Rewound => {
                     self.say_rewound();
                     resume = None;
@@ -327,7 +327,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         loop {
             self.begin(resume.as_ref());
             match self.pass_rest(rest, resume.as_ref()).await? {
-                Pass::Deleted => return Ok(RunEnd::Deleted),
+                Pass::Deleted => return Ok(RunEnd::Gone),
                 Pass::Rewound | Pass::Short | Pass::Stale => {
                     self.say_rewound();
                     resume = None;

@@ -7,6 +7,7 @@
 //! | `import_hwm_utc` | while the first sync after the import of a bare watermark is under way: that watermark |
 //! | `marks` | there while the table `deleted_runs` says the same as the entries do |
 //! | `runs/<id>` | one run: a [`RunEntry`] as JSON |
+//! | `failed/<id>` | there while a run could not be read the last time |
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ pub const IMPORT: &str = "import_hwm_utc";
 pub const MARKS: &str = "marks";
 /// What a run's key begins with.
 pub const RUNS: &str = "runs/";
+/// What the key of a run that could not be read begins with.
+pub const FAILED: &str = "failed/";
 
 /// The state as it is handed to a sync.
 pub type State = BTreeMap<String, String>;
@@ -89,9 +92,23 @@ pub fn key(run_id: &str) -> String {
     format!("{RUNS}{run_id}")
 }
 
+/// The key that says that a run could not be read.
+pub fn failed_key(run_id: &str) -> String {
+    format!("{FAILED}{run_id}")
+}
+
 /// The ids of the runs that the state knows, in order.
 pub fn run_ids(state: &State) -> impl Iterator<Item = &str> {
-    state.range(RUNS.to_owned()..).map_while(|(key, _)| key.strip_prefix(RUNS))
+    ids(state, RUNS)
+}
+
+/// The ids of the runs that could not be read the last time.
+pub fn failed_ids(state: &State) -> impl Iterator<Item = &str> {
+    ids(state, FAILED)
+}
+
+fn ids<'s>(state: &'s State, prefix: &'static str) -> impl Iterator<Item = &'s str> {
+    state.range(prefix.to_owned()..).map_while(move |(key, _)| key.strip_prefix(prefix))
 }
 
 /// Whether the state knows any run.

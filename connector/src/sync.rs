@@ -1,7 +1,7 @@
 //! A sync: the listing, which runs have changed, many of them read at once, and a checkpoint after each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -9,23 +9,21 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::batch::Batch;
 use crate::client::Client;
 use crate::config::{Config, Deletes};
 use crate::deleted;
 use crate::destination::{Destination, Level, StatePatch};
-use crate::dialect::{Circle, Dialect, Listed, ListingPage};
+use crate::dialect::{Dialect, Listed, ListingPage};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::listing::{Ask, Listing};
+use crate::outage::{Failed, Failures, Verdict};
+use crate::queue::{Queue, Ready};
 use crate::run::export::Exports;
-use crate::run::{Earlier, RunEnd, RunReader};
-use crate::schema::TableName;
-use crate::state::{self, RunEntry, State};
+use crate::run::{RunEnd, RunReader};
+use crate::state::{self, State};
 use crate::time;
 use crate::watermark::Watermark;
-
-/// When this many runs in a row could not be read, and none could meanwhile, W&B is taken to be down.
-pub(crate) const MOST_FAILURES: usize = 10;
 
 /// The listing waits while more changed runs than this are not read yet. Entries of the `rest` dialect hold whole rows.
 const MOST_READY: usize = 10_000;
@@ -93,40 +91,18 @@ pub struct Sync<'a, X, D> {
     watermark: RefCell<Watermark>,
     /// What goes out with the next checkpoint.
     pending: RefCell<StatePatch>,
+    /// The runs of which the state says that they could not be read.
+    failed: RefCell<BTreeSet<String>>,
+    /// The smallest run that is known to be readable, and its size.
+    witness: RefCell<Option<(u64, String)>>,
     summary: RefCell<Summary>,
 }
 
-/// A changed run that waits to be read. The largest goes first; of equal ones the first listed.
-struct Ready {
-    size: u64,
-    order: u64,
-    listed: Listed,
-    earlier: Earlier,
-}
-
-impl PartialEq for Ready {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ready {}
-
-impl PartialOrd for Ready {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ready {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.size.cmp(&other.size).then(other.order.cmp(&self.order))
-    }
-}
-
 enum Event {
-    Page { cursor: String, page: Result<ListingPage, Error> },
-    Run { id: String, updated_at: Option<i64>, began: Duration, end: Result<RunEnd, Error> },
+    Page { cursor: Option<String>, page: Result<ListingPage, Error> },
+    Count(Option<u64>),
+    Run { id: String, size: u64, updated_at: Option<i64>, began: Duration, end: Result<RunEnd, Error> },
+    Verdict(Verdict),
 }
 
 type Task<'t> = Pin<Box<dyn Future<Output = Event> + 't>>;
@@ -143,11 +119,13 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             exports: Exports::default(),
             watermark: RefCell::new(Watermark::new(watermark)),
             pending: RefCell::default(),
+            failed: RefCell::new(state::failed_ids(state).map(str::to_owned).collect()),
+            witness: RefCell::default(),
             summary: RefCell::default(),
         }
     }
 
-    fn tell(&self, key: &str, value: Option<String>) {
+    pub(crate) fn tell(&self, key: &str, value: Option<String>) {
         self.pending.borrow_mut().push((key.to_owned(), value));
     }
 
@@ -164,7 +142,44 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     /// A run is done: its rows are with the destination, and `entry` says so.
     pub fn run_done(&self, listed: &Listed, entry: Option<String>) -> Result<(), Error> {
         self.watermark.borrow_mut().done(listed.updated_at);
-        self.checkpoint(vec![(state::key(&listed.id), entry)])
+        let mut patch = vec![(state::key(&listed.id), entry)];
+        if self.failed.borrow_mut().remove(&listed.id) {
+            patch.push((state::failed_key(&listed.id), None));
+        }
+        self.checkpoint(patch)
+    }
+
+    /// A run came in the listing.
+    pub(crate) fn see(&self) {
+        self.summary.borrow_mut().seen += 1;
+    }
+
+    /// A listed run has not changed.
+    pub(crate) fn unchanged(&self) {
+        self.summary.borrow_mut().unchanged += 1;
+    }
+
+    /// A run was listed with this time; `done`: there is nothing to be read of it.
+    pub(crate) fn listed(&self, updated_at: Option<i64>, done: bool) {
+        self.watermark.borrow_mut().listed(updated_at, done);
+    }
+
+    /// The listing has ended, and left nothing out.
+    pub(crate) fn listing_complete(&self) {
+        self.watermark.borrow_mut().complete();
+    }
+
+    /// Whether a run could not be read the last time.
+    pub(crate) fn failed_before(&self, id: &str) -> bool {
+        self.failed.borrow().contains(id)
+    }
+
+    /// A run was read, now or before.
+    pub(crate) fn can_be_read(&self, id: &str, size: u64) {
+        let mut witness = self.witness.borrow_mut();
+        if !self.failed_before(id) && witness.as_ref().is_none_or(|(smallest, _)| size < *smallest) {
+            *witness = Some((size, id.to_owned()));
+        }
     }
 
     fn report(&self) {
@@ -180,187 +195,179 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     async fn run(&self, state: State, first: ListingPage) -> Result<Summary, Error> {
         let mut listing = Listing::new(self, state);
         let mut tasks: FuturesUnordered<Task<'_>> = FuturesUnordered::new();
-        let mut ready = BinaryHeap::new();
-        let mut next = listing.take(String::new(), first, &mut ready)?;
+        let mut queue = Queue::default();
+        let mut next = listing.take(None, first, &mut queue)?;
         let most_ready = if matches!(self.dialect, Dialect::Rest(_)) { MOST_READY_WITH_ROWS } else { MOST_READY };
-        let (mut reading, mut failures, mut last_success) = (0, 0, Duration::ZERO);
+        let mut failures = Failures::default();
+        let mut gone = Vec::new();
+        let (mut reading, mut is_listing, mut is_doubting) = (0, false, false);
         loop {
-            if ready.len() < most_ready
-                && let Some(cursor) = next.take()
+            if queue.len() < most_ready
+                && let Some(ask) = next.take()
             {
-                tasks.push(Box::pin(async move {
-                    let page = self.dialect.runs(&self.client, Some(&cursor)).await;
-                    Event::Page { cursor, page }
-                }));
+                is_listing = true;
+                tasks.push(Box::pin(self.ask(ask)));
             }
-            while reading < self.config.concurrency as usize
-                && let Some(Ready { listed, earlier, .. }) = ready.pop()
+            // While it is open whether W&B is down, no further run is asked for.
+            while !is_doubting
+                && reading < self.config.concurrency as usize
+                && let Some(ready) = queue.pop(failures.wants_small(), is_listing)
             {
                 reading += 1;
-                tasks.push(Box::pin(async move {
-                    let (id, updated_at, began) = (listed.id.clone(), listed.updated_at, self.client.exchange.now());
-                    let end = RunReader::read(self, listed, earlier).await;
-                    Event::Run { id, updated_at, began, end }
-                }));
+                tasks.push(Box::pin(self.read(ready)));
+            }
+            let all_read = reading == 0 && queue.len() == 0 && !is_listing;
+            if !is_doubting && (all_read || queue.len() > 0 || is_listing) && failures.raise_doubt(all_read) {
+                is_doubting = true;
+                let wants_witness = failures.wants_witness();
+                tasks.push(Box::pin(async move { Event::Verdict(self.verdict(wants_witness).await) }));
             }
             self.report();
             match tasks.next().await {
                 None => break,
-                Some(Event::Page { cursor, page }) => next = listing.take(cursor, page?, &mut ready)?,
-                Some(Event::Run { id, updated_at, began, end }) => {
+                Some(Event::Page { cursor, page }) => {
+                    is_listing = false;
+                    next = listing.take(cursor.as_deref(), page?, &mut queue)?;
+                }
+                Some(Event::Count(count)) => {
+                    is_listing = false;
+                    next = listing.counted(count);
+                }
+                Some(Event::Run { id, size, updated_at, began, end }) => {
                     reading -= 1;
                     match end {
-                        Ok(end) => {
-                            (failures, last_success) = (0, self.client.exchange.now());
-                            self.ended(&id, updated_at, end);
+                        Ok(RunEnd::Synced) => {
+                            self.fail(failures.success(self.client.exchange.now()));
+                            self.can_be_read(&id, size);
+                            self.summary.borrow_mut().synced += 1;
                         }
-                        Err(error @ (Error::Upstream { .. } | Error::RateLimited { .. })) => {
-                            failures += usize::from(last_success <= began);
-                            self.quarantine(id, &error);
-                            if failures >= MOST_FAILURES && !ready.is_empty() {
-                                let message = format!(
-                                    "{MOST_FAILURES} runs in a row could not be read; W&B seems to be down. The last one: {error}"
-                                );
-                                return Err(match error {
-                                    Error::RateLimited { retry_after, .. } => {
-                                        Error::RateLimited { message, retry_after }
-                                    }
-                                    Error::Upstream { status, .. } => Error::Upstream { status, message },
-                                    other => other,
-                                });
-                            }
-                        }
+                        Ok(RunEnd::Gone) => gone.push((id, updated_at)),
+                        Err(error) if error.is_of_one_question() => failures.failure(Failed { id, error }, began),
                         Err(error) => return Err(error),
+                    }
+                }
+                Some(Event::Verdict(verdict)) => {
+                    is_doubting = false;
+                    match failures.settle(verdict) {
+                        Ok(failed) => self.fail(failed),
+                        Err((error, failed)) => {
+                            if !failed.is_empty() {
+                                // The next sync begins with other runs.
+                                self.fail(failed);
+                                self.checkpoint(Vec::new())?;
+                            }
+                            return Err(error);
+                        }
                     }
                 }
             }
         }
-        let deleted = deleted::settle(self, &listing.state, &listing.seen).await?;
+        self.fail(failures.rest());
+        self.settle_gone(gone).await?;
+        let deleted = deleted::settle(self, &listing).await?;
         self.summary.borrow_mut().deleted = deleted;
         self.client.destination.progress("runs deleted", deleted, None);
+        if listing.is_clean {
+            self.forget_failed();
+        }
         // Even where no run has changed, the watermark may have risen.
         self.checkpoint(Vec::new())?;
+        self.report();
         let mut summary = self.summary.take();
         (summary.requests, summary.retries) = (self.client.requests(), self.client.retries());
         self.client.destination.log(Level::Info, &format!("Synced {} runs from W&B", summary.synced));
         Ok(summary)
     }
 
-    fn ended(&self, id: &str, updated_at: Option<i64>, end: RunEnd) {
-        match end {
-            RunEnd::Synced => self.summary.borrow_mut().synced += 1,
-            RunEnd::Deleted => {
-                self.watermark.borrow_mut().done(updated_at);
-                self.client
-                    .destination
-                    .log(Level::Info, &format!("Run {id} was deleted at W&B meanwhile; what is stored of it stays"));
+    async fn ask(&self, ask: Ask) -> Event {
+        match ask {
+            Ask::Page(cursor) => {
+                let page = self.dialect.runs(&self.client, cursor.as_deref()).await;
+                Event::Page { cursor, page }
             }
+            // Where it is not said, listing again shows what is missing.
+            Ask::Count => Event::Count(self.dialect.run_count(&self.client).await.unwrap_or_default()),
         }
     }
 
-    fn quarantine(&self, id: String, error: &Error) {
-        let message = format!("Run {id} could not be read and is left out; the next sync tries it again: {error}");
+    async fn read(&self, Ready { listed, earlier }: Ready) -> Event {
+        let (id, size, updated_at) = (listed.id.clone(), listed.size(), listed.updated_at);
+        let began = self.client.exchange.now();
+        let mut end = RunReader::read(self, listed, earlier).await;
+        // W&B says of more than runs that they are not found. Asked by name, it says what it means.
+        if let (Err(Error::NotFound(_)), Dialect::Graphql(graphql)) = (&end, &self.dialect)
+            && let Ok(false) = graphql.has_run(&self.client, &id).await
+        {
+            end = Ok(RunEnd::Gone);
+        }
+        Event::Run { id, size, updated_at, began, end }
+    }
+
+    /// Asks for what is known to work.
+    async fn verdict(&self, wants_witness: bool) -> Verdict {
+        if let Err(error) = self.dialect.asks_listing(&self.client).await {
+            return Verdict::Down(error);
+        }
+        if !wants_witness {
+            return Verdict::Works;
+        }
+        let witness = self.witness.borrow().as_ref().map(|(_, id)| id.clone());
+        match witness {
+            Some(id) if matches!(self.dialect.asks_history(&self.client, &id).await, Ok(true)) => Verdict::Works,
+            _ => Verdict::Lists,
+        }
+    }
+
+    /// Runs that W&B was found not to have, though it had listed them. In the `rest` dialect, where that is said of a history, they may be there
+    /// all the same: listing again tells.
+    async fn settle_gone(&self, gone: Vec<(String, Option<i64>)>) -> Result<(), Error> {
+        let still_there = match &self.dialect {
+            Dialect::Rest(_) if !gone.is_empty() => deleted::still_listed(self, &gone).await?,
+            _ => BTreeSet::new(),
+        };
+        for (id, updated_at) in gone {
+            if still_there.contains(&id) {
+                self.fail(vec![Failed {
+                    id,
+                    error: Error::NotFound("W&B lists it, but has no history of it (HTTP 404)".to_owned()),
+                }]);
+                continue;
+            }
+            self.watermark.borrow_mut().done(updated_at);
+            let message = format!("Run {id} was deleted at W&B meanwhile; what is stored of it stays");
+            self.client.destination.log(Level::Info, &message);
+        }
+        Ok(())
+    }
+
+    /// Leaves runs out that could not be read, and notes in the state that they go last the next time.
+    fn fail(&self, failed: Vec<Failed>) {
+        for Failed { id, error } in failed {
+            if self.failed.borrow_mut().insert(id.clone()) {
+                self.tell(&state::failed_key(&id), Some("1".to_owned()));
+            }
+            self.leave_out(id, error.to_string());
+        }
+    }
+
+    /// Of runs that are listed no more, or that need not be read, the state does not say any longer that they could not be read.
+    fn forget_failed(&self) {
+        let quarantined = self.quarantined_ids();
+        for id in self.failed.borrow().iter().filter(|id| !quarantined.contains(*id)) {
+            self.tell(&state::failed_key(id), None);
+        }
+    }
+
+    /// Leaves out what could not be read, and names it.
+    pub(crate) fn leave_out(&self, id: String, why: String) {
+        let message = format!("Run {id} could not be read and is left out; the next sync tries it again: {why}");
         self.client.destination.log(Level::Severe, &message);
-        self.summary.borrow_mut().quarantined.push((id, error.to_string()));
+        self.summary.borrow_mut().quarantined.push((id, why));
     }
 
     /// The ids of the runs that could not be read.
     pub(crate) fn quarantined_ids(&self) -> BTreeSet<String> {
         self.summary.borrow().quarantined.iter().map(|(id, _)| id.clone()).collect()
-    }
-}
-
-/// Takes listing pages and tells the changed runs from the others.
-struct Listing<'s, 'a, X, D> {
-    sync: &'s Sync<'a, X, D>,
-    state: State,
-    seen: BTreeSet<String>,
-    circle: Circle,
-    /// Runs that the state does not know and that were updated before this are recorded, not read.
-    import: Option<i64>,
-    /// Marks were not kept by the sync before: those of listed runs are stale.
-    sweeps: bool,
-    order: u64,
-}
-
-impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
-    fn new(sync: &'s Sync<'a, X, D>, state: State) -> Self {
-        let legible = |text: &&String| time::parse(text).is_some();
-        let bare = !state::knows_runs(&state) && !state.contains_key(state::SOURCE);
-        let bare = state.get(state::WATERMARK).filter(|_| bare).filter(legible);
-        if let Some(text) = bare {
-            sync.tell(state::IMPORT, Some(text.clone()));
-        }
-        let import = state.get(state::IMPORT).filter(legible).or(bare).and_then(|text| time::parse(text));
-        let marks = sync.config.deletes == Deletes::Mark;
-        let sweeps = marks && state.contains_key(state::SOURCE) && !state.contains_key(state::MARKS);
-        Self { sync, state, seen: BTreeSet::new(), circle: Circle::default(), import, sweeps, order: 0 }
-    }
-
-    /// Sorts the runs of a page, and returns where the next one is.
-    fn take(
-        &mut self,
-        cursor: String,
-        page: ListingPage,
-        ready: &mut BinaryHeap<Ready>,
-    ) -> Result<Option<String>, Error> {
-        let before = self.seen.len();
-        let mut patch = StatePatch::new();
-        let mut live = Vec::new();
-        for listed in page.runs {
-            // Pages shift while runs are added: the same run may come twice.
-            if !self.seen.insert(listed.id.clone()) {
-                continue;
-            }
-            if self.sync.config.start_time.zip(listed.updated_at).is_some_and(|(start, updated)| updated < start) {
-                continue;
-            }
-            self.sync.summary.borrow_mut().seen += 1;
-            let known = RunEntry::find(&self.state, &listed.id);
-            let returned = known.as_ref().is_some_and(|known| known.deleted.is_some());
-            if self.sweeps && !returned {
-                live.push(listed.id.clone());
-            }
-            let known = known.filter(|known| !returned && known.selection == self.sync.selection);
-            let imported = known.is_none()
-                && !returned
-                && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
-            let unchanged = known.as_ref().is_some_and(|known| known.version.as_ref() == Some(&listed.version));
-            self.sync.watermark.borrow_mut().listed(listed.updated_at, imported || unchanged);
-            if imported {
-                let selection = self.sync.selection.clone();
-                let entry =
-                    RunEntry { version: Some(listed.version.clone()), seen: true, selection, ..RunEntry::default() };
-                patch.push((state::key(&listed.id), Some(entry.to_text())));
-            }
-            if imported || unchanged {
-                self.sync.summary.borrow_mut().unchanged += 1;
-                continue;
-            }
-            self.order += 1;
-            // A run that was seen but never read has nothing to continue from.
-            let entry = known.filter(|known| !known.seen);
-            let earlier = Earlier { entry, returned };
-            ready.push(Ready { size: listed.size(), order: self.order, listed, earlier });
-        }
-        let is_empty = self.seen.len() == before;
-        self.circle
-            .visit(&cursor, is_empty && page.next.is_some())
-            .map_err(|why| Error::upstream(format!("listing runs: {why}")))?;
-        if page.next.is_none() {
-            self.sync.watermark.borrow_mut().complete();
-            if self.import.is_some() || self.state.contains_key(state::IMPORT) {
-                self.sync.tell(state::IMPORT, None);
-            }
-        }
-        let sweeps = !live.is_empty();
-        if sweeps {
-            self.sync.client.destination.delete(TableName::DeletedRuns.as_str(), Batch::of_runs(live))?;
-        }
-        if sweeps || !patch.is_empty() {
-            self.sync.checkpoint(patch)?;
-        }
-        Ok(page.next)
     }
 }
 
@@ -375,7 +382,7 @@ pub async fn check<X: Exchange, D: Destination>(
     config.page_size = 1;
     let (dialect, page) = Dialect::choose(&config, &client).await?;
     let project = format!("{}/{}", config.entity, config.project);
-    let runs = if page.runs.is_empty() { "has no runs yet" } else { "can be read" };
+    let runs = if page.runs.is_empty() && page.next.is_none() { "has no runs yet" } else { "can be read" };
     match dialect {
         Dialect::Graphql(graphql) => {
             let viewer = graphql.viewer(&client).await?;

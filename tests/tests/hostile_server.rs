@@ -287,9 +287,16 @@ async fn a_name_that_changes_its_address_after_it_was_checked_gains_nothing() {
 async fn pages_without_end_and_in_a_circle_end_as_an_error() {
     // How many pages it takes to see through each.
     let faults = || [(Fault::Cycle, 3), (Fault::EndlessEmptyPages, 10), (Fault::EndlessPages, 11)];
+    // Empty pages of a listing are legal, unless the cursor stands still.
+    let of_listings = |dialect| match dialect {
+        Dialect::Rest => vec![(Fault::Cycle, 3), (Fault::EndlessPages, 11)],
+        Dialect::Graphql => vec![(Fault::Cycle, 3), (Fault::EndlessEmptyPages, 3), (Fault::EndlessPages, 3)],
+    };
     // There is an end after all: who goes on to it takes the pages for whole.
     let long = When::First(200);
-    let listings = BOTH.into_iter().flat_map(|dialect| faults().map(|(fault, most)| (dialect, fault, most)));
+    let listings = BOTH.into_iter();
+    let listings =
+        listings.flat_map(|dialect| of_listings(dialect).into_iter().map(move |(fault, most)| (dialect, fault, most)));
     let listings = listings.map(|(dialect, fault, most)| {
         let long = long.clone();
         async move {

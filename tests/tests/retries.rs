@@ -128,7 +128,9 @@ async fn pages_that_lead_astray_or_in_a_circle_end_the_listing() {
         let astray = Fault::Next("http://127.0.0.2:9/steal".to_owned());
         for fault in [Fault::Cycle, Fault::EndlessEmptyPages, Fault::EndlessPages, astray] {
             let leads_away = matches!(fault, Fault::Next(_));
-            if leads_away && dialect == Dialect::Graphql {
+            // Cursors lead nowhere else, and addresses that are always new may lead to an end.
+            let is_empty = matches!(fault, Fault::EndlessEmptyPages);
+            if (leads_away && dialect == Dialect::Graphql) || (is_empty && dialect == Dialect::Rest) {
                 continue;
             }
             let server = serve(Options::default());

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::client::{BODY_LIMIT, Client, Failure, RequestError, refusal};
+use crate::client::{BODY_LIMIT, Client, Failure, RequestError};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
@@ -20,7 +20,8 @@ use crate::history::row::{Entries, History};
 use crate::state::HistoryVersion;
 use crate::{json as lenient, time};
 
-use super::{Listed, ListingPage, RunRow};
+use super::complaint::{About, Complaints, Doubt, Question};
+use super::{Listed, ListingPage, RunRow, entries};
 
 /// The fields of a listing. A change in any of them makes a run a changed one.
 macro_rules! light {
@@ -66,6 +67,9 @@ const HAS_RUN: &str = "query HasRun($entity: String!, $project: String!, $run: S
     project(name: $project, entityName: $entity) { run(name: $run) { name } } }";
 
 const VIEWER: &str = "query Viewer { viewer { username entity } }";
+
+const RUN_COUNT: &str =
+    "query RunCount($entity: String!, $project: String!) { project(name: $project, entityName: $entity) { runCount } }";
 
 /// A range of steps to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,15 +125,10 @@ pub struct Graphql {
 struct Envelope<'a> {
     #[serde(borrow, default)]
     data: Option<Data<'a>>,
-    #[serde(default)]
-    errors: Option<Vec<Value>>,
-}
-
-/// The errors of an answer, whatever its data is like.
-#[derive(Deserialize)]
-struct Complaint {
-    #[serde(default)]
-    errors: Option<Vec<Value>>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// What any of the queries brings.
@@ -139,21 +138,36 @@ struct Data<'a> {
     project: Option<Project<'a>>,
     #[serde(default)]
     viewer: Option<Viewer>,
+    /// What W&B says is wrong with single entries of a listing, by their positions.
+    #[serde(skip)]
+    odd_entries: Vec<(usize, String)>,
 }
 
+/// Why a project that was listed is missing in an answer is not known; the next answer may have it.
+const NO_PROJECT: &str = "W&B answered without the project";
+
 impl<'a> Data<'a> {
-    /// The run. A project that vanished takes its runs with it.
-    fn run(self) -> Option<Node<'a>> {
-        self.project.and_then(|project| project.run)
+    /// The run; none where the project does not have it. Where the answer lacks the project, that says nothing of the run.
+    fn run(self, question: &Question<'_>) -> Result<Option<Node<'a>>, String> {
+        match self.project {
+            Some(project) => Ok(project.run),
+            None => {
+                question.doubt.set(Some(Doubt::Project));
+                Err(NO_PROJECT.to_owned())
+            }
+        }
     }
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Project<'a> {
     #[serde(borrow, default)]
     runs: Option<Connection<'a>>,
     #[serde(borrow, default)]
     run: Option<Node<'a>>,
+    #[serde(default)]
+    run_count: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +180,7 @@ struct Viewer {
 #[serde(rename_all = "camelCase")]
 struct Connection<'a> {
     #[serde(borrow)]
-    edges: Vec<Edge<'a>>,
+    edges: Vec<&'a RawValue>,
     page_info: PageInfo,
 }
 
@@ -337,21 +351,26 @@ impl Graphql {
         Request { method: Method::Post, url: self.url.clone(), headers, body: body.into_bytes() }
     }
 
+    fn question<'q>(&'q self, what: impl Into<String>, about: About<'q>) -> Question<'q> {
+        Question::new(what, about, &self.entity, &self.project)
+    }
+
     /// Sends a query; `read` gets the `data` of the answer, and the answer's size in bytes.
     async fn query<T, X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         request: &Request,
-        what: &str,
+        question: &Question<'_>,
         limit: usize,
         probing: bool,
         read: impl Fn(Data<'_>, usize) -> Result<T, String>,
     ) -> Result<T, RequestError> {
         let answer = |response: &Response, text: &str| {
-            let data = self.answer(response, text, what)?;
+            let data = self.answer(response, text, question, probing)?;
             read(data, text.len()).map_err(|error| Failure::malformed(response.status, error))
         };
         let accept = |response: &Response| {
+            question.doubt.set(None);
             let strict = match std::str::from_utf8(&response.body) {
                 Ok(text) => answer(response, text),
                 Err(error) => Err(Failure::malformed(response.status, error)),
@@ -366,40 +385,53 @@ impl Graphql {
             match result {
                 // While the dialect is being settled, something that is no GraphQL answer may be a sign rather than a fault.
                 Err(Failure::Again { status, reason, .. }) if probing && !looks_like_graphql(&response.body) => {
-                    Err(Failure::Final(Error::Upstream { status, message: format!("{what}: {reason}") }))
+                    Err(Failure::Final(Error::Upstream { status, message: format!("{}: {reason}", question.what) }))
                 }
                 other => other,
             }
         };
-        client.send(request, what, limit, accept).await
+        let result = client.send(request, &question.what, limit, accept).await;
+        match (result, question.doubt.get()) {
+            // It was asked for again, and is missing still: a matter of the project, not of W&B's health.
+            (Err(RequestError::Failed(Error::Upstream { message, .. })), Some(Doubt::Project)) => {
+                Err(RequestError::Failed(Error::NotFound(message)))
+            }
+            (result, _) => result,
+        }
     }
 
     /// The `data` of an answer, or what its status or its errors mean.
-    fn answer<'t>(&self, response: &Response, text: &'t str, what: &str) -> Result<Data<'t>, Failure> {
-        let hint = format!("project {}/{}", self.entity, self.project);
-        let envelope = serde_json::from_str::<Envelope<'_>>(text);
-        let (data, errors) = match envelope {
-            Ok(Envelope { data, errors }) => (Ok(data), errors),
-            Err(error) => (Err(error), serde_json::from_str::<Complaint>(text).ok().and_then(|said| said.errors)),
-        };
-        let said = errors.filter(|errors| !errors.is_empty()).map(|errors| errors_text(&errors));
-        // A body may explain a status, so both are told.
-        match (refusal(response, what, &hint), &said) {
-            (Some(Error::Upstream { status, message }), Some(said)) => {
-                return Err(Failure::Final(Error::Upstream { status, message: format!("{message}: {said}") }));
+    fn answer<'t>(
+        &self,
+        response: &Response,
+        text: &'t str,
+        question: &Question<'_>,
+        probing: bool,
+    ) -> Result<Data<'t>, Failure> {
+        let (data, complaints) = match serde_json::from_str::<Envelope<'_>>(text) {
+            Ok(Envelope { data, errors, error }) => {
+                // What is no GraphQL answer is not explained either while the dialect is being settled.
+                let error = error.filter(|_| data.is_none() && !probing);
+                (Ok(data), Complaints::new(errors, error))
             }
-            (Some(Error::NotFound(_)), None) => {
-                let message = format!("{what}: HTTP 404; there is no GraphQL at {}", self.url);
+            // Whatever the data is like.
+            Err(error) => (Err(error), Complaints::of_body(text.as_bytes())),
+        };
+        match question.refusal(response, &complaints) {
+            Some(Error::NotFound(_)) if question.is_about_project() && complaints.is_empty() => {
+                let message = format!("{}: HTTP 404; there is no GraphQL at {}", question.what, self.url);
                 return Err(Failure::Final(Error::Upstream { status: Some(404), message }));
             }
-            (Some(error), _) => return Err(Failure::Final(error)),
-            (None, _) => {}
+            Some(error) => return Err(Failure::Final(error)),
+            None => {}
         }
-        if let Some(said) = said {
-            return Err(classify(&said, what, &hint));
+        let odd_entries = complaints.of_entries().filter(|_| matches!(data, Ok(Some(_)))).unwrap_or_default();
+        if odd_entries.is_empty() && !complaints.is_empty() {
+            return Err(question.failure(response.status, &complaints));
         }
         let data = data.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
-        data.ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))
+        let data = data.ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))?;
+        Ok(Data { odd_entries, ..data })
     }
 
     /// A page of runs. `probing`: a failure that may mean another dialect is not retried.
@@ -409,25 +441,65 @@ impl Graphql {
         cursor: Option<&str>,
         probing: bool,
     ) -> Result<ListingPage, Error> {
-        let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": self.page_size}));
+        self.page(client, cursor, self.page_size, probing).await
+    }
+
+    /// A page of so many runs.
+    pub(super) async fn page<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        cursor: Option<&str>,
+        size: u32,
+        probing: bool,
+    ) -> Result<ListingPage, Error> {
+        let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": size}));
+        let question = self.question("listing runs", About::Project);
         let read = |data: Data<'_>, _| {
             let Some(project) = data.project else {
-                return Ok(None);
+                if cursor.is_none() {
+                    return Ok(None);
+                }
+                // The pages before this one had it.
+                question.doubt.set(Some(Doubt::Project));
+                return Err(NO_PROJECT.to_owned());
             };
-            let runs = project.runs.ok_or("it has no list of runs")?;
-            let nodes = runs.edges.into_iter().map(|edge| listed(edge.node.get()));
-            let listed = nodes.collect::<Result<Vec<_>, _>>().map_err(|error| lenient::place(&error))?;
-            let next = if runs.page_info.has_next_page {
-                Some(runs.page_info.end_cursor.ok_or("a page has a next one, but no cursor")?)
+            let page = project.runs.ok_or("it has no list of runs")?;
+            let odd = data.odd_entries;
+            let read = |position: usize, text: &str| match odd.iter().find(|(at, _)| *at == position) {
+                Some((_, said)) => Err(format!("W&B says: {said}")),
+                None => listed(text).map_err(|error| lenient::place(&error)),
+            };
+            let edges = page.edges.iter().map(|edge| edge.get());
+            let (runs, unreadable) = entries(edges, read, |edge| edge.get("node")?.get("name")?.as_str())?;
+            let next = if page.page_info.has_next_page {
+                Some(page.page_info.end_cursor.ok_or("a page has a next one, but no cursor")?)
             } else {
                 None
             };
-            Ok(Some(ListingPage { runs: listed, next }))
+            Ok(Some(ListingPage { runs, unreadable, next }))
         };
-        match self.query(client, &request, "listing runs", BODY_LIMIT, probing, read).await? {
-            Some(page) => Ok(page),
-            None => Err(self.absent(client).await),
+        let result = self.query(client, &request, &question, BODY_LIMIT, probing, read).await;
+        match (result.map_err(Error::from), question.doubt.get()) {
+            (Ok(Some(page)), _) => Ok(page),
+            (Ok(None), _) | (Err(Error::NotFound(_)), Some(Doubt::Project)) => Err(self.absent(client).await),
+            (Err(error), Some(Doubt::Key)) => match self.viewer(client).await {
+                Err(not_signed_in @ Error::Authentication(_)) => Err(not_signed_in),
+                _ => Err(error),
+            },
+            (Err(error), _) => Err(error),
         }
+    }
+
+    /// How many runs W&B counts in the project; none where it does not say.
+    pub(super) async fn run_count<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+    ) -> Result<Option<u64>, Error> {
+        let request = self.request("RunCount", RUN_COUNT, json!({}));
+        let question = self.question("counting runs", About::Project);
+        let read = |data: Data<'_>, _| Ok(data.project.and_then(|project| project.run_count));
+        let count = self.query(client, &request, &question, BODY_LIMIT, false, read).await?;
+        Ok(count.filter(|count| *count >= 0.0).map(|count| count as u64))
     }
 
     /// Why `project` was null: a key that is not valid, or a project that it can't see.
@@ -444,8 +516,9 @@ impl Graphql {
     /// Who the key belongs to.
     pub async fn viewer<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<String, Error> {
         let request = self.request("Viewer", VIEWER, json!({}));
+        let question = self.question("asking whose key it is", About::Project);
         let read = |data: Data<'_>, _| Ok(data.viewer);
-        let viewer = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
+        let viewer = self.query(client, &request, &question, BODY_LIMIT, false, read).await?;
         match viewer {
             Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
             None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
@@ -467,9 +540,9 @@ impl Graphql {
             Beside::Export => self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id)),
             Beside::Nothing => self.request("Run", RUN, json!({"run": run_id})),
         };
-        let what = format!("reading run {run_id}");
+        let question = self.question(format!("reading run {run_id}"), About::Run(run_id));
         let read = |data: Data<'_>, bytes| {
-            let Some(node) = data.run() else { return Ok(None) };
+            let Some(node) = data.run(&question)? else { return Ok(None) };
             let row = node.row(run_id)?;
             if let (Beside::History(_), Some(rows)) = (beside, node.history) {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
@@ -484,7 +557,7 @@ impl Graphql {
                 bytes,
             )))
         };
-        self.query(client, &request, &what, limit, false, read).await
+        self.query(client, &request, &question, limit, false, read).await
     }
 
     /// Where the exported parts of a run's history are: the same files as before with new signatures, perhaps others.
@@ -494,9 +567,9 @@ impl Graphql {
         run_id: &str,
     ) -> Result<Vec<String>, RequestError> {
         let request = self.request("Export", EXPORT, export_variables(run_id));
-        let what = format!("reading the exported history of run {run_id}");
-        let read = |data: Data<'_>, _| Ok(data.run().map(|node| node.exported()).unwrap_or_default());
-        self.query(client, &request, &what, BODY_LIMIT, false, read).await
+        let question = self.question(format!("reading the exported history of run {run_id}"), About::Run(run_id));
+        let read = |data: Data<'_>, _| Ok(data.run(&question)?.map(|node| node.exported()).unwrap_or_default());
+        self.query(client, &request, &question, BODY_LIMIT, false, read).await
     }
 
     /// A part of a run's history, into `history`. None: the run does not exist any more. The number is the response's size in bytes.
@@ -510,9 +583,9 @@ impl Graphql {
         position: i64,
     ) -> Result<Option<usize>, RequestError> {
         let request = self.request("History", HISTORY, window_variables(run_id, window));
-        let what = format!("reading the history of run {run_id}");
+        let question = self.question(format!("reading the history of run {run_id}"), About::Run(run_id));
         let read = |data: Data<'_>, bytes| {
-            let Some(node) = data.run() else {
+            let Some(node) = data.run(&question)? else {
                 return Ok(None);
             };
             if let Some(rows) = node.history {
@@ -520,22 +593,33 @@ impl Graphql {
             }
             Ok(Some(bytes))
         };
-        self.query(client, &request, &what, limit, false, read).await
+        self.query(client, &request, &question, limit, false, read).await
     }
 
-    /// Whether the project has that run. Unlike where a run is read, a project that is not to be seen is an error: nothing follows
-    /// from it for its runs.
+    /// Whether the first step of a run's history can be asked for, and the run is there.
+    pub(super) async fn has_history<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<bool, Error> {
+        let request = self.request("History", HISTORY, window_variables(run_id, Window { start: 0, steps: 1 }));
+        let question = self.question(format!("reading the history of run {run_id}"), About::Run(run_id));
+        let read = |data: Data<'_>, _| Ok(data.project.is_some_and(|project| project.run.is_some()));
+        Ok(self.query(client, &request, &question, BODY_LIMIT, false, read).await?)
+    }
+
+    /// Whether the project has that run. A project that is not to be seen is an error: nothing follows from it for its runs.
     pub async fn has_run<X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         run_id: &str,
     ) -> Result<bool, Error> {
         let request = self.request("HasRun", HAS_RUN, json!({"run": run_id}));
-        let what = format!("asking whether run {run_id} exists");
+        let question = self.question(format!("asking whether run {run_id} exists"), About::Run(run_id));
         let read = |data: Data<'_>, _| Ok(data.project.map(|project| project.run.is_some()));
-        match self.query(client, &request, &what, BODY_LIMIT, false, read).await? {
+        match self.query(client, &request, &question, BODY_LIMIT, false, read).await? {
             Some(found) => Ok(found),
-            None => Err(Error::NotFound(format!("{what}: project {}/{} was not found", self.entity, self.project))),
+            None => Err(Error::NotFound(format!("{}: {NO_PROJECT}", question.what))),
         }
     }
 }
@@ -548,7 +632,9 @@ fn window_variables(run_id: &str, window: Window) -> Value {
     json!({"run": run_id, "minStep": window.start, "maxStep": window.end(), "samples": window.steps})
 }
 
-fn listed(raw: &str) -> serde_json::Result<Listed> {
+/// A run as an edge of the listing shows it.
+fn listed(edge: &str) -> serde_json::Result<Listed> {
+    let raw = serde_json::from_str::<Edge<'_>>(edge)?.node.get();
     let node: Node<'_> = serde_json::from_str(raw)?;
     let Some(id) = node.name.clone() else {
         return Err(serde::de::Error::missing_field("name"));
@@ -560,52 +646,6 @@ fn listed(raw: &str) -> serde_json::Result<Listed> {
 
 fn looks_like_graphql(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{\"data\"") || body.trim_ascii_start().starts_with(b"{\"errors\"")
-}
-
-/// The messages of `errors`, whose elements are objects or strings. At most 300 characters.
-fn errors_text(errors: &[Value]) -> String {
-    let text = |error: &Value| match error {
-        Value::String(text) => text.clone(),
-        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
-    };
-    errors.iter().map(text).collect::<Vec<_>>().join("; ").chars().take(300).collect()
-}
-
-/// What `errors` in a 200 mean. Retried, unless they speak of authentication, permission, absence or a bad query.
-fn classify(said: &str, what: &str, hint: &str) -> Failure {
-    let lower = said.to_lowercase();
-    let speaks_of = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let message = format!("{what}: W&B says: {said}");
-    if speaks_of(&[
-        "api key",
-        "api_key",
-        "apikey",
-        "unauthorized",
-        "unauthenticated",
-        "authenticat",
-        "not logged in",
-        "invalid token",
-    ]) {
-        Failure::Final(Error::Authentication(format!(
-            "{message}; check the API key, or get a new one at https://wandb.ai/authorize"
-        )))
-    } else if speaks_of(&["permission", "forbidden", "access denied", "not authorized", "not allowed"]) {
-        Failure::Final(Error::Permission(format!("{message}; ask the owner of {hint} for access")))
-    } else if speaks_of(&[
-        "cannot query field",
-        "unknown argument",
-        "unknown type",
-        "syntax error",
-        "variable",
-        "unknown field",
-        "validation",
-    ]) {
-        Failure::Final(Error::Upstream { status: Some(200), message })
-    } else if speaks_of(&["not found", "could not find", "does not exist"]) {
-        Failure::Final(Error::NotFound(message))
-    } else {
-        Failure::Again { status: Some(200), reason: format!("W&B says: {said}"), wait: None }
-    }
 }
 
 #[cfg(test)]
@@ -632,30 +672,6 @@ mod tests {
         assert_eq!(unwrap_config("null"), Ok(None));
         assert_eq!(unwrap_config(""), Ok(None));
         assert!(unwrap_config("{").is_err());
-    }
-
-    #[test]
-    fn errors_in_a_200_are_told_apart() {
-        let kind = |said: &str| match classify(said, "x", "y") {
-            Failure::Final(Error::Authentication(_)) => "authentication",
-            Failure::Final(Error::Permission(_)) => "permission",
-            Failure::Final(Error::NotFound(_)) => "not found",
-            Failure::Final(_) => "final",
-            Failure::TooLarge(_) => "too large",
-            Failure::Denied(_) => "denied",
-            Failure::Again { .. } => "again",
-        };
-        for (said, expected) in [
-            ("user is not logged in", "authentication"),
-            ("Invalid API key", "authentication"),
-            ("permission denied", "permission"),
-            ("Cannot query field 'x' on type 'Run'.", "final"),
-            ("run not found", "not found"),
-            ("internal server error", "again"),
-            ("context deadline exceeded", "again"),
-        ] {
-            assert_eq!(kind(said), expected, "{said}");
-        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The two ways to ask W&B. Both list runs and read histories; they differ in how, and in what a listing already holds.
 
+mod complaint;
 pub mod graphql;
 pub mod rest;
-mod seen;
+pub(crate) mod seen;
+mod words;
 
 use crate::batch::{Batch, Column, Values};
 use crate::client::Client;
@@ -10,14 +12,18 @@ use crate::config::{Api, Config};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::json;
 use crate::state::HistoryVersion;
 
 use graphql::Graphql;
 use rest::Rest;
 use seen::Seen;
 
-/// How many pages without anything new end a listing.
+/// How many pages without anything new end a history.
 pub const MOST_EMPTY_PAGES: u32 = 10;
+
+/// With more entries than this that can't be read, it is the page that can't be read.
+const MOST_UNREADABLE: usize = 1000;
 
 /// A run as a listing shows it.
 #[derive(Debug)]
@@ -46,8 +52,54 @@ impl Listed {
 pub struct ListingPage {
     /// In the server's order.
     pub runs: Vec<Listed>,
+    /// The entries that can't be read.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page is: a URL (`rest`) or a cursor (`graphql`).
     pub next: Option<String>,
+}
+
+/// An entry of a listing that is not what an entry should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its position in the page, from 0.
+    pub position: usize,
+    /// The run's id, where that much can be read.
+    pub id: Option<String>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// The entries of a page, each read by itself: an odd one costs nothing but itself. `read` is given an entry's position and text; `id`
+/// finds the id in an entry that can't be read.
+fn entries<'e>(
+    texts: impl IntoIterator<Item = &'e str>,
+    read: impl Fn(usize, &str) -> Result<Listed, String>,
+    id: impl Fn(&serde_json::Value) -> Option<&str>,
+) -> Result<(Vec<Listed>, Vec<Unreadable>), String> {
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for (position, text) in texts.into_iter().enumerate() {
+        let result = read(position, text).and_then(|run| match run.id.as_str() {
+            "" => Err("it has no name".to_owned()),
+            _ => Ok(run),
+        });
+        // What is JSON as a whole may still hold texts that are none.
+        let result = result.or_else(|why| match json::repair(text.as_bytes()) {
+            repaired if repaired == text => Err(why),
+            repaired => read(position, &repaired),
+        });
+        match result {
+            Ok(run) => runs.push(run),
+            Err(_) if unreadable.len() == MOST_UNREADABLE => {
+                return Err(format!("more than {MOST_UNREADABLE} of its entries can't be read"));
+            }
+            Err(why) => {
+                let value = serde_json::from_str(text).unwrap_or_default();
+                let id = id(&value).filter(|id| !id.is_empty()).map(str::to_owned);
+                unreadable.push(Unreadable { position, id, why });
+            }
+        }
+    }
+    Ok((runs, unreadable))
 }
 
 /// A row of `runs`. JSON columns hold valid JSON.
@@ -147,6 +199,38 @@ impl Dialect {
         }
     }
 
+    /// The smallest question about the listing: its first entry. What it brings does not matter.
+    pub async fn asks_listing<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<(), Error> {
+        match self {
+            Self::Rest(rest) => rest.page(client, None, 1).await?,
+            Self::Graphql(graphql) => graphql.page(client, None, 1, false).await?,
+        };
+        Ok(())
+    }
+
+    /// The smallest question about a run's history: its first row. What it brings does not matter, as long as the run is there.
+    pub async fn asks_history<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+    ) -> Result<bool, Error> {
+        match self {
+            Self::Rest(rest) => rest.has_run(client, run_id).await,
+            Self::Graphql(graphql) => graphql.has_history(client, run_id).await,
+        }
+    }
+
+    /// How many runs W&B counts in the project, where it says so (`graphql`).
+    pub async fn run_count<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+    ) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Rest(_) => Ok(None),
+            Self::Graphql(graphql) => graphql.run_count(client).await,
+        }
+    }
+
     /// Whether W&B has a run of that id. An error leaves it open.
     pub async fn has_run<X: Exchange, D: Destination>(
         &self,
@@ -160,7 +244,7 @@ impl Dialect {
     }
 }
 
-/// Notices listings that go in circles or never end.
+/// Notices histories that go in circles or never end.
 #[derive(Debug, Default)]
 pub struct Circle {
     pages: Seen,
@@ -178,7 +262,7 @@ impl Circle {
         }
     }
 
-    /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the listing.
+    /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the pages.
     pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
         if !self.pages.insert(crate::history::names::hash(page.as_bytes())) {
             return Err("a page came a second time: the pages go in a circle".to_owned());

@@ -5,24 +5,27 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::client::{BODY_LIMIT, Client, Failure, refusal};
+use crate::client::{BODY_LIMIT, Client, Failure};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::exchange::{Exchange, Method, Request};
+use crate::exchange::{Exchange, Method, Request, Response};
 use crate::history::names::hash;
 use crate::history::page;
 use crate::history::row::History;
 use crate::{json, time, url};
 
-use super::{Listed, ListingPage, RunRow};
+use super::complaint::{About, Complaints, Question};
+use super::{Listed, ListingPage, RunRow, Unreadable, entries};
 
 /// Builds and reads the requests of the dialect.
 #[derive(Debug)]
 pub struct Rest {
     base_url: String,
+    /// Entity and project as a path says them, and as people do.
+    path: String,
+    entity: String,
     project: String,
-    shown: String,
     page_size: u32,
     authorization: String,
 }
@@ -63,8 +66,9 @@ impl Rest {
     pub fn new(config: &Config) -> Self {
         Self {
             base_url: config.base_url.clone(),
-            project: format!("{}/{}", url::encode(&config.entity), url::encode(&config.project)),
-            shown: format!("project {}/{}", config.entity, config.project),
+            path: format!("{}/{}", url::encode(&config.entity), url::encode(&config.project)),
+            entity: config.entity.clone(),
+            project: config.project.clone(),
             page_size: config.page_size,
             authorization: format!("Bearer {}", config.api_key.expose()),
         }
@@ -75,31 +79,43 @@ impl Rest {
         Request { method: Method::Get, url, headers, body: Vec::new() }
     }
 
+    fn question<'q>(&'q self, what: impl Into<String>, about: About<'q>) -> Question<'q> {
+        Question::new(what, about, &self.entity, &self.project)
+    }
+
     /// A page of runs.
     pub async fn runs<X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         next: Option<&str>,
     ) -> Result<ListingPage, Error> {
-        let first = || format!("{}/projects/{}/runs?perPage={}", self.base_url, self.project, self.page_size);
+        self.page(client, next, self.page_size).await
+    }
+
+    /// A page of so many runs; those after the first have the size of the first.
+    pub(super) async fn page<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        next: Option<&str>,
+        size: u32,
+    ) -> Result<ListingPage, Error> {
+        let first = || format!("{}/projects/{}/runs?perPage={size}", self.base_url, self.path);
         let request = self.get(next.map_or_else(first, str::to_owned));
-        let what = "listing runs";
-        let accept = |response: &crate::exchange::Response| {
-            if let Some(error) = refusal(response, what, &self.shown) {
-                return Err(Failure::Final(error));
-            }
-            let (runs, next) =
-                json::parse(&response.body, read_runs).map_err(|error| Failure::malformed(response.status, error))?;
+        let question = self.question("listing runs", About::Project);
+        let accept = |response: &Response| {
+            refuse(&question, response)?;
+            let (runs, unreadable, next) =
+                read_runs(&response.body).map_err(|error| no_answer(&question, response, &error))?;
             let next = next.map(|link| url::follow(&request.url, &link)).transpose();
-            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
-            Ok(ListingPage { runs, next })
+            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{}: {why}", question.what))))?;
+            Ok(ListingPage { runs, unreadable, next })
         };
-        Ok(client.send(&request, what, BODY_LIMIT, accept).await?)
+        Ok(client.send(&request, &question.what, BODY_LIMIT, accept).await?)
     }
 
     /// Where a run's history begins.
     pub fn history_url(&self, run_id: &str) -> String {
-        format!("{}/runs/{}/{}/history?perPage={}", self.base_url, self.project, url::encode(run_id), self.page_size)
+        format!("{}/runs/{}/{}/history?perPage={}", self.base_url, self.path, url::encode(run_id), self.page_size)
     }
 
     /// A page of a run's history, into `history`; returns where the next one is. The outer none: the run does not exist any more.
@@ -112,20 +128,19 @@ impl Rest {
         position: i64,
     ) -> Result<Option<Option<String>>, Error> {
         let request = self.get(url.to_owned());
-        let what = format!("reading the history of run {run_id}");
-        let accept = |response: &crate::exchange::Response| {
-            match refusal(response, &what, &self.shown) {
-                Some(Error::NotFound(_)) => return Ok(None),
-                Some(error) => return Err(Failure::Final(error)),
-                None => {}
+        let question = self.question(format!("reading the history of run {run_id}"), About::Run(run_id));
+        let accept = |response: &Response| {
+            match refuse(&question, response) {
+                Err(Failure::Final(Error::NotFound(_))) => return Ok(None),
+                other => other?,
             }
             let next = page::rest(&response.body, &mut history.borrow_mut(), position)
-                .map_err(|error| Failure::malformed(response.status, error))?;
+                .map_err(|error| no_answer(&question, response, &error))?;
             let next = next.map(|link| url::follow(&request.url, &link)).transpose();
-            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{what}: {why}"))))?;
+            let next = next.map_err(|why| Failure::Final(Error::upstream(format!("{}: {why}", question.what))))?;
             Ok(Some(next))
         };
-        Ok(client.send(&request, &what, BODY_LIMIT, accept).await?)
+        Ok(client.send(&request, &question.what, BODY_LIMIT, accept).await?)
     }
 
     /// Whether the project has that run. The dialect has no request for one run; the nearest is the first row of its history, which is
@@ -136,21 +151,47 @@ impl Rest {
         run_id: &str,
     ) -> Result<bool, Error> {
         let run = url::encode(run_id);
-        let request = self.get(format!("{}/runs/{}/{run}/history?perPage=1", self.base_url, self.project));
-        let what = format!("asking whether run {run_id} exists");
-        let accept = |response: &crate::exchange::Response| match refusal(response, &what, &self.shown) {
-            None => Ok(true),
-            Some(Error::NotFound(_)) => Ok(false),
-            Some(error) => Err(Failure::Final(error)),
+        let request = self.get(format!("{}/runs/{}/{run}/history?perPage=1", self.base_url, self.path));
+        let question = self.question(format!("asking whether run {run_id} exists"), About::Run(run_id));
+        let accept = |response: &Response| match refuse(&question, response) {
+            Ok(()) => match Complaints::of_body(&response.body) {
+                complaints if complaints.is_empty() => Ok(true),
+                complaints => Err(question.failure(response.status, &complaints)),
+            },
+            Err(Failure::Final(Error::NotFound(_))) => Ok(false),
+            Err(failure) => Err(failure),
         };
-        Ok(client.send(&request, &what, BODY_LIMIT, accept).await?)
+        Ok(client.send(&request, &question.what, BODY_LIMIT, accept).await?)
     }
 }
 
-fn read_runs(text: &str) -> serde_json::Result<(Vec<Listed>, Option<String>)> {
-    let page: RunsPage<'_> = serde_json::from_str(text)?;
-    let runs = page.runs.into_iter().map(|raw| listed(raw.get())).collect::<serde_json::Result<_>>()?;
-    Ok((runs, page.next_url.filter(|url| !url.is_empty())))
+/// Whether the status refuses the question.
+fn refuse(question: &Question<'_>, response: &Response) -> Result<(), Failure> {
+    let is_refused = !(200..300).contains(&response.status);
+    let complaints = if is_refused { Complaints::of_body(&response.body) } else { Complaints::default() };
+    question.refusal(response, &complaints).map_or(Ok(()), |error| Err(Failure::Final(error)))
+}
+
+/// What a body means that is not what it should be: it may say what is wrong.
+fn no_answer(question: &Question<'_>, response: &Response, why: &str) -> Failure {
+    match Complaints::of_body(&response.body) {
+        complaints if complaints.is_empty() => Failure::malformed(response.status, why),
+        complaints => question.failure(response.status, &complaints),
+    }
+}
+
+type ReadRuns = (Vec<Listed>, Vec<Unreadable>, Option<String>);
+
+fn read_runs(body: &[u8]) -> Result<ReadRuns, String> {
+    let read = |text: &str| {
+        let page: RunsPage<'_> = serde_json::from_str(text).map_err(|error| json::place(&error))?;
+        let read = |_, text: &str| listed(text).map_err(|error| json::place(&error));
+        let (runs, unreadable) =
+            entries(page.runs.iter().map(|raw| raw.get()), read, |entry| entry.get("id")?.as_str())?;
+        Ok((runs, unreadable, page.next_url.filter(|url| !url.is_empty())))
+    };
+    let strict = std::str::from_utf8(body).map_err(|error| error.to_string()).and_then(read);
+    strict.or_else(|error| read(&json::repair(body)).map_err(|_| error))
 }
 
 fn listed(raw: &str) -> serde_json::Result<Listed> {

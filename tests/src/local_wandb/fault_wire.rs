@@ -77,11 +77,17 @@ impl Fault {
 
     /// The answer with what the fault changes in its JSON.
     fn changed(&self, answer: Answer, own_url: &str) -> Answer {
-        if let Fault::HideRun(id) = self {
+        let entry = match self {
+            Fault::HideRun(id) => Some((id, Entry::Hidden)),
+            Fault::OddEntry(id, text) => Some((id, Entry::Run(text.clone()))),
+            Fault::OddEdge(id, text) => Some((id, Entry::Edge(text.clone()))),
+            _ => None,
+        };
+        if let Some((id, entry)) = entry {
             return answer.map(|body| {
                 let text = String::from_utf8_lossy(&body).into_owned();
                 let Ok(mut page) = Json::parse(&text) else { return Bytes::from(text) };
-                hide_run(&mut page, id);
+                change_entry(&mut page, id, &entry);
                 Bytes::from(page.to_string())
             });
         }
@@ -100,7 +106,7 @@ impl Fault {
             Fault::Next(url) => (false, url.clone()),
             Fault::Cycle => (false, own_url.to_owned()),
             Fault::EndlessPages => (false, unique(own_url)),
-            Fault::EndlessEmptyPages => (true, unique(own_url)),
+            Fault::EndlessEmptyPages | Fault::EndlessHiddenPages => (true, unique(own_url)),
             _ => return answer,
         };
         answer.map(|body| {
@@ -110,6 +116,7 @@ impl Fault {
                     let cursor = match self {
                         Fault::Cycle => "YXJyYXljb25uZWN0aW9uOjA=".to_owned(),
                         Fault::EndlessPages | Fault::EndlessEmptyPages => unique_cursor(),
+                        Fault::EndlessHiddenPages => BASE64.encode(format!("arrayconnection:{}", 1_000_000 + serial())),
                         _ => next.clone(),
                     };
                     turn_page(&mut page, empty, &next, &cursor);
@@ -147,22 +154,43 @@ fn unique_cursor() -> String {
     BASE64.encode(format!("arrayconnection:{}", "0".repeat(1 + serial())))
 }
 
-/// Takes a run out of every list of a page: of runs (REST) or of edges (GraphQL).
-fn hide_run(value: &mut Json, id: &str) {
+/// What becomes of a run's entry in a page.
+enum Entry {
+    Hidden,
+    Run(String),
+    Edge(String),
+}
+
+/// Changes a run's entry in every list of a page: of runs (REST) or of edges (GraphQL).
+fn change_entry(value: &mut Json, id: &str, entry: &Entry) {
     let is_it = |run: &Json, key: &str| matches!(run.get(key), Some(Json::String(text)) if text == id);
+    let parsed = |text: &str| Json::parse(text).unwrap_or(Json::Null);
     match value {
         Json::Object(members) => {
             for (key, member) in members {
-                match (key.as_str(), &mut *member) {
-                    ("runs", Json::Array(runs)) => runs.retain(|run| !is_it(run, "id")),
-                    ("edges", Json::Array(edges)) => {
-                        edges.retain(|edge| !edge.get("node").is_some_and(|node| is_it(node, "name")));
+                let (list, is_edges) = match (key.as_str(), &mut *member) {
+                    ("runs", Json::Array(list)) => (list, false),
+                    ("edges", Json::Array(list)) => (list, true),
+                    (_, it) => {
+                        change_entry(it, id, entry);
+                        continue;
                     }
-                    (_, it) => hide_run(it, id),
+                };
+                let at = list.iter().position(|item| match is_edges {
+                    true => item.get("node").is_some_and(|node| is_it(node, "name")),
+                    false => is_it(item, "id"),
+                });
+                match (at, entry) {
+                    (None, _) => {}
+                    (Some(at), Entry::Hidden) => drop(list.remove(at)),
+                    (Some(at), Entry::Run(text)) if is_edges => {
+                        list[at] = Json::Object(vec![("node".to_owned(), parsed(text))]);
+                    }
+                    (Some(at), Entry::Run(text) | Entry::Edge(text)) => list[at] = parsed(text),
                 }
             }
         }
-        Json::Array(items) => items.iter_mut().for_each(|item| hide_run(item, id)),
+        Json::Array(items) => items.iter_mut().for_each(|item| change_entry(item, id, entry)),
         _ => {}
     }
 }
@@ -270,6 +298,15 @@ mod tests {
         let edges = r#"{"data":{"runs":{"edges":[{"node":{"name":"b"}},{"node":{"name":"c"}}]}}}"#;
         assert_eq!(changed(&hide, edges), r#"{"data":{"runs":{"edges":[{"node":{"name":"c"}}]}}}"#);
         assert_eq!(changed(&hide, r#"{"data":{"run":{"name":"b"}}}"#), r#"{"data":{"run":{"name":"b"}}}"#);
+    }
+
+    #[test]
+    fn an_odd_entry_stands_where_the_run_was() {
+        let entry = Fault::OddEntry("b".to_owned(), r#"{"id":7}"#.to_owned());
+        assert_eq!(changed(&entry, r#"{"runs":[{"id":"a"},{"id":"b"}]}"#), r#"{"runs":[{"id":"a"},{"id":7}]}"#);
+        let edges = r#"{"edges":[{"node":{"name":"b"},"cursor":"x"}]}"#;
+        assert_eq!(changed(&entry, edges), r#"{"edges":[{"node":{"id":7}}]}"#);
+        assert_eq!(changed(&Fault::OddEdge("b".to_owned(), "null".to_owned()), edges), r#"{"edges":[null]}"#);
     }
 
     #[test]

@@ -54,6 +54,12 @@ pub enum Fault {
     EndlessPages,
     /// The page is empty, and always has a next one.
     EndlessEmptyPages,
+    /// The page is empty, and has a next one that lies further on: as when runs are hidden from the key, but without end.
+    EndlessHiddenPages,
+    /// The listing shows this JSON where the run of this id is: in place of the run (REST) or of the node (GraphQL).
+    OddEntry(String, String),
+    /// The listing shows this JSON in place of the edge (GraphQL) that holds the run of this id.
+    OddEdge(String, String),
     /// The listing leaves out the run of this id, which is still there: as when pages shift while they are read.
     HideRun(String),
     /// Gzip that unpacks to so many bytes of spaces.

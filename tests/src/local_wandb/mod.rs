@@ -129,7 +129,7 @@ impl LocalWandb {
     /// What a sync of the project should bring now.
     pub fn truth(&self, dialect: Dialect, entity: &str, project: &str) -> Truth {
         let runs = self.world().project(entity, project).map(|it| it.runs.clone()).unwrap_or_default();
-        Truth::of(dialect, runs.iter().map(Arc::as_ref))
+        Truth::of(dialect, runs.iter().map(Arc::as_ref).filter(|run| !run.hidden))
     }
 
     /// Makes matching requests go wrong; of several rules that fire, the first decides.

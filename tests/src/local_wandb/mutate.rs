@@ -82,6 +82,20 @@ pub enum Mutation {
         #[serde(default)]
         rows: Vec<String>,
     },
+    /// Uploads a finished run that was logged offline long ago: it is older than others, so pages of a listing shift.
+    Upload {
+        /// Its entity.
+        entity: String,
+        /// Its project.
+        project: String,
+        /// Its id, which must be new.
+        run: String,
+        /// Its place among the runs, from 0.
+        place: usize,
+        /// Its rows.
+        #[serde(default)]
+        rows: Vec<String>,
+    },
     /// Drops every row above a step, and then appends rows.
     Rewind {
         /// Its entity.
@@ -189,6 +203,18 @@ impl Mutation {
                 new.created_at = new.heartbeat_at;
                 new.updated_at = Some(new.heartbeat_at);
                 shared.world().project_mut(entity, project).runs.push(Arc::new(new));
+                Ok(vec![run.clone()])
+            }
+            Mutation::Upload { entity, project, run, place, rows } => {
+                let mut new = Run::new(run.clone());
+                append(&mut new, rows, shared);
+                new.updated_at = Some(new.heartbeat_at);
+                let mut world = shared.world();
+                let runs = &mut world.project_mut(entity, project).runs;
+                let place = (*place).min(runs.len());
+                // Of runs created at one time, that which stands first is listed first.
+                new.created_at = runs.get(place).map_or(new.heartbeat_at, |next| next.created_at);
+                runs.insert(place, Arc::new(new));
                 Ok(vec![run.clone()])
             }
             Mutation::Rewind { entity, project, run, step, rows } => edit(shared, entity, project, run, |run| {

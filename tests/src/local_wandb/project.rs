@@ -62,6 +62,8 @@ pub struct Run {
     pub exported_rows: usize,
     /// Its console output and uploaded files, by path.
     pub files: BTreeMap<String, Arc<[u8]>>,
+    /// Whether listings leave it out, as those that the key may not see; its place in the pages stays.
+    pub hidden: bool,
     /// Whether its config, tags and summary are left out of REST answers when null, rather than sent as null.
     pub omit_nulls: bool,
 }
@@ -89,6 +91,7 @@ impl Run {
             events: Vec::new(),
             exported_rows: 0,
             files: BTreeMap::new(),
+            hidden: false,
             omit_nulls: false,
         }
     }

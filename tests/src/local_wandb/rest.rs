@@ -25,7 +25,7 @@ pub(crate) fn runs(shared: &Shared, request: &Request, entity: &str, project: &s
     };
     let runs = found.runs.get(page.range(found.runs.len())).unwrap_or_default();
     let total = found.runs.len();
-    let runs: Vec<_> = runs.to_vec();
+    let runs: Vec<_> = runs.iter().filter(|run| !run.hidden).cloned().collect();
     drop(world);
 
     let mut body = String::from("{\"runs\":[");

@@ -195,7 +195,7 @@ impl Project {
     async fn run_count(&self, ctx: &Context<'_>, filters: Option<JsonString>) -> Result<i32> {
         let runs = self.held_runs(ctx)?;
         let selected = select(&runs, filters.as_ref().map(|it| it.0.as_str()), None).map_err(Error::new)?;
-        Ok(selected.len() as i32)
+        Ok(selected.iter().filter(|run| !run.hidden).count() as i32)
     }
 
     async fn runs(
@@ -211,7 +211,8 @@ impl Project {
         let selected = select(&runs, filters, order.as_deref()).map_err(Error::new)?;
         let max = shared(ctx)?.options.max_page;
         let page = Page::of(after.as_deref(), first.unwrap_or(DEFAULT_PAGE), max, selected.len())?;
-        let edges = page.range().map(|i| RunEdge { node: self.node(selected[i].clone()), cursor: cursor(i) });
+        let shown = page.range().filter(|i| !selected[*i].hidden);
+        let edges = shown.map(|i| RunEdge { node: self.node(selected[i].clone()), cursor: cursor(i) });
         Ok(RunConnection { edges: edges.collect(), page_info: page.info(), total_count: selected.len() as i32 })
     }
 
