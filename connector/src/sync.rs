@@ -17,7 +17,7 @@ use crate::destination::{Destination, Level, StatePatch};
 use crate::dialect::{Circle, Dialect, Listed, ListingPage};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::run::export::Exports;
+use crate::run::export::{Exports, LEAST_ROWS as LEAST_EXPORTED_ROWS};
 use crate::run::{Earlier, RunEnd, RunReader};
 use crate::schema::TableName;
 use crate::state::{self, RunEntry, State};
@@ -325,7 +325,10 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             let imported = known.is_none()
                 && !returned
                 && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
-            let unchanged = known.as_ref().is_some_and(|known| known.version.as_ref() == Some(&listed.version));
+            let outdated = known.as_ref().is_some_and(RunEntry::is_outdated);
+            let unchanged = known.as_ref().is_some_and(|known| {
+                known.version.as_ref() == Some(&listed.version) && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
+            });
             self.sync.watermark.borrow_mut().listed(listed.updated_at, imported || unchanged);
             if imported {
                 let selection = self.sync.selection.clone();
@@ -338,8 +341,8 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
                 continue;
             }
             self.order += 1;
-            // A run that was seen but never read has nothing to continue from.
-            let entry = known.filter(|known| !known.seen);
+            // A run that was seen but never read has nothing to continue from, nor has one that may have been read wrongly.
+            let entry = known.filter(|known| !known.seen && !outdated);
             let earlier = Earlier { entry, returned };
             ready.push(Ready { size: listed.size(), order: self.order, listed, earlier });
         }
