@@ -1,5 +1,6 @@
 //! JSON as W&B sends it, which is not always JSON: bare `NaN`, `Infinity` and `-Infinity`, control characters inside strings, lone
-//! surrogates, bytes that are no UTF-8. Readers try the strict parser first and [`repair`] only what it refused.
+//! surrogates, bytes that are no UTF-8. Readers try the strict parser first and [`repair`] only what it refused, or what it would pass on
+//! as it is although nobody else could read it.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use std::borrow::Cow;
 /// `"Infinity"` and `"-Infinity"`, control characters in strings become escapes, lone surrogate escapes and invalid UTF-8 become
 /// U+FFFD. All else stays as it is, so what was broken otherwise is still refused by the parser.
 pub fn repair(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+    let text = text(bytes);
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(bytes.len() + 64);
     let mut at = 0;
@@ -86,11 +87,52 @@ fn surrogate(bytes: &[u8]) -> Surrogate {
     }
 }
 
-/// Reads `body` strictly, and after [`repair`] when that fails; the error is the strict one's, without a quotation of the text.
-pub fn parse<T>(body: &[u8], read: impl Fn(&str) -> serde_json::Result<T>) -> Result<T, String> {
-    let strict = std::str::from_utf8(body)
-        .map_err(|error| error.to_string())
-        .and_then(|text| read(text).map_err(|error| place(&error)));
+/// Whether every surrogate in the escapes of a JSON text has its other half. The strict parser does not look into values that it passes on
+/// as text; a destination, and whoever reads from it, does.
+pub fn is_sound(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        at += match surrogate(&bytes[at..]) {
+            Surrogate::None => 2,
+            Surrogate::Pair => 12,
+            Surrogate::Lone => return false,
+        };
+    }
+    true
+}
+
+/// Bytes as text. What is no UTF-8 becomes U+FFFD; a surrogate that was encoded as if it were a character becomes a single one.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let mut rest = match std::str::from_utf8(bytes) {
+        Ok(text) => return text.into(),
+        Err(_) => bytes,
+    };
+    let mut out = String::with_capacity(bytes.len() + 8);
+    while let Some(chunk) = rest.utf8_chunks().next() {
+        out.push_str(chunk.valid());
+        let invalid = rest.get(chunk.valid().len()..).unwrap_or_default();
+        let taken = match invalid {
+            [] => 0,
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => 3,
+            _ => chunk.invalid().len(),
+        };
+        if taken > 0 {
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+        rest = invalid.get(taken..).unwrap_or_default();
+    }
+    out.into()
+}
+
+/// Reads `body` strictly, and after [`repair`] when that fails or would pass on what is not sound; the error is the strict one's, without a
+/// quotation of the text.
+pub fn parse<T>(body: &[u8], mut read: impl FnMut(&str) -> serde_json::Result<T>) -> Result<T, String> {
+    let strict = std::str::from_utf8(body).map_err(|error| error.to_string()).and_then(|text| match is_sound(text) {
+        true => read(text).map_err(|error| place(&error)),
+        false => Err("it holds half of a surrogate pair".to_owned()),
+    });
     strict.or_else(|error| read(&repair(body)).map_err(|_| error))
 }
 
@@ -125,6 +167,21 @@ mod tests {
             assert_eq!(repair(given.as_bytes()), expected, "{given}");
         }
         assert_eq!(repair(b"\"\xff\""), "\"\u{fffd}\"");
+        assert_eq!(repair(b"\"a\xed\xa0\x80b\xed\xa0\""), "\"a\u{fffd}b\u{fffd}\u{fffd}\"");
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_never_passed_on() {
+        for (given, expected) in [
+            (r#"{"a":"\ud83e"}"#, r#"{"a":"\ufffd"}"#),
+            (r#"{"a":"\\ud83e"}"#, r#"{"a":"\\ud83e"}"#),
+            (r#"{"a":"\ud83e\udd8a"}"#, r#"{"a":"\ud83e\udd8a"}"#),
+            (r#"{"a":["\udd8a\ud83e"]}"#, r#"{"a":["\ufffd\ufffd"]}"#),
+            (r#"{"\uD800":1}"#, r#"{"\ufffd":1}"#),
+        ] {
+            let read = |text: &str| serde_json::from_str::<Box<serde_json::value::RawValue>>(text);
+            assert_eq!(parse(given.as_bytes(), read).unwrap().get(), expected, "{given}");
+        }
     }
 
     proptest! {
@@ -137,6 +194,13 @@ mod tests {
         #[test]
         fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             repair(&bytes);
+            is_sound(&text(&bytes));
+        }
+
+        #[test]
+        fn what_was_repaired_is_sound(text in r#""(\\u[dD][89a-fA-F][0-9]{2}|\\\\|a){0,9}""#) {
+            prop_assert!(is_sound(&repair(text.as_bytes())));
+            prop_assert_eq!(is_sound(&text), repair(text.as_bytes()) == text);
         }
 
         #[test]

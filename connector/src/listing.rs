@@ -18,6 +18,7 @@ use crate::exchange::Exchange;
 use crate::history::names::hash;
 use crate::queue::{Queue, Ready};
 use crate::run::Earlier;
+use crate::run::export::LEAST_ROWS as LEAST_EXPORTED_ROWS;
 use crate::schema::TableName;
 use crate::state::{self, RunEntry, State};
 use crate::sync::Sync;
@@ -220,7 +221,10 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         let imported = known.is_none()
             && !returned
             && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
-        let unchanged = known.as_ref().is_some_and(|known| known.version.as_ref() == Some(&listed.version));
+        let outdated = known.as_ref().is_some_and(RunEntry::is_outdated);
+        let unchanged = known.as_ref().is_some_and(|known| {
+            known.version.as_ref() == Some(&listed.version) && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
+        });
         sync.listed(listed.updated_at, imported || unchanged);
         if imported {
             let selection = sync.selection.clone();
@@ -235,8 +239,8 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             }
             return;
         }
-        // A run that was seen but never read has nothing to continue from.
-        let entry = known.filter(|known| !known.seen);
+        // A run that was seen but never read has nothing to continue from, nor has one that may have been read wrongly.
+        let entry = known.filter(|known| !known.seen && !outdated);
         let failed_before = sync.failed_before(&listed.id);
         queue.push(Ready { listed, earlier: Earlier { entry, returned } }, failed_before);
     }

@@ -75,6 +75,7 @@ pub struct RunReader<'s, 'a, X, D> {
     unmark: bool,
     entry: RunEntry,
     told_collision: bool,
+    told_step_collision: bool,
     /// Exported files of this run were found not to fit.
     distrusts_export: bool,
 }
@@ -92,6 +93,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             unmark: returned && sync.config.deletes == Deletes::Mark,
             entry: RunEntry::default(),
             told_collision: false,
+            told_step_collision: false,
             distrusts_export: false,
         };
         match &sync.dialect {
@@ -112,11 +114,20 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         self.entry.version = None;
         self.entry.seen = false;
         self.entry.selection = self.sync.selection.clone();
+        self.entry.rules = Some(state::RULES);
     }
 
     fn say_rewound(&self) {
         let message = format!("Run {} was rewound or logged anew; reading it whole", self.listed.id);
         self.sync.client.destination.log(Level::Info, &message);
+    }
+
+    /// Says which of the run's own fields are left out.
+    fn say_illegible(&self, fields: &[(&str, String)]) {
+        for (field, why) in fields {
+            let message = format!("Run {}: its {field} can't be read and is left out: {why}", self.listed.id);
+            self.sync.client.destination.log(Level::Warning, &message);
+        }
     }
 
     async fn read_graphql(mut self, graphql: &Graphql, known: Option<RunEntry>) -> Result<RunEnd, Error> {
@@ -128,7 +139,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             let history = RefCell::new(&mut self.history);
             let run = graphql.run(&self.sync.client, &self.listed.id, Beside::Nothing, BODY_LIMIT, &history, 0).await?;
             return match run {
-                Some((run, _)) => self.finish(run.row),
+                Some((run, _)) => {
+                    self.say_illegible(&run.illegible);
+                    self.finish(run.row)
+                }
                 None => Ok(RunEnd::Gone),
             };
         }
@@ -165,9 +179,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                     continue;
                 }
             }
-            let Some(HeavyRun { row, .. }) = heavy else {
+            let Some(HeavyRun { row, illegible, .. }) = heavy else {
                 return Err(Error::Internal("a run was read without its fields".to_owned()));
             };
+            self.say_illegible(&illegible);
             return self.finish(row);
         }
     }
@@ -254,6 +269,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         first: Option<&Tail>,
     ) -> Result<Option<Pass>, Error> {
         let client = &self.sync.client;
+        // What is read again of a step that was read already is no second row of it.
+        self.history.forget_step();
         let Steps { graphql, pace, heavy } = steps;
         let window_at = |start: i64, pace: &Pace| {
             let room = end.map_or(i64::MAX, |end| end.saturating_sub(start));
@@ -405,19 +422,33 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         }
         self.entry.rows += rows as u64;
         self.history.clear_rows();
-        if let Some(name) = self.history.take_collision().filter(|_| !self.told_collision) {
-            self.told_collision = true;
-            let message = format!(
-                "Run {}: two keys of a history row flatten to the same name (such as {name:?}); the last one in each row is kept",
-                self.listed.id
-            );
-            self.sync.client.destination.log(Level::Warning, &message);
-        }
+        self.tell_collisions();
         if self.history.bytes() >= CHUNK_BYTES {
             self.send_history()?;
             self.sync.checkpoint(vec![(state::key(&self.listed.id), Some(self.entry.to_text()))])?;
         }
         Ok(())
+    }
+
+    /// Says, once for the run, where one value took the place of another.
+    fn tell_collisions(&mut self) {
+        let id = &self.listed.id;
+        let row = self.history.take_collision().filter(|_| !std::mem::replace(&mut self.told_collision, true));
+        let row = row.map(|name| {
+            format!(
+                "Run {id}: two keys of a history row flatten to the same name (such as {name:?}); the last one in each row is kept"
+            )
+        });
+        let step =
+            self.history.take_step_collision().filter(|_| !std::mem::replace(&mut self.told_step_collision, true));
+        let step = step.map(|(step, name)| {
+            format!(
+                "Run {id}: two history rows of one step have the same metric (such as {name:?} at step {step}); the last one is kept"
+            )
+        });
+        for message in row.into_iter().chain(step) {
+            self.sync.client.destination.log(Level::Warning, &message);
+        }
     }
 
     fn send_history(&mut self) -> Result<(), Error> {

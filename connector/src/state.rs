@@ -28,6 +28,10 @@ pub const RUNS: &str = "runs/";
 /// What the key of a run that could not be read begins with.
 pub const FAILED: &str = "failed/";
 
+/// The version of the rules by which histories are read. An entry that names none was written by a connector that took the members of a
+/// union in an exported history for metrics of their own.
+pub const RULES: u32 = 1;
+
 /// The state as it is handed to a sync.
 pub type State = BTreeMap<String, String>;
 
@@ -44,6 +48,9 @@ pub struct RunEntry {
     /// A hash of what the configuration selects, where that is less than all. An entry with another selection counts as none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<String>,
+    /// By which version of the rules its history was read; see [`RULES`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u32>,
     /// The run lay below a watermark that was imported, and was never read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub seen: bool,
@@ -80,6 +87,13 @@ impl RunEntry {
         serde_json::from_str(state.get(&key(run_id))?).ok()
     }
 
+    /// Whether what was read of it by other rules may have come from exported files, so that it is not built upon. The entry does not say
+    /// where rows came from, but a digest is kept only of those that came by the `rest` dialect, which has no exports.
+    pub fn is_outdated(&self) -> bool {
+        let by_graphql = self.history.is_some() || self.digest.is_none();
+        self.rules != Some(RULES) && self.rows > 0 && by_graphql
+    }
+
     /// The entry as it is stored.
     pub fn to_text(&self) -> String {
         // A struct of texts and numbers always serializes.
@@ -114,4 +128,30 @@ fn ids<'s>(state: &'s State, prefix: &'static str) -> impl Iterator<Item = &'s s
 /// Whether the state knows any run.
 pub fn knows_runs(state: &State) -> bool {
     run_ids(state).next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_rules_may_have_read_from_exports_is_outdated() {
+        let entry = |text: &str| -> RunEntry { serde_json::from_str(text).unwrap() };
+        for (text, outdated) in [
+            (r#"{"version":"1","history":{"lines":9},"rows":9}"#, true),
+            (r#"{"version":"1","history":{"lines":9},"rows":9,"rules":1}"#, false),
+            (r#"{"version":"1","history":{"lines":9},"rows":9,"rules":2}"#, true),
+            // Partly read.
+            (r#"{"rows":9}"#, true),
+            // Nothing was read, or by the other dialect.
+            (r#"{"version":"1","history":{"lines":9},"rows":0}"#, false),
+            (r#"{"version":"1","rows":9,"digest":"00"}"#, false),
+            // By the other dialect first.
+            (r#"{"version":"1","history":{"lines":9},"rows":9,"digest":"00"}"#, true),
+        ] {
+            assert_eq!(entry(text).is_outdated(), outdated, "{text}");
+        }
+        let fresh = RunEntry { rules: Some(RULES), rows: 9, ..RunEntry::default() };
+        assert!(!entry(&fresh.to_text()).is_outdated());
+    }
 }

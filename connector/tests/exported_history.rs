@@ -63,6 +63,15 @@ fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8
     writer.into_inner().unwrap()
 }
 
+/// A file of a schema without columns, or with columns, and no rows.
+fn empty(schema: &str) -> Vec<u8> {
+    let schema = match schema {
+        "" => parquet::schema::types::Type::group_type_builder("m").build().unwrap(),
+        columns => parse_message_type(&format!("message m {{ {columns} }}")).unwrap(),
+    };
+    SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::default()).unwrap().into_inner().unwrap()
+}
+
 /// How the object store answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Store {
@@ -77,11 +86,15 @@ enum Store {
 }
 
 struct Server {
+    /// The run's id.
+    id: Cell<&'static str>,
     rows: RefCell<Vec<Row>>,
     state: Cell<&'static str>,
     files: RefCell<Vec<Vec<u8>>>,
     store: Cell<Store>,
     knows_exports: Cell<bool>,
+    /// What is said of exports, whatever is known of them.
+    complains: Cell<Option<&'static str>>,
     /// After so many downloads signatures are refused until URLs are asked for again.
     expires_after: Cell<Option<usize>>,
     signature: Cell<u32>,
@@ -91,11 +104,13 @@ struct Server {
 impl Server {
     fn new(rows: Vec<Row>, files: Vec<Vec<u8>>) -> Self {
         Self {
+            id: Cell::new("r"),
             rows: RefCell::new(rows),
             state: Cell::new("finished"),
             files: RefCell::new(files),
             store: Cell::new(Store::Ranges),
             knows_exports: Cell::new(true),
+            complains: Cell::new(None),
             expires_after: Cell::new(None),
             signature: Cell::new(0),
             log: RefCell::default(),
@@ -111,11 +126,14 @@ impl Server {
         self.log.borrow_mut().push(operation.to_owned());
         let rows = self.rows.borrow();
         let last = rows.last().map(|row| row.0);
-        let mut run = json!({"id": "x", "name": "r", "displayName": "r", "state": self.state.get(), "createdAt": "2025-01-01T00:00:00",
+        let mut run = json!({"id": "x", "name": self.id.get(), "displayName": "r", "state": self.state.get(), "createdAt": "2025-01-01T00:00:00",
             "updatedAt": "2025-01-01T00:00:00", "heartbeatAt": format!("2025-01-01T00:00:{:02}", rows.len() % 60), "historyLineCount": rows.len(),
             "tags": [], "user": null, "config": "{}", "summaryMetrics": "{}", "historyKeys": {"lastStep": last}});
         let query = body["query"].as_str().unwrap();
         if query.contains("parquetHistory") {
+            if let Some(said) = self.complains.take() {
+                return json!({"errors": [{"message": said}]});
+            }
             if !self.knows_exports.get() {
                 return json!({"errors": [{"message": "Cannot query field \"parquetHistory\" on type \"Run\"."}]});
             }
@@ -452,5 +470,45 @@ fn a_server_without_exports_is_read_by_steps() {
         run(&server, &store);
         assert_eq!(store.warnings(), Vec::<String>::new());
         assert_eq!(server.count("RunAndExport"), 1);
+    }
+}
+
+#[test]
+fn an_export_without_rows_is_nothing_to_read() {
+    let all = rows(0..8_000, 0.0);
+    let none = [
+        empty(""),
+        empty("required int64 _step; optional double loss;"),
+        empty("optional double loss;"),
+        file(&[], 1_000, STATISTICS),
+    ];
+    for (files, downloads, by_steps) in [
+        (none.to_vec(), 4, "0+8000"),
+        ([&none[..], &[file(&all, 4_000, STATISTICS)]].concat(), 5, "7999+1"),
+        (vec![file(&all[..3_000], 4_000, STATISTICS), none[0].clone()], 2, "2999+5001"),
+    ] {
+        let (server, store) = (Server::new(all.clone(), files), Warehouse::default());
+        run(&server, &store);
+        assert_eq!(store.warnings(), Vec::<String>::new());
+        assert_eq!(server.count("download"), downloads);
+        assert!(server.log.borrow().contains(&by_steps.to_owned()), "{:?}", server.log.borrow());
+    }
+}
+
+#[test]
+fn a_run_that_is_called_like_exports_does_not_switch_them_off() {
+    let all = rows(0..8_000, 0.0);
+    for id in ["parquet-test", "parquetHistory"] {
+        let (server, store) = (Server::new(all.clone(), vec![file(&all, 4_000, STATISTICS)]), Warehouse::default());
+        server.id.set(id);
+        // Once it can't be read; the next sync reads it from its file.
+        server.complains.set(Some("Cannot query field \"nothing\" on type \"Run\"."));
+        let config =
+            Config::parse(r#"{"api_key":"k","entity":"e","project":"p","api":"graphql","base_url":"http://w"}"#);
+        let summary = sync(&server, &store, &config.unwrap(), State::new()).now_or_never().unwrap().unwrap();
+        assert_eq!(summary.quarantined.len(), 1, "{id}: {:?}", store.log.borrow());
+        server.log.borrow_mut().clear();
+        run(&server, &store);
+        assert_eq!(server.count("download"), 1, "{id}");
     }
 }

@@ -98,6 +98,8 @@ pub struct HeavyRun {
     pub lines: Option<u64>,
     /// Where the exported parts of the history are, in no order; empty where they were not asked for.
     pub exported: Vec<String>,
+    /// The fields that are not in the row because they are no JSON, and why.
+    pub illegible: Vec<(&'static str, String)>,
 }
 
 /// What to ask for beside a run's fields.
@@ -251,19 +253,26 @@ impl Node<'_> {
         self.history_line_count.filter(|lines| *lines >= 0.0).map(|lines| lines as u64)
     }
 
-    fn row(&self, run_id: &str) -> Result<RunRow, String> {
+    /// The row of `runs`. A field that is no JSON costs that field; it is named in `illegible`.
+    fn row(&self, run_id: &str, illegible: &mut Vec<(&'static str, String)>) -> RunRow {
         let time = |text: &Option<String>| text.as_deref().and_then(time::parse);
-        Ok(RunRow {
+        let mut legible = |field, read: Result<Option<String>, String>| {
+            read.unwrap_or_else(|why| {
+                illegible.push((field, why));
+                None
+            })
+        };
+        RunRow {
             run_id: run_id.to_owned(),
             name: self.display_name.clone().or_else(|| self.name.clone()),
             state: self.state.clone(),
             user: self.user.as_ref().and_then(|user| user.username.clone()),
             created_at: time(&self.created_at),
             updated_at: self.updated_at(),
-            tags: self.tags.map(|tags| tags.get().to_owned()),
-            config: self.config.as_deref().map(unwrap_config).transpose()?.flatten(),
-            summary: self.summary_metrics.as_deref().map(document).transpose()?.flatten(),
-        })
+            tags: self.tags.and_then(|tags| legible("tags", document(tags.get()))),
+            config: self.config.as_deref().and_then(|config| legible("config", unwrap_config(config))),
+            summary: self.summary_metrics.as_deref().and_then(|summary| legible("summary", document(summary))),
+        }
     }
 }
 
@@ -543,7 +552,8 @@ impl Graphql {
         let question = self.question(format!("reading run {run_id}"), About::Run(run_id));
         let read = |data: Data<'_>, bytes| {
             let Some(node) = data.run(&question)? else { return Ok(None) };
-            let row = node.row(run_id)?;
+            let mut illegible = Vec::new();
+            let row = node.row(run_id, &mut illegible);
             if let (Beside::History(_), Some(rows)) = (beside, node.history) {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
             }
@@ -553,6 +563,7 @@ impl Graphql {
                     last_step: last_step(node.history_keys),
                     lines: node.lines(),
                     exported: node.exported(),
+                    illegible,
                 },
                 bytes,
             )))
@@ -672,6 +683,19 @@ mod tests {
         assert_eq!(unwrap_config("null"), Ok(None));
         assert_eq!(unwrap_config(""), Ok(None));
         assert!(unwrap_config("{").is_err());
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_in_a_run_is_never_stored() {
+        let config = unwrap_config(r#"{"\ud800":{"value":"\udfff"},"b":{"value":[1]}}"#);
+        assert_eq!(config.unwrap().as_deref(), Some("{\"\u{fffd}\":\"\\ufffd\",\"b\":[1]}"));
+        let node: Node<'_> =
+            serde_json::from_str(r#"{"name":"r","tags":["\ud83e"],"summaryMetrics":"{\"s\":\"\\ud83e\"}"}"#).unwrap();
+        let mut illegible = Vec::new();
+        let row = node.row("r", &mut illegible);
+        assert_eq!(row.tags.as_deref(), Some(r#"["\ufffd"]"#));
+        assert_eq!(row.summary.as_deref(), Some(r#"{"s":"\ufffd"}"#));
+        assert_eq!(illegible, []);
     }
 
     #[test]

@@ -212,3 +212,18 @@ fn listed(raw: &str) -> serde_json::Result<Listed> {
     let version = format!("{:016x}", hash(raw.as_bytes()));
     Ok(Listed { id: run.id, version, updated_at: row.updated_at, history: None, row: Some(row) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_surrogate_pair_in_a_run_is_never_stored() {
+        let page = br#"{"runs":[{"id":"r","tags":["\ud83e"],"config":{"\ud800":1},"summaryMetrics":{"s":"\udfff"}}]}"#;
+        let (mut runs, _) = json::parse(page, read_runs).unwrap();
+        let row = runs.pop().and_then(|run| run.row).unwrap();
+        assert_eq!(row.tags.as_deref(), Some(r#"["\ufffd"]"#));
+        assert_eq!(row.config.as_deref(), Some(r#"{"\ufffd":1}"#));
+        assert_eq!(row.summary.as_deref(), Some(r#"{"s":"\ufffd"}"#));
+    }
+}

@@ -23,7 +23,7 @@ struct Name {
     hash: u64,
     allowed: bool,
     /// The row that last had a value under this name.
-    row: u64,
+    row: Option<u64>,
     /// The name that followed this one, the last time.
     next: NameId,
 }
@@ -68,7 +68,7 @@ impl Names {
         // 2^32 names do not fit into a 32-bit memory.
         let id = self.names.len() as NameId;
         let allowed = self.filter.allows(text);
-        self.names.push(Name { text: text.into(), hash: hash(text.as_bytes()), allowed, row: u64::MAX, next: id });
+        self.names.push(Name { text: text.into(), hash: hash(text.as_bytes()), allowed, row: None, next: id });
         self.ids.insert(text.into(), id);
         self.bytes += 2 * text.len() + 96;
         id
@@ -89,9 +89,9 @@ impl Names {
         self.names[id as usize].allowed
     }
 
-    /// Says that `row` has a value under this name; returns whether it had one already.
-    pub fn stamp(&mut self, id: NameId, row: u64) -> bool {
-        std::mem::replace(&mut self.names[id as usize].row, row) == row
+    /// Says that `row` has a value under this name; returns the row that had one last.
+    pub fn stamp(&mut self, id: NameId, row: u64) -> Option<u64> {
+        self.names[id as usize].row.replace(row)
     }
 
     /// Forgets all names when they have grown too many. Call it only while no [`NameId`] is in use.

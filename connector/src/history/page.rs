@@ -326,6 +326,77 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_back_gives_its_bytes_back() {
+        let mut history = History::new(MetricFilter::default());
+        rest(br#"[{"_step":0,"a":1,"s":"x"}]"#, &mut history, 0).unwrap();
+        let before = history.bytes();
+        let long = "y".repeat(1000);
+        for body in [
+            format!(r#"[{{"_step":1,"s":"{long}"}},{{"_st"#),
+            format!(r#"[{{"_step":1,"s":"{long}","l":[1]}},{{"_step":2,"s":"{long}"}},1]"#),
+        ] {
+            assert!(rest(body.as_bytes(), &mut history, 1).is_err());
+            assert_eq!(history.bytes(), before);
+        }
+        let list = serde_json::to_string(&[format!(r#"{{"s":"{long}"}}"#), "{".to_owned()]).unwrap();
+        assert!(graphql(&list, &mut history, 1).is_err());
+        assert_eq!(history.bytes(), before);
+        // The same where one value takes another's place, and where rows are dropped that were known.
+        let mut twice = History::new(MetricFilter::default());
+        rest(format!(r#"[{{"_step":0,"a":1,"s":"{long}","s":"x"}}]"#).as_bytes(), &mut twice, 0).unwrap();
+        assert_eq!(twice.bytes(), before);
+        let mut dropped = History::new(MetricFilter::default());
+        rest(format!(r#"[{{"s":"{long}"}},{{"_step":0,"a":1,"s":"x"}}]"#).as_bytes(), &mut dropped, 0).unwrap();
+        dropped.drop_first(1);
+        assert_eq!(dropped.bytes(), before);
+    }
+
+    #[test]
+    fn two_rows_of_one_step_with_one_metric_are_told_once() {
+        let told = |pages: &[&str]| {
+            let mut history = History::new(MetricFilter::default());
+            pages.iter().for_each(|page| drop(rest(page.as_bytes(), &mut history, 0)));
+            (history.take_step_collision(), history.take_step_collision())
+        };
+        let collision = |step, name: &str| (Some((step, name.to_owned())), None);
+        assert_eq!(told(&[r#"[{"_step":0,"a":1},{"_step":0,"b":1},{"a":2,"_step":0}]"#]), collision(0, "a"));
+        assert_eq!(told(&[r#"[{"_step":7,"n":{"a":1}}]"#, r#"[{"_step":7,"n.a":1}]"#]), collision(7, "n.a"));
+        assert_eq!(told(&[r#"[{"_step":0,"a":1},{"_step":0,"b":1},{"_step":1,"a":1,"b":1}]"#]), (None, None));
+        assert_eq!(told(&[r#"[{"a":1},{"a":2},{"a":3,"_step":2}]"#]), (None, None));
+        // A page that was broken comes again.
+        assert_eq!(told(&[r#"[{"_step":0,"a":1},{"_st"#, r#"[{"_step":0,"a":1}]"#]), (None, None));
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_becomes_the_replacement_character_everywhere() {
+        let rows = [
+            // Nothing but the values themselves shows it: no key is one that the parser refuses.
+            (r#"{"a":"x\ud83e"}"#, vec![r#"7 a "x\ufffd" null"#]),
+            (r#"{"l":["\udd8a",{"\ud83e":1}]}"#, vec![r#"7 l ["\ufffd",{"\ufffd":1}] null"#]),
+            (
+                r#"{"m":{"_type":"t","p":"\\ud800\ud800\ude00"}}"#,
+                vec![r#"7 m {"_type":"t","p":"\\ud800\ud800\ude00"} null"#],
+            ),
+            (
+                r#"{"k\ud800":1,"n":{"\udfff":{"s":"\uDFFF"}}}"#,
+                vec!["7 k\u{fffd} 1.0 null", "7 n.\u{fffd}.s \"\\ufffd\" null"],
+            ),
+        ];
+        for (row, expected) in rows {
+            assert_eq!(points(row), expected, "{row}");
+            let mut texts = History::new(MetricFilter::default());
+            graphql(&serde_json::to_string(&[row]).unwrap(), &mut texts, 7).unwrap();
+            assert_eq!(lines(&mut texts), expected, "{row}");
+            // Servers that decode rows themselves.
+            let mut objects = History::new(MetricFilter::default());
+            let list = format!("[{row}]");
+            let read = graphql(&list, &mut objects, 7);
+            read.or_else(|_| graphql(&json::repair(list.as_bytes()), &mut objects, 7)).unwrap();
+            assert_eq!(lines(&mut objects), expected, "{row}");
+        }
+    }
+
+    #[test]
     fn the_filter_holds_for_flattened_names_too() {
         let text = r#"{"api_key":"k","entity":"e","project":"p","metrics":{"include":["a.*"],"exclude":["a.y"]}}"#;
         let mut history = History::new(crate::config::Config::parse(text).unwrap().metrics);

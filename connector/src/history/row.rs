@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::batch::Batch;
 use crate::batch::Values;
 use crate::config::MetricFilter;
-use crate::time;
+use crate::{json, time};
 
 use super::columns::Points;
 use super::lineage::{Row, mix};
@@ -34,6 +34,13 @@ pub struct History {
     serial: u64,
     /// A key that occurred twice in one row after flattening; the first one found, to be told once.
     collision: Option<String>,
+    /// The step of the row before, and the number of the first row of that step.
+    step: Option<i64>,
+    step_began: u64,
+    /// A metric of the open row that a row since `step_began` has too.
+    again: Option<NameId>,
+    /// A metric that two rows of one step have; the first one found, to be told once.
+    step_collision: Option<(i64, String)>,
     path: String,
 }
 
@@ -55,6 +62,10 @@ impl History {
             rows: Vec::new(),
             serial: 0,
             collision: None,
+            step: None,
+            step_began: 0,
+            again: None,
+            step_collision: None,
             path: String::new(),
         }
     }
@@ -86,6 +97,9 @@ impl History {
         };
         let end = self.rows.get(count).map_or_else(|| self.mark(), |(_, mark)| *mark);
         self.metrics.remove(start.metrics, end.metrics);
+        self.object_bytes = self
+            .object_bytes
+            .saturating_sub(object_bytes(self.objects.since(start.objects).take(end.objects - start.objects)));
         self.objects.remove(start.objects, end.objects);
         self.rows.drain(..count.min(self.rows.len()));
         for (_, mark) in &mut self.rows {
@@ -102,8 +116,10 @@ impl History {
     /// Forgets the rows added since `mark` and their points: the page they came from was broken.
     pub fn rewind(&mut self, mark: Mark, rows: usize) {
         self.metrics.truncate(mark.metrics);
+        self.object_bytes = self.object_bytes.saturating_sub(object_bytes(self.objects.since(mark.objects)));
         self.objects.truncate(mark.objects);
         self.rows.truncate(rows);
+        self.forget_step();
     }
 
     /// Takes the points out as batches of `metrics` and `metric_objects`.
@@ -121,16 +137,26 @@ impl History {
         self.collision.take()
     }
 
+    /// A metric that two rows of one step have, and the step; told once.
+    pub fn take_step_collision(&mut self) -> Option<(i64, String)> {
+        self.step_collision.take()
+    }
+
+    /// Says that the next row may be one that came before.
+    pub fn forget_step(&mut self) {
+        self.step = None;
+    }
+
     /// Begins a row whose values come one by one, from elsewhere than a JSON row. [`History::end_row`] ends it.
     pub fn begin_row(&mut self) -> Mark {
         self.serial += 1;
+        self.again = None;
         self.mark()
     }
 
     /// Ends a row that [`History::begin_row`] began. Its hash is not computed: only the `rest` dialect needs it.
     pub fn end_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
-        self.metrics.close_row(step, timestamp);
-        self.objects.close_row(step, timestamp);
+        self.close_points(step, timestamp);
         let row = Row { step, timestamp, points: Vec::new(), hash: 0 };
         self.rows.push((row, start));
     }
@@ -174,9 +200,21 @@ impl History {
         self.value(start, name, raw, 0)
     }
 
-    fn close_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
+    /// Gives the open row's points their step.
+    fn close_points(&mut self, step: i64, timestamp: Option<i64>) {
         self.metrics.close_row(step, timestamp);
         self.objects.close_row(step, timestamp);
+        if self.step.replace(step) != Some(step) {
+            self.step_began = self.serial;
+        } else if let Some(name) = self.again
+            && self.step_collision.is_none()
+        {
+            self.step_collision = Some((step, self.names.text(name).to_owned()));
+        }
+    }
+
+    fn close_row(&mut self, start: Mark, step: i64, timestamp: Option<i64>) {
+        self.close_points(step, timestamp);
         let own = mix(step as u64, timestamp.unwrap_or(i64::MIN) as u64);
         let hash = self.hashes(start, self.mark()).fold(own, mix);
         self.rows.push((Row { step, timestamp, points: Vec::new(), hash }, start));
@@ -252,8 +290,9 @@ impl History {
     fn push_object(&mut self, start: Mark, name: NameId, raw: &str, beside: bool) {
         let wanted = if beside { self.names.allowed(name) } else { self.claim(start, name) };
         if wanted {
-            self.object_bytes += raw.len() + 32;
-            self.objects.push(name, raw.to_owned());
+            let json = if json::is_sound(raw) { raw.to_owned() } else { json::repair(raw.as_bytes()) };
+            self.object_bytes += object_cost(&json);
+            self.objects.push(name, json);
         }
     }
 
@@ -262,10 +301,16 @@ impl History {
         if !self.names.allowed(name) {
             return false;
         }
-        if self.names.stamp(name, self.serial) {
-            self.metrics.retract(start.metrics, name);
-            self.objects.retract(start.objects, name);
-            self.collision.get_or_insert_with(|| self.names.text(name).to_owned());
+        match self.names.stamp(name, self.serial) {
+            Some(row) if row == self.serial => {
+                self.metrics.retract(start.metrics, name);
+                let own = self.objects.since(start.objects).filter(|(other, _)| *other == name);
+                self.object_bytes = self.object_bytes.saturating_sub(object_bytes(own));
+                self.objects.retract(start.objects, name);
+                self.collision.get_or_insert_with(|| self.names.text(name).to_owned());
+            }
+            Some(row) if row >= self.step_began => self.again = Some(name),
+            _ => {}
         }
         true
     }
@@ -299,6 +344,15 @@ impl History {
         self.path = path;
         Ok(())
     }
+}
+
+/// Roughly the bytes that a document takes beside its point.
+fn object_cost(json: &str) -> usize {
+    json.len() + 32
+}
+
+fn object_bytes<'p>(points: impl Iterator<Item = (NameId, &'p String)>) -> usize {
+    points.map(|(_, json)| object_cost(json)).sum()
 }
 
 /// An object's entries in their order, values unread.
@@ -356,6 +410,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         let start = history.mark();
         let (mut step, mut timestamp) = (None, None);
         history.serial += 1;
+        history.again = None;
         while let Some(key) = map.next_key_seed(KeySeed(&mut history.names))? {
             let raw = map.next_value::<&RawValue>()?.get();
             match key {

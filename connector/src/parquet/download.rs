@@ -50,7 +50,7 @@ enum Answer {
 impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
     /// Asks for the file's end and reads its footer. `keep`: so many bytes may be kept for later.
     pub async fn open(client: &'c Client<'a, X, D>, link: &str, keep: usize) -> Result<(Self, Footer), ReadError> {
-        let url = url::download(link).map_err(Broken::File)?;
+        let url = url::download(link).map_err(Broken::new)?;
         let (end, size) = match ask(client, &url, &format!("bytes=-{FIRST_BYTES}"), BODY_LIMIT).await {
             Ok(Answer::Part(bytes, size)) => (bytes, size),
             Ok(Answer::Whole(bytes)) => {
@@ -113,7 +113,7 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
 
     /// Takes a URL with a new signature.
     pub fn renew(&self, link: &str) -> Result<(), Broken> {
-        *self.url.borrow_mut() = url::download(link).map_err(Broken::File)?;
+        *self.url.borrow_mut() = url::download(link).map_err(Broken::new)?;
         Ok(())
     }
 
@@ -203,7 +203,7 @@ enum Asked {
 fn unexpected(answer: Result<Answer, Asked>) -> ReadError {
     match answer {
         Ok(Answer::Gone(status)) => ReadError::Gone(status),
-        Ok(Answer::Broken(why)) => Broken::File(why).into(),
+        Ok(Answer::Broken(why)) => Broken::new(why).into(),
         Ok(Answer::Part(..) | Answer::Whole(_)) => Broken::new("the server does not answer ranges").into(),
         Err(Asked::TooLarge) => {
             Broken::new("the server does not answer ranges, and the file is too large to come whole").into()

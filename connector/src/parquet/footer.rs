@@ -72,6 +72,8 @@ pub enum Shape {
     Leaf(usize),
     /// An object.
     Struct(Vec<Node>),
+    /// A value of one of several kinds: the member that is set. Of a value that is null, none is.
+    Union(Vec<Node>),
     /// A list of one kind of element.
     List(Box<Element>),
     /// An object whose keys are data.
@@ -405,8 +407,14 @@ fn node_of(
     Ok(Node { name: element.name, definition: levels.definition, shape, leaves: first..leaves.len() })
 }
 
-/// A group that says it is a list or a map, and is built like one, is one.
+/// What W&B's exporter calls the members of a union begins with this.
+const UNION_MEMBER: &str = "_type_";
+
+/// A group that says it is a list or a map, and is built like one, is one. Media, which have a `_type`, are objects.
 fn shape_of(is_list: bool, is_map: bool, mut children: Vec<Node>, definition: u8) -> Shape {
+    if children.iter().all(|child| child.name.starts_with(UNION_MEMBER)) {
+        return Shape::Union(children);
+    }
     let [only] = children.as_mut_slice() else {
         return Shape::Struct(children);
     };

@@ -65,7 +65,9 @@ pub trait Ranges {
 pub struct Selection {
     /// `_step`, then what else is read. The leaves of a nested column lie together.
     leaves: Vec<usize>,
-    timestamp: Option<usize>,
+    /// Of a union there are several.
+    timestamps: Vec<usize>,
+    /// Names may repeat, of a union's members.
     flat: Vec<(String, usize)>,
     nested: Vec<(Node, Range<usize>)>,
     repeats: bool,
@@ -76,40 +78,55 @@ impl Selection {
     pub fn new(footer: &Footer, wanted: impl Fn(&str) -> bool) -> Result<Self, Broken> {
         let mut selection = Self::steps(footer)?;
         for column in &footer.columns {
-            let name = column.name.as_str();
-            let leaves = footer.leaves.get(column.leaves.clone()).unwrap_or_default();
-            match (name, &column.shape) {
-                ("_step" | "_runtime" | "_wandb", _) => continue,
-                ("_timestamp", Shape::Leaf(leaf)) => {
-                    selection.timestamp = Some(selection.leaves.len());
-                    selection.leaves.push(*leaf);
+            match (column.name.as_str(), &column.shape) {
+                ("_step" | "_runtime" | "_wandb", _) => {}
+                // Columns of one name, of which a row has one.
+                (name, Shape::Union(members)) => {
+                    members.iter().try_for_each(|member| selection.add(footer, name, member, &wanted))?;
                 }
-                ("_timestamp", _) => continue,
-                (name, Shape::Leaf(leaf)) => {
-                    if !wanted(name) {
-                        continue;
-                    }
-                    selection.flat.push((name.to_owned(), selection.leaves.len()));
-                    selection.leaves.push(*leaf);
-                }
-                // What the metrics of a nested column are called shows only when it is read.
-                (_, _) => {
-                    let start = selection.leaves.len();
-                    selection.leaves.extend(column.leaves.clone());
-                    selection.nested.push((column.clone(), start..selection.leaves.len()));
-                }
+                (name, _) => selection.add(footer, name, column, &wanted)?,
             }
-            if let Some(leaf) =
-                leaves.iter().find(|leaf| leaf.physical == Physical::Other || leaf.meaning == Meaning::Unknown)
-            {
-                return Err(Broken::new(format!(
-                    "its column {name:?} is of a type that is not known here ({:?})",
-                    leaf.physical
-                )));
-            }
-            selection.repeats |= leaves.iter().any(|leaf| leaf.repetition > 0);
         }
         Ok(selection)
+    }
+
+    /// Adds a column under a name.
+    fn add(
+        &mut self,
+        footer: &Footer,
+        name: &str,
+        column: &Node,
+        wanted: &impl Fn(&str) -> bool,
+    ) -> Result<(), Broken> {
+        match &column.shape {
+            Shape::Leaf(leaf) if name == "_timestamp" => {
+                self.timestamps.push(self.leaves.len());
+                self.leaves.push(*leaf);
+            }
+            _ if name == "_timestamp" => return Ok(()),
+            // What the metrics of an object are called shows only when it is read.
+            Shape::Leaf(_) | Shape::List(_) if !wanted(name) => return Ok(()),
+            Shape::Leaf(leaf) => {
+                self.flat.push((name.to_owned(), self.leaves.len()));
+                self.leaves.push(*leaf);
+            }
+            _ => {
+                let start = self.leaves.len();
+                self.leaves.extend(column.leaves.clone());
+                self.nested.push((Node { name: name.to_owned(), ..column.clone() }, start..self.leaves.len()));
+            }
+        }
+        let leaves = footer.leaves.get(column.leaves.clone()).unwrap_or_default();
+        if let Some(leaf) =
+            leaves.iter().find(|leaf| leaf.physical == Physical::Other || leaf.meaning == Meaning::Unknown)
+        {
+            return Err(Broken::new(format!(
+                "its column {name:?} is of a type that is not known here ({:?})",
+                leaf.physical
+            )));
+        }
+        self.repeats |= leaves.iter().any(|leaf| leaf.repetition > 0);
+        Ok(())
     }
 
     /// `_step` only.
@@ -124,7 +141,7 @@ impl Selection {
                 if meaning != Meaning::Unknown => {}
             _ => return Err(Broken::new("its column _step is no number")),
         }
-        Ok(Self { leaves: vec![leaf], timestamp: None, flat: Vec::new(), nested: Vec::new(), repeats: false })
+        Ok(Self { leaves: vec![leaf], timestamps: Vec::new(), flat: Vec::new(), nested: Vec::new(), repeats: false })
     }
 
     /// The first and the last step of a group, where the file says so. Of [`Selection::steps`].
@@ -169,9 +186,11 @@ pub struct GroupReader<'b> {
     decompressor: Decompressor,
     /// Rows that no window holds yet.
     left: u64,
-    /// The steps of the present window, and of the one after it.
-    steps: Vec<i64>,
-    ahead: Vec<i64>,
+    /// The steps of the present window, and of the one after it. Rows without one are gone over.
+    steps: Vec<Option<i64>>,
+    ahead: Vec<Option<i64>>,
+    /// The last step of both.
+    last: Option<i64>,
     row: usize,
     /// Whether the window is being filled.
     filling: bool,
@@ -203,6 +222,7 @@ impl<'b> GroupReader<'b> {
             left: group.rows,
             steps: Vec::new(),
             ahead: Vec::new(),
+            last: None,
             row: 0,
             filling: false,
             active: Vec::new(),
@@ -212,22 +232,34 @@ impl<'b> GroupReader<'b> {
         })
     }
 
-    /// The step of the next row, where the window has one.
+    /// The step of the next row, where the window has one that has a step.
     pub fn step(&self) -> Option<i64> {
-        self.steps.get(self.row).copied()
+        self.steps.get(self.row).copied().flatten()
     }
 
     /// The step of the row after that, also where it lies in the next window.
     pub fn step_after(&self) -> Option<i64> {
-        self.steps.get(self.row + 1).or(self.ahead.first()).copied()
+        self.steps.iter().skip(self.row + 1).chain(&self.ahead).flatten().next().copied()
     }
 
-    /// Goes on to the next window when all rows of this one are read. False: there are no more rows. After an error other than
+    /// Goes on to the next row that has a step, also into the next window. False: there are no more rows. After an error other than
     /// [`ReadError::Broken`] it may be called again.
     pub async fn load(&mut self, source: &impl Ranges) -> Result<bool, ReadError> {
-        if self.row < self.steps.len() {
-            return Ok(true);
+        loop {
+            while self.row < self.steps.len() {
+                if self.step().is_some() {
+                    return Ok(true);
+                }
+                self.skip()?;
+            }
+            if !self.next_window(source).await? {
+                return Ok(false);
+            }
         }
+    }
+
+    /// Reads the next window of rows. False: there is none.
+    async fn next_window(&mut self, source: &impl Ranges) -> Result<bool, ReadError> {
         if !self.filling && self.steps.is_empty() && self.ahead.is_empty() {
             self.read_ahead(source).await?;
         }
@@ -262,21 +294,25 @@ impl<'b> GroupReader<'b> {
         let column = &mut self.columns[0];
         let mut ahead = Vec::with_capacity(rows);
         for _ in 0..rows {
-            let step = column.next_value().and_then(|at| match column.data() {
-                Data::Integers(values) => values.get(at).copied(),
-                Data::Doubles(values) => values
-                    .get(at)
-                    .filter(|value| value.fract() == 0.0 && value.abs() < 2f64.powi(53))
-                    .map(|value| *value as i64),
-                Data::Texts(_) => None,
-            });
-            ahead.push(step.ok_or_else(|| Broken::new("a row has no step"))?);
+            let step = match (column.next_value(), column.data()) {
+                (None, _) => None,
+                (Some(at), Data::Integers(values)) => Some(*values.get(at).ok_or_else(cut)?),
+                (Some(at), Data::Doubles(values)) => match *values.get(at).ok_or_else(cut)? {
+                    // What writers without nulls have in their place.
+                    value if value.is_nan() => None,
+                    value if value.fract() == 0.0 && value.abs() < 2f64.powi(53) => Some(value as i64),
+                    _ => return Err(Broken::new("a step is no whole number").into()),
+                },
+                (Some(_), Data::Texts(_)) => return Err(Broken::new("a step is no number").into()),
+            };
+            ahead.push(step);
         }
         column.clear();
         self.left -= rows as u64;
-        let before = self.steps.last().copied();
-        if !ahead.is_sorted() || before.zip(ahead.first()).is_some_and(|(before, first)| before > *first) {
-            return Err(Broken::new("its rows are not in the order of their steps").into());
+        for step in ahead.iter().flatten() {
+            if self.last.replace(*step).is_some_and(|last| last > *step) {
+                return Err(Broken::new("its rows are not in the order of their steps").into());
+            }
         }
         self.ahead = ahead;
         Ok(())
@@ -318,24 +354,26 @@ impl<'b> GroupReader<'b> {
         }
     }
 
-    /// Reads all steps, and returns the first and the last.
-    pub async fn range(&mut self, source: &impl Ranges) -> Result<(i64, i64), ReadError> {
+    /// Reads all steps, and returns the first and the last. None: no row has one.
+    pub async fn range(&mut self, source: &impl Ranges) -> Result<Option<(i64, i64)>, ReadError> {
         let mut range: Option<(i64, i64)> = None;
         while self.load(source).await? {
-            let (first, last) = self.steps.first().zip(self.steps.last()).ok_or_else(cut)?;
-            range = Some((range.map_or(*first, |(first, _)| first), *last));
+            let mut steps = self.steps.iter().flatten();
+            if let Some(first) = steps.next() {
+                range = Some((range.map_or(*first, |(first, _)| first), *steps.next_back().unwrap_or(first)));
+            }
             self.row = self.steps.len();
         }
-        Ok(range.ok_or_else(cut)?)
+        Ok(range)
     }
 
     /// Goes over the next row.
     pub fn skip(&mut self) -> Result<(), Broken> {
-        for column in self.selection.timestamp.into_iter().chain(self.selection.flat.iter().map(|(_, column)| *column))
-        {
-            self.columns[column].next_value();
+        let flat = self.selection.flat.iter().map(|(_, column)| column);
+        for column in self.selection.timestamps.iter().chain(flat) {
+            self.columns[*column].next_value();
         }
-        self.nested(|_, _, _| Ok(()))?;
+        self.nested(|_, _| Ok(()))?;
         self.row += 1;
         Ok(())
     }
@@ -348,11 +386,15 @@ impl<'b> GroupReader<'b> {
         let step = self.step().ok_or_else(|| Broken::new("a row that is not there"))?;
         let start = history.begin_row();
         let most = history.bytes().saturating_add(MOST_ROW_BYTES);
+        let mut before = None;
         for (column, name) in &self.active {
             let column = &mut self.columns[*column];
             let Some(at) = column.next_value() else {
                 continue;
             };
+            if before.replace(*name) == Some(*name) {
+                return Err(Broken::new("a value is of two kinds at once"));
+            }
             match column.data() {
                 Data::Doubles(values) => history.add_double(start, *name, *values.get(at).ok_or_else(cut)?),
                 Data::Integers(values) => {
@@ -362,23 +404,23 @@ impl<'b> GroupReader<'b> {
                     let bytes = values.get(at).ok_or_else(cut)?;
                     match nested::document(column.leaf().meaning, bytes) {
                         Some(json) => add_json(history, start, *name, &json)?,
-                        None => history.add_text(start, *name, &nested::text(bytes)?),
+                        None => history.add_text(start, *name, &crate::json::text(bytes)),
                     }
                     check_size(history, most)?;
                 }
             }
         }
-        self.nested(|name, json, _| {
+        self.nested(|name, json| {
             let name = history.intern(name);
             let json = std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
             add_json(history, start, name, json)?;
             check_size(history, most)
         })?;
-        let timestamp = match self.selection.timestamp {
-            Some(column) => timestamp(&mut self.columns[column]),
-            None => None,
-        };
-        history.end_row(start, step, timestamp);
+        let mut time = None;
+        for column in &self.selection.timestamps {
+            time = timestamp(&mut self.columns[*column]).or(time);
+        }
+        history.end_row(start, step, time);
         self.row += 1;
         Ok(())
     }
@@ -403,12 +445,12 @@ impl<'b> GroupReader<'b> {
     }
 
     /// Calls `take` with the name and the JSON text of each nested column that is not null in the next row.
-    fn nested(&mut self, mut take: impl FnMut(&str, &[u8], usize) -> Result<(), Broken>) -> Result<(), Broken> {
-        for (index, (node, columns)) in self.selection.nested.iter().enumerate() {
+    fn nested(&mut self, mut take: impl FnMut(&str, &[u8]) -> Result<(), Broken>) -> Result<(), Broken> {
+        for (node, columns) in &self.selection.nested {
             self.text.clear();
             let columns = self.columns.get_mut(columns.clone()).unwrap_or_default();
-            if nested::write(node, columns, node.leaves.start, &mut self.text)? {
-                take(&node.name, &self.text, index)?;
+            if nested::write(node, columns, node.leaves.start, false, &mut self.text)? {
+                take(&node.name, &self.text)?;
             }
         }
         Ok(())
@@ -448,6 +490,7 @@ fn timestamp(column: &mut Column) -> Option<i64> {
             let value = *values.get(at)?;
             match column.leaf().meaning {
                 Meaning::Timestamp(units) => time::from_units(value, units),
+                _ if column.leaf().physical == Physical::Boolean => None,
                 _ => time::from_history(value as f64),
             }
         }

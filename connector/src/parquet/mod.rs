@@ -15,6 +15,9 @@
 //! panic ends the whole sync, and the crate panics (lengths of `DELTA_LENGTH_BYTE_ARRAY`, a missing dictionary) or allocates what a
 //! header claims on files that are broken. Here every length is checked against what there is, and no page is held decoded as a whole.
 //!
+//! A column whose values were of several kinds is a struct in W&B's exports: all its members are called `_type_…`, one for each kind, and
+//! every row sets one of them. Such a union is not an object with those members; it is the member that is set, at any depth.
+//!
 //! The format: <https://github.com/apache/parquet-format>.
 
 pub mod budget;
@@ -30,22 +33,15 @@ pub mod values;
 #[cfg(test)]
 mod tests;
 
-/// Why a file can't be read. The rows it holds are read in another way.
+/// Why a file can't be read: it is not what it should be. The rows it holds are read in another way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// It is not what it should be.
-    #[error("{0}")]
-    File(String),
-    /// A column holds texts that are JSON. How W&B exports a metric whose values are of several kinds is not known; if as such texts, what
-    /// was logged as a text and what was not can't be told apart.
-    #[error("texts such as {0:?} may be values of another kind")]
-    Ambiguous(String),
-}
+#[error("{0}")]
+pub struct Broken(String);
 
 impl Broken {
     /// With a reason.
     pub fn new(why: impl Into<String>) -> Self {
-        Self::File(why.into())
+        Self(why.into())
     }
 }
 

@@ -8,9 +8,12 @@ use super::column::Column;
 use super::footer::{Element, Leaf, Meaning, Node, Physical, Shape};
 use super::values::Data;
 
+/// From here on every double is a whole number, though not every whole number a double.
+const EXACT: f64 = (1u64 << 53) as f64;
+
 /// Writes the next row of `node` to `out`. `columns` are the columns of its leaves, of which the first is the leaf `first`. False: it is
-/// null, and nothing was written.
-pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8>) -> Result<bool, Broken> {
+/// null, and nothing was written. `kept`: the JSON is a value as it is, and not an object to be flattened, in which a double stays one.
+pub fn write(node: &Node, columns: &mut [Column], first: usize, kept: bool, out: &mut Vec<u8>) -> Result<bool, Broken> {
     let column = |leaf: usize| leaf.checked_sub(first).ok_or_else(|| Broken::new("a schema that can't be"));
     let at = column(node.leaves.start)?;
     let (_, definition) = columns[at].peek()?;
@@ -23,9 +26,10 @@ pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8
             let Some(value) = columns[at].consume()? else {
                 return Ok(false);
             };
-            write_value(columns[at].leaf(), columns[at].data(), value, out)?;
+            write_value(columns[at].leaf(), columns[at].data(), value, kept, out)?;
         }
         Shape::Struct(fields) => {
+            let kept = kept || fields.iter().any(|field| field.name == "_type");
             out.push(b'{');
             let begin = out.len();
             for field in fields {
@@ -35,11 +39,21 @@ pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8
                 }
                 write_text(&field.name, out)?;
                 out.push(b':');
-                if !write(field, columns, first, out)? {
+                if !write(field, columns, first, kept, out)? {
                     out.truncate(before);
                 }
             }
             out.push(b'}');
+        }
+        Shape::Union(members) => {
+            let before = out.len();
+            for member in members {
+                let is_set = out.len() > before;
+                if write(member, columns, first, kept, out)? && is_set {
+                    return Err(Broken::new("a value is of two kinds at once"));
+                }
+            }
+            return Ok(out.len() > before);
         }
         Shape::List(element) => {
             out.push(b'[');
@@ -47,7 +61,7 @@ pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8
                 if !is_first {
                     out.push(b',');
                 }
-                if !write(&element.node, columns, first, out)? {
+                if !write(&element.node, columns, first, true, out)? {
                     out.extend_from_slice(b"null");
                 }
                 Ok(())
@@ -69,7 +83,7 @@ pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8
                     out.push(b',');
                 }
                 let mut text = Vec::new();
-                if !write(key, columns, first, &mut text)? {
+                if !write(key, columns, first, true, &mut text)? {
                     text.extend_from_slice(b"null");
                 }
                 if text.first() == Some(&b'"') {
@@ -78,7 +92,7 @@ pub fn write(node: &Node, columns: &mut [Column], first: usize, out: &mut Vec<u8
                     write_text(&String::from_utf8_lossy(&text), out)?;
                 }
                 out.push(b':');
-                if !write(value, columns, first, out)? {
+                if !write(value, columns, first, kept, out)? {
                     out.extend_from_slice(b"null");
                 }
                 Ok(())
@@ -129,16 +143,14 @@ fn pass_over(node: &Node, columns: &mut [Column], first: usize) -> Result<(), Br
 }
 
 /// One value as JSON.
-fn write_value(leaf: &Leaf, data: &Data, at: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+fn write_value(leaf: &Leaf, data: &Data, at: usize, kept: bool, out: &mut Vec<u8>) -> Result<(), Broken> {
     let missing = || Broken::new("a column ends too early");
     // Writing to memory does not fail.
     let _ = match data {
-        Data::Doubles(values) => match *values.get(at).ok_or_else(missing)? {
-            value if value.is_nan() => out.write_all(b"\"NaN\""),
-            f64::INFINITY => out.write_all(b"\"Infinity\""),
-            f64::NEG_INFINITY => out.write_all(b"\"-Infinity\""),
-            value => serde_json::to_writer(out, &value).map_err(Into::into),
-        },
+        Data::Doubles(values) => {
+            write_double(*values.get(at).ok_or_else(missing)?, kept, out);
+            Ok(())
+        }
         Data::Integers(values) => {
             let value = *values.get(at).ok_or_else(missing)?;
             match (leaf.physical, leaf.meaning) {
@@ -152,11 +164,31 @@ fn write_value(leaf: &Leaf, data: &Data, at: usize, out: &mut Vec<u8>) -> Result
             if let Some(json) = document(leaf.meaning, bytes) {
                 out.write_all(json.as_bytes())
             } else {
-                return write_text(&text(bytes)?, out);
+                return write_text(&crate::json::text(bytes), out);
             }
         }
     };
     Ok(())
+}
+
+/// A double as JSON: a whole number as an integer, so that `3` is `3` whatever kind of number it was exported as; of any other the fewest
+/// digits that mean it. An exponent stands only below 1e-6 and from 1e21 on, as in W&B's own JSON. Where the text is not `kept` but read
+/// as a metric, so that an integer beyond 2^53 would claim more digits than the double has, the exponent stands there too.
+pub fn write_double(value: f64, kept: bool, out: &mut Vec<u8>) {
+    let magnitude = value.abs();
+    // Writing to memory does not fail.
+    let _ = match value {
+        value if value.is_nan() => out.write_all(b"\"NaN\""),
+        f64::INFINITY => out.write_all(b"\"Infinity\""),
+        f64::NEG_INFINITY => out.write_all(b"\"-Infinity\""),
+        value if magnitude >= 1e21 || (!kept && magnitude >= EXACT) => {
+            out.write_all(format!("{value:e}").replacen('e', "e+", 1).as_bytes())
+        }
+        // Below 2^127, and with no digit invented.
+        value if magnitude >= EXACT => write!(out, "{}", value as i128),
+        value if magnitude == 0.0 || magnitude >= 1e-6 => write!(out, "{value}"),
+        value => write!(out, "{value:e}"),
+    };
 }
 
 /// An unsigned integer from its bits.
@@ -175,21 +207,11 @@ pub fn document(meaning: Meaning, bytes: &[u8]) -> Option<std::borrow::Cow<'_, s
         return None;
     }
     let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_json(text)) {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_json(text) && crate::json::is_sound(text)) {
         return Some(text.trim().into());
     }
     let repaired = crate::json::repair(bytes);
     is_json(&repaired).then(|| repaired.trim().to_owned().into())
-}
-
-/// A text that is certainly one. The names of non-finite numbers are, since they mean the same either way.
-pub fn text(bytes: &[u8]) -> Result<std::borrow::Cow<'_, str>, Broken> {
-    let text = String::from_utf8_lossy(bytes);
-    let may_be = matches!(bytes.first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
-    if may_be && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
-        return Err(Broken::Ambiguous(text.chars().take(40).collect()));
-    }
-    Ok(text)
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) -> Result<(), Broken> {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
-use super::Broken;
 use super::footer::{Footer, TRAILER_BYTES, footer_length};
 use super::group::{GroupReader, Ranges, ReadError, Selection};
 use crate::batch::{Batch, Values};
@@ -353,7 +352,8 @@ fn nested_json(rows: &[Nested]) -> String {
                 .iter()
                 .map(|value| match value {
                     Some(value) if value.is_nan() => "\"NaN\"".to_owned(),
-                    Some(value) => format!("{value:?}"),
+                    Some(value) if value.abs() < 1e-6 && *value != 0.0 => format!("{value:e}"),
+                    Some(value) => value.to_string(),
                     None => "null".to_owned(),
                 })
                 .collect();
@@ -479,7 +479,7 @@ fn a_file_that_is_not_a_history_is_refused_with_a_reason() {
     };
     insta::assert_snapshot!(refused("required int64 a;", vec![full(Data::I64(vec![1]))]), @"it has no column _step");
     insta::assert_snapshot!(refused("required binary _step (UTF8);", vec![full(Data::Text(vec!["1".to_owned()]))]), @"its column _step is no number");
-    insta::assert_snapshot!(refused("optional int64 _step;", vec![sparse(&[Some(1), None], Data::I64)]), @"a row has no step");
+    insta::assert_snapshot!(refused("required double _step;", vec![full(Data::F64(vec![1.5]))]), @"a step is no whole number");
     insta::assert_snapshot!(refused("required int64 _step;", vec![full(Data::I64(vec![2, 1]))]), @"its rows are not in the order of their steps");
     insta::assert_snapshot!(
         refused("required int64 _step; required int64 a (DECIMAL(10,2));", vec![full(Data::I64(vec![2])), full(Data::I64(vec![1]))]),
@@ -491,14 +491,137 @@ fn a_file_that_is_not_a_history_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_text_that_may_be_another_value_is_not_guessed_at() {
+fn a_text_is_a_text_whatever_it_looks_like() {
     for text in ["12", "[1,2]", "\"a\"", "null", "true", "{}"] {
         let file = write(
             "required int64 _step; required binary a (UTF8);",
             plain(),
             &[vec![full(Data::I64(vec![0])), full(Data::Text(vec![text.to_owned()]))]],
         );
-        assert!(matches!(read(&file), Err(ReadError::Broken(Broken::Ambiguous(_)))), "{text}");
+        let row = serde_json::json!([{"_step": 0, "a": text}]);
+        assert_eq!(read(&file).unwrap(), from_json(&row.to_string()), "{text}");
+    }
+}
+
+const UNIONS: &str = "required int64 _step; \
+    optional group loss { optional double _type_float64; optional binary _type_utf8 (UTF8); } \
+    optional group o { optional group x { optional double _type_float64; optional group _type_struct { optional double y; } } } \
+    optional group l (LIST) { repeated group list { optional group element { optional double _type_float64; optional binary _type_utf8 (UTF8); } } } \
+    optional group odd { optional double _type_a; optional double b; }";
+
+fn texts(texts: &[&str]) -> Data {
+    Data::Text(texts.iter().map(|text| (*text).to_owned()).collect())
+}
+
+#[test]
+fn a_union_is_the_member_that_is_set_at_any_depth() {
+    // In the third row the unions are there, and none of their members is; in the fourth nothing is.
+    let lists = vec![0, 1, 0, 0, 0];
+    let columns = vec![
+        full(Data::I64(vec![0, 1, 2, 3])),
+        Col(Data::F64(vec![1.5]), vec![2, 1, 1, 0], vec![]),
+        Col(texts(&["NaN"]), vec![1, 2, 1, 0], vec![]),
+        Col(Data::F64(vec![2.0]), vec![3, 2, 2, 0], vec![]),
+        Col(Data::F64(vec![3.0]), vec![2, 4, 2, 0], vec![]),
+        Col(Data::F64(vec![1.0]), vec![4, 3, 2, 1, 0], lists.clone()),
+        Col(texts(&["NaN"]), vec![3, 4, 2, 1, 0], lists),
+        Col(Data::F64(vec![7.0]), vec![2, 0, 0, 0], vec![]),
+        Col(Data::F64(vec![8.0]), vec![2, 0, 0, 0], vec![]),
+    ];
+    let file = write(UNIONS, plain(), std::slice::from_ref(&columns));
+    let expected = from_json(
+        r#"[{"_step":0,"loss":1.5,"o":{"x":2},"l":[1,NaN],"odd":{"_type_a":7,"b":8}},
+            {"_step":1,"loss":NaN,"o":{"x":{"y":3}},"l":[null]},{"_step":2,"o":{},"l":[]},{"_step":3}]"#,
+    );
+    assert_eq!(read(&file).unwrap(), expected);
+    let footer = footer(&file).unwrap();
+    let selection = Selection::new(&footer, |name| name == "loss").unwrap();
+    let all = Selection::new(&footer, |_| true).unwrap();
+    assert!(selection.cost(&footer.groups[0]) < all.cost(&footer.groups[0]), "the other unions of values are not read");
+
+    let refused = |column: usize, data: Data, levels: Vec<i16>| {
+        let mut columns = columns.clone();
+        columns[column] = Col(data, levels, vec![]);
+        read(&write(UNIONS, plain(), &[columns])).map_err(|error| format!("{error:?}"))
+    };
+    for result in
+        [refused(2, texts(&["NaN", "x"]), vec![2, 2, 1, 0]), refused(3, Data::F64(vec![1.0, 2.0]), vec![3, 3, 2, 0])]
+    {
+        assert!(result.as_ref().is_err_and(|why| why.contains("of two kinds at once")), "{result:?}");
+    }
+}
+
+#[test]
+fn the_timestamp_of_a_row_may_be_in_a_union() {
+    let file = write(
+        "required int64 _step; required group _timestamp { optional binary _type_utf8 (UTF8); optional double _type_float64; } required double a;",
+        plain(),
+        &[vec![
+            full(Data::I64(vec![0, 1])),
+            sparse(&[None, Some("soon".to_owned())], Data::Text),
+            sparse(&[Some(1.5), None], Data::F64),
+            full(Data::F64(vec![1.0, 2.0])),
+        ]],
+    );
+    assert_eq!(
+        read(&file).unwrap(),
+        from_json(r#"[{"_step":0,"_timestamp":1.5,"a":1},{"_step":1,"_timestamp":"soon","a":2}]"#)
+    );
+}
+
+#[test]
+fn rows_without_a_step_are_gone_over() {
+    let rows = 5_000;
+    let has_step = |row: i64| row % 7 == 3 && !(1_000..3_500).contains(&row);
+    let steps: Vec<Option<i64>> = (0..rows).map(|row| has_step(row).then_some(row)).collect();
+    let values: Vec<Option<f64>> = (0..rows).map(|row| (row % 2 == 0).then_some(row as f64)).collect();
+    let file = |step: &str, column: Col| {
+        let schema = format!("{step}; optional double a; optional group u {{ optional double _type_float64; }}");
+        let union = Col(
+            Data::F64(values.iter().flatten().copied().collect()),
+            values.iter().map(|value| 1 + i16::from(value.is_some())).collect(),
+            vec![],
+        );
+        write(&schema, plain(), &[vec![column, sparse(&values, Data::F64), union]])
+    };
+    let expected: Vec<String> = (0..rows)
+        .filter(|row| has_step(*row))
+        .map(|row| {
+            if row % 2 == 0 {
+                format!("{{\"_step\":{row},\"a\":{row},\"u\":{row}}}")
+            } else {
+                format!("{{\"_step\":{row}}}")
+            }
+        })
+        .collect();
+    let expected = from_json(&format!("[{}]", expected.join(",")));
+    assert_eq!(read(&file("optional int64 _step", sparse(&steps, Data::I64))).unwrap(), expected);
+    let doubles = steps.iter().map(|step| step.map_or(f64::NAN, |step| step as f64)).collect();
+    assert_eq!(read(&file("required double _step", full(Data::F64(doubles)))).unwrap(), expected);
+}
+
+#[test]
+fn whole_numbers_in_documents_are_written_as_integers() {
+    for (value, kept, metric) in [
+        (3.0, "3", "3"),
+        (-0.0, "-0", "-0"),
+        (1e3, "1000", "1000"),
+        (2.5, "2.5", "2.5"),
+        (1e-6, "0.000001", "0.000001"),
+        (1.5e-7, "1.5e-7", "1.5e-7"),
+        (9007199254740991.0, "9007199254740991", "9007199254740991"),
+        (9007199254740992.0, "9007199254740992", "9.007199254740992e+15"),
+        (1152921504606846976.0, "1152921504606846976", "1.152921504606847e+18"),
+        (-1e20, "-100000000000000000000", "-1e+20"),
+        (1e21, "1e+21", "1e+21"),
+        (1.7976931348623157e308, "1.7976931348623157e+308", "1.7976931348623157e+308"),
+        (f64::NAN, "\"NaN\"", "\"NaN\""),
+    ] {
+        for (is_kept, expected) in [(true, kept), (false, metric)] {
+            let mut out = Vec::new();
+            super::nested::write_double(value, is_kept, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:e}");
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 //! rows must be the one that W&B counts. Otherwise the run is read again by steps, from its beginning.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use crate::client::{BODY_LIMIT, RequestError, shown};
 use crate::destination::{Destination, Level};
@@ -25,7 +26,7 @@ use super::{CHUNK_BYTES, Pass, RunReader, Steps};
 
 /// With so many rows still to read, files are worth asking for. Up to here ranges of steps take one or two requests: a response holds
 /// about 1 MiB, which is 5,000 rows of ten metrics. Files take three: where they are, the file, and the row at its end.
-const LEAST_ROWS: u64 = 5_000;
+pub(crate) const LEAST_ROWS: u64 = 5_000;
 /// The same for rows of known width: eight responses.
 const LEAST_BYTES: f64 = (8 << 20) as f64;
 /// Of the files' ends, which come first, so much is kept for later: all of a file that is not larger, which then takes a single request.
@@ -138,7 +139,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 }
                 Ok(None) => return Ok(Exported::Ended(Pass::Deleted)),
                 // A server that is older than exported histories names what it does not know.
-                Err(RequestError::Failed(Error::Upstream { message, .. })) if message.contains("parquet") => {
+                Err(RequestError::Failed(Error::Upstream { message, .. })) if lacks_exports(&message) => {
                     self.sync.exports.off.set(true);
                     self.log(Level::Debug, &format!("This W&B has no exported histories ({message})"));
                     return Ok(Exported::Nothing);
@@ -198,12 +199,6 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 }
                 return;
             }
-            ReadError::Broken(why @ Broken::Ambiguous(_)) => {
-                let message =
-                    format!("Run {id}: its exported files are not unambiguous ({why}); reading its history by steps");
-                self.log(Level::Info, &message);
-                return;
-            }
             ReadError::Broken(why) => why.to_string(),
             ReadError::Gone(status) => format!("HTTP {status}"),
             ReadError::Failed(error) => error.to_string(),
@@ -220,10 +215,15 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         let files: Vec<Opened<'_, '_, X, D>> = stream::iter(urls)
             .map(|url| async move {
                 let (file, footer) = RemoteFile::open(&sync.client, url, keep).await?;
+                // W&B's compaction leaves files without rows, and those have no columns either.
+                if footer.rows() == 0 {
+                    return Ok(None);
+                }
                 let selection = Selection::new(&footer, allows)?;
-                Ok::<_, ReadError>(Opened { file, footer, selection })
+                Ok::<_, ReadError>(Some(Opened { file, footer, selection }))
             })
             .buffered(OPENING)
+            .try_filter_map(future::ok)
             .try_collect()
             .await?;
         let units = self.units(&files, from).await?;
@@ -306,15 +306,14 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             let steps = Selection::steps(&opened.footer)?;
             for (group, row_group) in opened.footer.groups.iter().enumerate().filter(|(_, group)| group.rows > 0) {
                 let range = match steps.range(row_group) {
-                    Some(range) => range,
+                    Some(range) => Some(range),
                     None => {
                         let share = self.sync.exports.budget.share(steps.cost(row_group)).await;
                         let mut reader = GroupReader::new(steps.clone(), &opened.footer, row_group, Some(share))?;
                         reader.range(&opened.file).await?
                     }
                 };
-                let (first, last) = range;
-                if last >= from {
+                if let Some((first, last)) = range.filter(|(_, last)| *last >= from) {
                     units.push(Unit { file, group, first, last });
                 }
             }
@@ -365,17 +364,21 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
 
     /// Adds rows with steps before `until`, until one of the readers has no more in its window, or enough has gathered to be sent: a
     /// window of rows can hold far more as JSON than in the file. Returns how many.
+    ///
+    /// All rows of a step are added, in the order in which their files begin, so that they are merged in the destination and the last value
+    /// of a metric counts. A row that two files hold is one row all the same.
     fn emit(&mut self, history: &mut crate::history::row::History, until: i64) -> Result<usize, Broken> {
         let mut rows = 0;
         if let [(_, reader)] = self.active.as_mut_slice() {
             while let Some(step) = reader.step().filter(|step| *step < until && history.bytes() < CHUNK_BYTES) {
-                if step < self.at || reader.step_after() == Some(step) {
+                if step < self.at {
                     reader.skip()?;
-                } else {
-                    reader.emit(history)?;
-                    self.at = step.saturating_add(1);
-                    rows += 1;
+                    continue;
                 }
+                let again = reader.step_after() == Some(step);
+                reader.emit(history)?;
+                self.at = step.saturating_add(i64::from(!again));
+                rows += 1;
             }
             return Ok(rows);
         }
@@ -384,21 +387,63 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
             let Some(least) = least.filter(|least| *least < until) else {
                 break;
             };
-            let mut holders = self.active.iter_mut().filter(|(_, reader)| reader.step() == Some(least));
-            let Some((_, winner)) = holders.next_back() else {
-                break;
-            };
-            for (_, other) in holders {
-                other.skip()?;
+            let (mut again, mut of_step, mut held) = (false, 0, BTreeMap::new());
+            for (file, reader) in self.active.iter_mut().filter(|(_, reader)| reader.step() == Some(least)) {
+                if least < self.at {
+                    reader.skip()?;
+                    continue;
+                }
+                again |= reader.step_after() == Some(least);
+                let of_file = held.entry(*file).and_modify(|rows| *rows += 1).or_insert(1);
+                if *of_file == 1 {
+                    // The same row as another file's, perhaps with more in it.
+                    history.forget_step();
+                }
+                of_step = of_step.max(*of_file);
+                reader.emit(history)?;
             }
-            if least < self.at || winner.step_after() == Some(least) {
-                winner.skip()?;
-            } else {
-                winner.emit(history)?;
-                self.at = least.saturating_add(1);
-                rows += 1;
-            }
+            self.at = self.at.max(least.saturating_add(i64::from(!again)));
+            rows += of_step;
         }
         Ok(rows)
+    }
+}
+
+/// Whether an error says that the server does not know the fields of exported histories. Runs and projects may be called so too; so what
+/// counts is a name in quotes that is said to be a field's.
+fn lacks_exports(message: &str) -> bool {
+    const FIELDS: [&str; 3] = ["parquetHistory", "parquetUrls", "liveKeys"];
+    let mut parts = message.split(['"', '\'', '`']);
+    let mut before = parts.next().unwrap_or_default();
+    parts.any(|part| {
+        let kind = before.trim_end().rsplit(' ').next().unwrap_or_default().to_lowercase();
+        before = part;
+        let name = part.rsplit('.').next().unwrap_or_default();
+        FIELDS.contains(&name) && matches!(kind.as_str(), "field" | "argument")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lacks_exports;
+
+    #[test]
+    fn only_a_field_that_is_not_known_means_that_there_are_no_exports() {
+        for said in [
+            r#"Cannot query field "parquetHistory" on type "Run"."#,
+            r#"Unknown argument "liveKeys" on field "Run.parquetHistory"."#,
+            "Validation error: Field 'parquetHistory' in type 'Run' is undefined",
+            r#"reading run parquetHistory: W&B says: Cannot query field `parquetUrls`"#,
+        ] {
+            assert!(lacks_exports(said), "{said}");
+        }
+        for said in [
+            "reading run parquet-1: HTTP 400",
+            r#"run "parquetHistory" can't be loaded"#,
+            "reading run parquetHistory: W&B says: unknown field of acme/parquet/parquetHistory",
+            r#"Cannot query field "historyKeys" on type "Run"."#,
+        ] {
+            assert!(!lacks_exports(said), "{said}");
+        }
     }
 }

@@ -9,14 +9,14 @@ use rusqlite::{Connection, Row, Rows};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::digest::{Digester, Encoding};
+use super::digest::{Digester, Encoding, value_columns};
 use super::known::{Item, Known};
 use super::scratch::{self, DIGEST, Scratch};
 use super::{Differences, Finding, Place, Stored, Verification};
 use crate::destination::DestinationError;
 use crate::destination::sqlite::schema::quote;
 use crate::error::Error;
-use crate::schema::Table;
+use crate::schema::{DataType, Table};
 use crate::sync::{Event, Observer};
 
 /// After so many rows progress is told, and a wish to stop is heard.
@@ -315,28 +315,31 @@ fn count(connection: &Connection, table: &Table) -> Result<u64, Error> {
 struct Stream<'s> {
     rows: Rows<'s>,
     key: usize,
-    columns: usize,
+    /// The types of the columns after the key.
+    values: Vec<DataType>,
     digester: Option<Digester>,
 }
 
 impl<'s> Stream<'s> {
     fn new(rows: Rows<'s>, table: &Table, digester: Option<Digester>) -> Self {
-        Self { rows, key: table.primary_key().len(), columns: table.columns().len(), digester }
+        let values = value_columns(table).map(|(_, column)| column.data_type).collect();
+        Self { rows, key: table.primary_key().len(), values, digester }
     }
 
     fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
         let Some(row) = self.rows.next()? else { return Ok(None) };
         let key = (0..self.key).map(|column| row.get_ref(column).map(Part::new)).collect::<rusqlite::Result<_>>()?;
         let digest = match &mut self.digester {
-            Some(digester) => digest(digester, row, self.key..self.columns)?,
+            Some(digester) => digest(digester, row, self.key, &self.values)?,
             None => [row.get(self.key)?, row.get(self.key + 1)?],
         };
         Ok(Some(Entry { key, digest }))
     }
 }
 
-fn digest(digester: &mut Digester, row: &Row<'_>, columns: std::ops::Range<usize>) -> rusqlite::Result<[i64; 2]> {
-    let values = columns.map(|column| row.get_ref(column)).collect::<rusqlite::Result<Vec<_>>>()?;
+fn digest(digester: &mut Digester, row: &Row<'_>, key: usize, values: &[DataType]) -> rusqlite::Result<[i64; 2]> {
+    let value = |(index, data_type): (usize, &DataType)| Ok((row.get_ref(key + index)?, *data_type));
+    let values = values.iter().enumerate().map(value).collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(digester.stored(values.into_iter()))
 }
 

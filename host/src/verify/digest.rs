@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use crate::destination::DestinationError;
 use crate::destination::cells::{Cell, Cells};
 use crate::destination::sqlite::TimestampText;
-use crate::schema::Table;
+use crate::schema::{Column, DataType, Table};
+
+use super::document::canonical;
 
 /// How a destination holds values, as far as that loses something or changes its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,11 @@ pub(crate) enum Encoding {
     Sqlite,
     /// As they are. All NaNs are one.
     Exact,
+}
+
+/// The columns outside of the key, with their places.
+pub(super) fn value_columns(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
+    table.columns().iter().enumerate().filter(|(index, _)| !table.primary_key().contains(index))
 }
 
 /// Makes digests.
@@ -33,26 +40,25 @@ impl Digester {
     /// For each row of a batch the digest of its columns outside of the key.
     pub(crate) fn batch(&mut self, table: &Table, rows: &RecordBatch) -> Result<Vec<[i64; 2]>, DestinationError> {
         let cells = Cells::all(table.columns().iter(), rows)?;
-        let values: Vec<Cells<'_>> = (0..cells.len())
-            .filter(|column| !table.primary_key().contains(column))
-            .filter_map(|column| cells.get(column).copied())
-            .collect();
+        let values: Vec<(Cells<'_>, DataType)> =
+            value_columns(table).filter_map(|(index, column)| Some((*cells.get(index)?, column.data_type))).collect();
         let row = |row: usize| {
-            for value in &values {
-                self.cell(value.get(row));
+            for (value, data_type) in &values {
+                self.cell(value.get(row), *data_type);
             }
             self.finish()
         };
         Ok((0..rows.num_rows()).map(row).collect())
     }
 
-    /// The digest of values as SQLite holds them.
-    pub(crate) fn stored<'v>(&mut self, values: impl Iterator<Item = ValueRef<'v>>) -> [i64; 2] {
-        for value in values {
+    /// The digest of values as SQLite holds them, each with the type of its column.
+    pub(crate) fn stored<'v>(&mut self, values: impl Iterator<Item = (ValueRef<'v>, DataType)>) -> [i64; 2] {
+        for (value, data_type) in values {
             match value {
                 ValueRef::Null => self.null(),
                 ValueRef::Integer(value) => self.integer(value),
                 ValueRef::Real(value) => self.double(value),
+                ValueRef::Text(value) if data_type == DataType::Json => self.document(value),
                 ValueRef::Text(value) => self.text(b't', value),
                 ValueRef::Blob(value) => self.text(b'x', value),
             }
@@ -60,12 +66,13 @@ impl Digester {
         self.finish()
     }
 
-    fn cell(&mut self, cell: Cell<'_>) {
+    fn cell(&mut self, cell: Cell<'_>, data_type: DataType) {
         match cell {
             Cell::Null => self.null(),
             Cell::Boolean(value) => self.integer(i64::from(value)),
             Cell::Integer(value) => self.integer(value),
             Cell::Double(value) => self.double(value),
+            Cell::Text(value) if data_type == DataType::Json => self.document(value.as_bytes()),
             Cell::Text(value) => self.text(b't', value.as_bytes()),
             Cell::Timestamp(value) if self.encoding == Encoding::Sqlite => {
                 let text = self.timestamp.of(value).to_owned();
@@ -94,6 +101,14 @@ impl Digester {
         };
         self.bytes.push(b'd');
         self.bytes.extend(value.to_bits().to_le_bytes());
+    }
+
+    /// A document is compared by what it says, not by how.
+    fn document(&mut self, text: &[u8]) {
+        match canonical(text) {
+            Some(document) => self.text(b'j', &document),
+            None => self.text(b't', text),
+        }
     }
 
     fn text(&mut self, tag: u8, text: &[u8]) {

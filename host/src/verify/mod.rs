@@ -2,7 +2,7 @@
 //!
 //! The source is read whole, as a first sync reads it, into a scratch database that keeps of each row its key and a
 //! digest of its values. Then both sides are walked through in the order of their keys, table
-//! by table, one row at a time. So every value is compared, and memory is bounded by the number of items, as it is
+//! by table, one row at a time. So every value is compared, JSON by what it says and not by how, and memory is bounded by the number of items, as it is
 //! for a sync. An item is what the first column of a primary key names: for W&B a run.
 //!
 //! Nobody syncs into the destination meanwhile: its lock is held, so a sync is refused with a message. The source may go
@@ -11,6 +11,7 @@
 
 mod compare;
 mod digest;
+mod document;
 mod known;
 mod scratch;
 #[cfg(test)]

@@ -45,7 +45,9 @@ fn stored(values: &Values) -> [i64; 2] {
     let at = values.2.map(|at| crate::destination::sqlite::TimestampText::new().of(at).to_owned());
     connection.execute("INSERT INTO events VALUES (?1, ?2, ?3)", (values.0, &values.1, at)).unwrap();
     let read = |row: &rusqlite::Row<'_>| {
-        let values: Vec<_> = (0..3).map(|column| row.get_ref(column).unwrap()).collect();
+        let types = [DataType::Double, DataType::Json, DataType::Timestamp];
+        let values: Vec<_> =
+            types.into_iter().enumerate().map(|(column, of)| (row.get_ref(column).unwrap(), of)).collect();
         Ok(Digester::new(Encoding::Sqlite).stored(values.into_iter()))
     };
     connection.query_row("SELECT * FROM events", [], read).unwrap()
@@ -63,6 +65,8 @@ fn values_that_are_not_the_same_have_other_digests() {
         (None, text(""), None),
         (None, text("0"), None),
         (None, text("00"), None),
+        (None, text("\"0\""), None),
+        (None, text("[0]"), None),
         (None, text("\0"), None),
         (None, None, Some(0)),
         (None, None, Some(1)),

@@ -54,6 +54,7 @@ fn files() -> Result<Vec<(String, Vec<u8>)>> {
             files.push((format!("flat_{name}_v{number}"), flat(properties)?));
         }
         files.push((format!("nested_v{number}"), nested(properties(version))?));
+        files.push((format!("unions_v{number}"), unions(properties(version))?));
         let encoded = properties(version)
             .set_dictionary_enabled(false)
             .set_column_encoding("_step".into(), Encoding::DELTA_BINARY_PACKED)
@@ -141,6 +142,25 @@ fn nested(properties: WriterPropertiesBuilder) -> Result<Vec<u8>> {
         column!(group, ByteArrayType, &keys, Some(&[2, 2, 1, 0, 2]), Some(&[0, 1, 0, 0, 0]));
         column!(group, Int64Type, &[1, 3], Some(&[3, 2, 1, 0, 3]), Some(&[0, 1, 0, 0, 0]));
         column!(group, Int32Type, &[1, 2, 3], Some(&[1, 1, 0, 1, 0]), Some(&[0, 1, 0, 0, 0]));
+        Ok(())
+    })
+}
+
+/// Values of several kinds, as W&B exports them: in a column, in an object and in a list. In the third row none is set.
+fn unions(properties: WriterPropertiesBuilder) -> Result<Vec<u8>> {
+    let schema = "optional int64 _step; \
+        optional group loss { optional double _type_float64; optional binary _type_utf8 (UTF8); } \
+        optional group o { optional group x { optional boolean _type_bool; optional group _type_struct { optional double y; } } } \
+        optional group l (LIST) { repeated group list { optional group element { optional double _type_float64; optional binary _type_utf8 (UTF8); } } }";
+    write(schema, properties, |group| {
+        let nan = [ByteArray::from("NaN")];
+        column!(group, Int64Type, &[0, 1, 2], Some(&[1, 1, 1, 0]), None);
+        column!(group, DoubleType, &[1.5], Some(&[2, 1, 1, 0]), None);
+        column!(group, ByteArrayType, &nan, Some(&[1, 2, 1, 0]), None);
+        column!(group, BoolType, &[true], Some(&[3, 2, 2, 0]), None);
+        column!(group, DoubleType, &[3.0], Some(&[2, 4, 2, 0]), None);
+        column!(group, DoubleType, &[1.0], Some(&[4, 3, 2, 1, 0]), Some(&[0, 1, 0, 0, 0]));
+        column!(group, ByteArrayType, &nan, Some(&[3, 4, 2, 1, 0]), Some(&[0, 1, 0, 0, 0]));
         Ok(())
     })
 }

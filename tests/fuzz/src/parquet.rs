@@ -77,7 +77,7 @@ fn check_node(node: &Node, footer: &Footer, next: &mut usize) {
             assert_eq!(leaf, next);
             *next += 1;
         }
-        Shape::Struct(fields) => fields.iter().for_each(|field| check_node(field, footer, next)),
+        Shape::Struct(fields) | Shape::Union(fields) => fields.iter().for_each(|field| check_node(field, footer, next)),
         Shape::List(element) | Shape::Map(element) => {
             let Element { definition, repetition, node } = element.as_ref();
             assert!(*definition > 0 && *repetition > 0);
@@ -184,7 +184,8 @@ fn read(bytes: &[u8]) -> Result<(Footer, Vec<String>), ReadError> {
             reader.forget_names();
         }
     }
-    assert_eq!(rows, footer.rows());
+    // Rows without a step are none.
+    assert!(rows <= footer.rows());
     Ok((footer, points))
 }
 
@@ -249,7 +250,15 @@ impl<'f> Comparison<'f> {
         });
         std::panic::set_hook(hook);
         let rows = rows.ok()??;
-        let json: Option<Vec<String>> = rows.iter().map(|row| self.row(row)).collect();
+        let has_step = |row: &&Row| {
+            let step = row.get_column_iter().find(|(name, _)| *name == "_step").map(|(_, step)| step);
+            step.is_some_and(|step| {
+                !matches!(step, Field::Null)
+                    && !matches!(step, Field::Double(step) if step.is_nan())
+                    && !matches!(step, Field::Float(step) if step.is_nan())
+            })
+        };
+        let json: Option<Vec<String>> = rows.iter().filter(has_step).map(|row| self.row(row)).collect();
         let mut history = History::new(MetricFilter::default());
         page::rest(format!("[{}]", json?.join(",")).as_bytes(), &mut history, 0).ok()?;
         Some(lines(&mut history))
@@ -262,8 +271,9 @@ impl<'f> Comparison<'f> {
                 Shape::Leaf(leaf) => self.footer.leaves[leaf].meaning,
                 _ => Meaning::Text,
             };
-            if !matches!(field, Field::Null) {
-                entries.push(format!("{}:{}", quoted(name), json(field, meaning)?));
+            let json = json(field, meaning, false)?;
+            if json != "null" {
+                entries.push(format!("{}:{json}", quoted(name)));
             }
         }
         Some(format!("{{{}}}", entries.join(",")))
@@ -275,7 +285,7 @@ fn has_clear_names(nodes: &[Node]) -> bool {
     let names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let inner = |node: &Node| match &node.shape {
         Shape::Leaf(_) => true,
-        Shape::Struct(fields) => has_clear_names(fields),
+        Shape::Struct(fields) | Shape::Union(fields) => has_clear_names(fields),
         Shape::List(element) | Shape::Map(element) => has_clear_names(std::slice::from_ref(&element.node)),
     };
     names.len() == nodes.len() && nodes.iter().all(|node| !node.name.contains('.') && inner(node))
@@ -285,20 +295,18 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn double(value: f64) -> String {
-    match value {
-        value if value.is_nan() => quoted("NaN"),
-        f64::INFINITY => quoted("Infinity"),
-        f64::NEG_INFINITY => quoted("-Infinity"),
-        value => serde_json::to_string(&value).unwrap_or_default(),
-    }
+fn double(value: f64, kept: bool) -> String {
+    let mut out = Vec::new();
+    nested::write_double(value, kept, &mut out);
+    String::from_utf8(out).expect("JSON is text")
 }
 
-/// None: the product has no such values.
-fn json(field: &Field, meaning: Meaning) -> Option<String> {
+/// The JSON of a value; of a union, that of the member that is set. `kept`: it is not flattened. None: the product has no such values, or
+/// refuses them.
+fn json(field: &Field, meaning: Meaning, kept: bool) -> Option<String> {
     let text = |bytes: &[u8]| match nested::document(meaning, bytes) {
         Some(json) => json.into_owned(),
-        None => quoted(&String::from_utf8_lossy(bytes)),
+        None => quoted(&wandb_connector::json::text(bytes)),
     };
     Some(match field {
         Field::Null => "null".to_owned(),
@@ -314,26 +322,41 @@ fn json(field: &Field, meaning: Meaning) -> Option<String> {
         Field::UShort(value) => value.to_string(),
         Field::UInt(value) => value.to_string(),
         Field::ULong(value) => value.to_string(),
-        Field::Float(value) => double(f64::from(*value)),
-        Field::Double(value) => double(*value),
+        Field::Float(value) => double(f64::from(*value), kept),
+        Field::Double(value) => double(*value, kept),
         Field::Str(value) => text(value.as_bytes()),
         Field::Bytes(value) => text(value.data()),
+        Field::Group(row) if row.get_column_iter().all(|(name, _)| name.starts_with("_type_")) => {
+            let set = row.get_column_iter().map(|(_, field)| json(field, Meaning::Text, kept));
+            let set: Vec<String> = set.collect::<Option<Vec<_>>>()?.into_iter().filter(|json| json != "null").collect();
+            match set.as_slice() {
+                [] => "null".to_owned(),
+                [one] => one.clone(),
+                _ => return None,
+            }
+        }
         Field::Group(row) => {
-            let present = row.get_column_iter().filter(|(_, field)| !matches!(field, Field::Null));
-            let entry =
-                |(name, field): (&String, &Field)| Some(format!("{}:{}", quoted(name), json(field, Meaning::Text)?));
-            format!("{{{}}}", present.map(entry).collect::<Option<Vec<_>>>()?.join(","))
+            let kept = kept || row.get_column_iter().any(|(name, _)| name == "_type");
+            let mut entries = Vec::new();
+            for (name, field) in row.get_column_iter() {
+                let json = json(field, Meaning::Text, kept)?;
+                if json != "null" {
+                    entries.push(format!("{}:{json}", quoted(name)));
+                }
+            }
+            format!("{{{}}}", entries.join(","))
         }
         Field::ListInternal(list) => {
-            let elements: Option<Vec<_>> = list.elements().iter().map(|field| json(field, Meaning::Text)).collect();
+            let elements: Option<Vec<_>> =
+                list.elements().iter().map(|field| json(field, Meaning::Text, true)).collect();
             format!("[{}]", elements?.join(","))
         }
         Field::MapInternal(map) => {
             let mut entries = Vec::new();
             for (key, value) in map.entries() {
-                let key = json(key, Meaning::Text)?;
+                let key = json(key, Meaning::Text, true)?;
                 let key = if key.starts_with('"') { key } else { quoted(&key) };
-                entries.push(format!("{key}:{}", json(value, Meaning::Text)?));
+                entries.push(format!("{key}:{}", json(value, Meaning::Text, kept)?));
             }
             format!("{{{}}}", entries.join(","))
         }

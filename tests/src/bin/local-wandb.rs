@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use wandb_connector_tests::local_wandb::{LocalWandb, Options, ParquetOptions, TEST_KEY, World, awkward, generate};
+use wandb_connector_tests::local_wandb::{
+    LocalWandb, Options, ParquetOptions, TEST_KEY, World, awkward, generate, unions,
+};
 
 /// Serves made-up W&B projects on 127.0.0.1, in both dialects.
 #[derive(Parser)]
@@ -59,6 +61,8 @@ enum Preset {
     Bench,
     /// Every awkward value that W&B was seen to send
     Awkward,
+    /// Long runs with metrics of several kinds
+    Unions,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -67,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Preset::Realistic => generate::realistic(arguments.runs, arguments.seed),
         Preset::Bench => generate::bench(arguments.runs, arguments.steps, arguments.metrics, arguments.seed),
         Preset::Awkward => awkward::awkward(),
+        Preset::Unions => unions::unions(),
     };
     let runs = project.runs.len();
     let mut world = World::default();

@@ -122,6 +122,13 @@ fn histories() -> Vec<(&'static str, Vec<String>)> {
                 r#"{"_step":1,"quotes":"\"'`\\","bidi":"\u202eevil","separator":"\u2028"}"#,
             ]),
         ),
+        (
+            "half-surrogates",
+            lines(&[
+                r#"{"_step":0,"text":"a\ud83eb","list":["\udd8a\ud83e",{"\uD800":1}],"key\udfff":1,"pair":"\\ud83e\ud83e\udd8a"}"#,
+                r#"{"_step":1,"media":{"_type":"html-file","\ud800":"\udfff"},"nested":{"\ud83e":{"text":"\ud83e"}}}"#,
+            ]),
+        ),
         ("deep", vec![deep_row(100)]),
         (
             "sparse",
@@ -190,6 +197,10 @@ fn fields() -> Vec<Run> {
                 .to_owned(),
             );
             run.summary = Some(r#"{"_step":0,"long":0.1000000000000000055511151231257827,"huge":-1e400}"#.to_owned());
+        }),
+        run("half-surrogates-fields", |run| {
+            run.config = Some(r#"{"\ud800":{"value":"\udfff","desc":null},"list":{"value":["\ud83e"]}}"#.to_owned());
+            run.summary = Some(r#"{"\ud83e":1,"text":"\udd8a\ud83e\udd8a"}"#.to_owned());
         }),
         run("nonfinite-fields", |run| {
             run.config = Some(r#"{"nan":{"value":NaN},"list":{"value":[Infinity,-Infinity,"NaN"]}}"#.to_owned());

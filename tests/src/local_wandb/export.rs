@@ -1,13 +1,15 @@
-//! Histories as parquet: one column per key plus `_step`, null where a row lacks the key.
+//! Histories as parquet, as W&B's exporter writes them: one column per key plus `_step`, null where a row lacks the key.
 //!
-//! Columns are typed as pyarrow infers them from rows of one kind: integers, doubles, booleans, strings, lists, and
-//! structs for nested objects. How W&B writes a key whose kind changes from row to row is not known; here such a column
-//! holds JSON texts.
+//! All numbers are doubles; the non-finite ones are the strings that JSON has for them. A column whose values are of one
+//! kind has that kind's type. Where they are of several, it is a struct with a member for each kind, of which every row
+//! sets one: `_type_float64`, `_type_utf8`, `_type_bool`, `_type_list`, `_type_struct`. That holds at every depth, and for
+//! the items of lists.
 
 use std::sync::Arc;
 
-use arrow_array::builder::BooleanBuilder;
-use arrow_array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
@@ -15,17 +17,14 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::history::History;
-use super::json::{Json, NonFinite};
+use super::json::Json;
 use super::options::ParquetCodec;
 
 /// Rows of a row group: small, so that files have several.
 const ROW_GROUP: usize = 10_000;
 
-/// The largest integer up to which every one is a double.
-const EXACT: u64 = 1 << 53;
-
 /// Rows `from..to` as a parquet file; `None` when there are none such.
-pub(crate) fn parquet(history: &History, from: usize, to: usize, codec: ParquetCodec) -> Option<Vec<u8>> {
+pub fn parquet(history: &History, from: usize, to: usize, codec: ParquetCodec) -> Option<Vec<u8>> {
     if from >= to || to > history.len() {
         return None;
     }
@@ -78,38 +77,92 @@ fn member<'a>(objects: &[Option<&'a Json>], key: &str) -> Vec<Option<&'a Json>> 
     objects.iter().map(|object| object.and_then(|it| it.get(key)).filter(|it| **it != Json::Null)).collect()
 }
 
+/// What a value is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Float64,
+    Utf8,
+    Bool,
+    List,
+    Struct,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [Kind::Float64, Kind::Utf8, Kind::Bool, Kind::List, Kind::Struct];
+
+    fn of(value: &Json) -> Option<Self> {
+        Some(match value {
+            Json::Null => return None,
+            Json::Number(_) => match as_f64(value) {
+                Some(_) => Kind::Float64,
+                None => Kind::Utf8,
+            },
+            Json::NonFinite(_) | Json::String(_) => Kind::Utf8,
+            Json::Bool(_) => Kind::Bool,
+            Json::Array(_) => Kind::List,
+            Json::Object(_) => Kind::Struct,
+        })
+    }
+
+    /// The member of a union that holds such values.
+    fn member(self) -> &'static str {
+        match self {
+            Kind::Float64 => "_type_float64",
+            Kind::Utf8 => "_type_utf8",
+            Kind::Bool => "_type_bool",
+            Kind::List => "_type_list",
+            Kind::Struct => "_type_struct",
+        }
+    }
+
+    /// Values of this kind as a column.
+    fn array(self, values: &[Option<&Json>]) -> ArrayRef {
+        match self {
+            Kind::Float64 => Arc::new(values.iter().map(|value| value.and_then(as_f64)).collect::<Float64Array>()),
+            Kind::Utf8 => Arc::new(values.iter().map(|value| value.and_then(as_text)).collect::<StringArray>()),
+            Kind::Bool => {
+                Arc::new(values.iter().map(|value| value.map(|it| *it == Json::Bool(true))).collect::<BooleanArray>())
+            }
+            Kind::List => lists(values),
+            Kind::Struct => structs(values),
+        }
+    }
+}
+
 /// Values of one column, typed by what they are.
 fn array(values: &[Option<&Json>]) -> ArrayRef {
-    let present = || values.iter().flatten().copied();
-    let all = |condition: fn(&Json) -> bool| present().all(condition);
-    if all(|it| matches!(it, Json::Bool(_))) {
-        let mut builder = BooleanBuilder::new();
-        values.iter().for_each(|value| builder.append_option(value.map(|it| *it == Json::Bool(true))));
-        Arc::new(builder.finish())
-    } else if all(|it| it.as_i64().is_some()) {
-        Arc::new(values.iter().map(|value| value.and_then(Json::as_i64)).collect::<Int64Array>())
-    } else if all(is_double) {
-        Arc::new(values.iter().map(|value| value.and_then(as_f64)).collect::<Float64Array>())
-    } else if all(|it| it.as_str().is_some()) {
-        Arc::new(values.iter().map(|value| value.and_then(Json::as_str)).collect::<StringArray>())
-    } else if all(|it| matches!(it, Json::Object(members) if !members.is_empty())) {
-        structs(values)
-    } else if all(|it| matches!(it, Json::Array(_))) && present().any(|it| *it != Json::Array(Vec::new())) {
-        lists(values)
-    } else {
-        Arc::new(values.iter().map(|value| value.map(|it| it.canonical().to_string())).collect::<StringArray>())
+    let of = |value: &Option<&Json>| value.and_then(Kind::of);
+    let kinds: Vec<Kind> =
+        Kind::ALL.into_iter().filter(|kind| values.iter().any(|value| of(value) == Some(*kind))).collect();
+    match kinds.as_slice() {
+        [] => Kind::Float64.array(values),
+        [kind] => kind.array(values),
+        kinds => {
+            let members = kinds.iter().map(|kind| {
+                let own: Vec<Option<&Json>> =
+                    values.iter().map(|value| value.filter(|it| Kind::of(it) == Some(*kind))).collect();
+                (kind.member(), kind.array(&own))
+            });
+            group(members.collect(), values)
+        }
     }
 }
 
 fn structs(values: &[Option<&Json>]) -> ArrayRef {
-    let columns: Vec<(Field, ArrayRef)> = keys(values)
-        .into_iter()
-        .map(|key| {
-            let column = array(&member(values, key));
-            (Field::new(key, column.data_type().clone(), true), column)
-        })
-        .collect();
-    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    let mut members: Vec<(&str, ArrayRef)> =
+        keys(values).into_iter().map(|key| (key, array(&member(values, key)))).collect();
+    if members.is_empty() {
+        // A file has no groups without members.
+        members.push(("_", Kind::Float64.array(&vec![None; values.len()])));
+    }
+    group(members, values)
+}
+
+/// A struct of these members, null where the values are.
+fn group(members: Vec<(&str, ArrayRef)>, values: &[Option<&Json>]) -> ArrayRef {
+    let field = |(name, column): &(&str, ArrayRef)| Field::new(*name, column.data_type().clone(), true);
+    let fields: Vec<Field> = members.iter().map(field).collect();
+    let columns = members.into_iter().map(|(_, column)| column).collect();
     Arc::new(StructArray::new(Fields::from(fields), columns, Some(present(values))))
 }
 
@@ -135,24 +188,19 @@ fn present(values: &[Option<&Json>]) -> NullBuffer {
     values.iter().map(Option::is_some).collect::<Vec<bool>>().into()
 }
 
-/// Whether a double carries the value whole; non-finite numbers may be quoted.
-fn is_double(value: &Json) -> bool {
+fn as_f64(value: &Json) -> Option<f64> {
     match value {
-        Json::NonFinite(_) => true,
-        Json::String(text) => NonFinite::from_name(text).is_some(),
-        Json::Number(token) => {
-            token.contains(['.', 'e', 'E']) || value.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT)
-        }
-        _ => false,
+        Json::Number(token) => token.parse().ok().filter(|it: &f64| it.is_finite()),
+        _ => None,
     }
 }
 
-fn as_f64(value: &Json) -> Option<f64> {
+fn as_text(value: &Json) -> Option<&str> {
     match value {
-        Json::Number(token) => token.parse().ok(),
-        Json::NonFinite(it) => Some(it.as_f64()),
-        Json::String(text) => NonFinite::from_name(text).map(NonFinite::as_f64),
-        _ => None,
+        // Beyond every double.
+        Json::Number(token) => Some(if token.starts_with('-') { "-Infinity" } else { "Infinity" }),
+        Json::NonFinite(it) => Some(it.name()),
+        other => other.as_str(),
     }
 }
 
@@ -174,20 +222,35 @@ mod tests {
         let batch = read(
             &[
                 r#"{"_step":0,"i":1,"f":1,"b":true,"s":"x","o":{"a":1},"l":[1],"m":1,"big":9007199254740993}"#,
-                r#"{"_step":7,"f":NaN,"o":{"b":"y"},"l":[],"m":"one","big":0.5}"#,
+                r#"{"_step":7,"f":NaN,"o":{"b":"y"},"l":[true],"m":"one","big":0.5}"#,
+                r#"{"_step":8,"m":[]}"#,
+                r#"{"_step":9,"m":{}}"#,
+                r#"{"_step":10,"m":null}"#,
             ],
             ParquetCodec::Zstd,
         );
         let kind = |name: &str| batch.column_by_name(name).map(|it| it.data_type().clone()).expect("a column");
+        let members = |kind: DataType| match kind {
+            DataType::Struct(fields) => fields.iter().map(|field| field.name().clone()).collect::<Vec<_>>(),
+            other => vec![other.to_string()],
+        };
         assert_eq!(kind("_step"), DataType::Int64);
-        assert_eq!(kind("i"), DataType::Int64);
-        assert_eq!(kind("f"), DataType::Float64);
-        assert_eq!(kind("b"), DataType::Boolean);
-        assert_eq!(kind("s"), DataType::Utf8);
-        assert!(matches!(kind("o"), DataType::Struct(fields) if fields.len() == 2));
-        assert!(matches!(kind("l"), DataType::List(_)));
-        assert_eq!((kind("m"), kind("big")), (DataType::Utf8, DataType::Utf8));
-        assert_eq!(batch.column_by_name("i").map(|it| it.null_count()), Some(1));
+        assert_eq!((kind("i"), kind("big")), (DataType::Float64, DataType::Float64));
+        assert_eq!((kind("b"), kind("s")), (DataType::Boolean, DataType::Utf8));
+        assert_eq!(members(kind("o")), ["a", "b"]);
+        assert_eq!(members(kind("f")), ["_type_float64", "_type_utf8"]);
+        assert_eq!(members(kind("m")), ["_type_float64", "_type_utf8", "_type_list", "_type_struct"]);
+        let DataType::List(item) = kind("l") else { panic!("{:?}", kind("l")) };
+        assert_eq!(members(item.data_type().clone()), ["_type_float64", "_type_bool"]);
+        let union = batch.column_by_name("m").expect("a column");
+        let union = union.as_any().downcast_ref::<StructArray>().expect("a struct");
+        let set: Vec<Vec<bool>> =
+            union.columns().iter().map(|member| (0..5).map(|row| member.is_valid(row)).collect()).collect();
+        assert_eq!(set[0], [true, false, false, false, false]);
+        assert_eq!(set[1], [false, true, false, false, false]);
+        assert_eq!(set[2], [false, false, true, false, false]);
+        assert_eq!(set[3], [false, false, false, true, false]);
+        assert_eq!(batch.column_by_name("i").map(|it| it.null_count()), Some(4));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub mod awkward;
 pub mod clock;
 mod connection;
 mod control;
-mod export;
+pub mod export;
 mod fault_wire;
 mod faults;
 mod file_stream;
@@ -38,6 +38,7 @@ mod sampled;
 mod server;
 mod storage;
 pub mod truth;
+pub mod unions;
 
 use std::io;
 use std::net::SocketAddr;

@@ -128,10 +128,11 @@ impl Truth {
 
 fn run_row(dialect: Dialect, run: &Run) -> RunRow {
     let time = |at| values::run_time(&run.timestamps.format(at));
-    let parse = |text: &str| Json::parse(text).map(|json| json.canonical()).unwrap_or(Json::Null);
+    // What is no JSON is left out.
+    let parse = |text: &str| Json::parse(text).ok().map(|json| json.canonical());
     let config = match dialect {
-        Dialect::Rest => run.unwrapped_config().as_deref().map(parse),
-        Dialect::Graphql => run.config.as_deref().map(|text| unwrap_config(parse(text))),
+        Dialect::Rest => run.unwrapped_config().as_deref().and_then(parse),
+        Dialect::Graphql => run.config.as_deref().and_then(parse).map(unwrap_config),
     };
     let updated_at = match dialect {
         Dialect::Rest => run.updated_at,
@@ -145,7 +146,7 @@ fn run_row(dialect: Dialect, run: &Run) -> RunRow {
         updated_at: updated_at.map(time),
         tags: run.tags.as_ref().map(|tags| Json::Array(tags.iter().cloned().map(Json::String).collect())),
         config,
-        summary: run.summary.as_deref().map(parse),
+        summary: run.summary.as_deref().and_then(parse),
     }
 }
 
