@@ -7,17 +7,23 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::connector::Connector;
-use crate::destination::writer::{Writer, WriterOptions, WriterReport};
-use crate::destination::{DestinationError, Preparation};
+use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
+use crate::destination::{DestinationError, Group, Preparation};
 use crate::error::Error;
 use crate::guest::destination::Sink;
 use crate::http_client::HttpClient;
 use crate::policy::Limits;
 use crate::schema::Table;
 use crate::session::{Call, Session};
-use crate::state::State;
-use crate::sync::{Observer, Outcome, SyncRequest};
-use crate::wit;
+use crate::state::StateKeys;
+use crate::sync::{Level, Observer, Outcome, SyncRequest};
+use crate::{lost, state, wit};
+
+/// A destination that is being opened, and what is known of the state in it.
+struct Opening {
+    prepared: oneshot::Receiver<Result<Prepared, DestinationError>>,
+    state_keys: Option<StateKeys>,
+}
 
 impl Connector {
     /// Brings a destination up to date.
@@ -65,7 +71,7 @@ impl Connector {
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, policy, pace: _, lane } = request;
+        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, pace: _, lane } = request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
@@ -79,6 +85,7 @@ impl Connector {
         };
         let (writer, prepared) = Writer::start(destination, preparation, options);
         let writer = Arc::new(writer);
+        let prepared = Opening { prepared, state_keys };
         let read = self.read(session, &tables, &writer, prepared, policy.limits, cancel, outcome).await;
         // The guest and its sink are gone, so this is the last one.
         let Some(writer) = Arc::into_inner(writer) else {
@@ -100,18 +107,25 @@ impl Connector {
         session: &Session,
         tables: &Arc<[Table]>,
         writer: &Arc<Writer>,
-        prepared: oneshot::Receiver<Result<State, DestinationError>>,
+        opening: Opening,
         limits: Limits,
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let state = tokio::select! {
+        let found = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Interrupted),
-            state = prepared => state,
+            found = opening.prepared => found,
         };
-        let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
-        let state = state.map_err(lost).flatten().map_err(destination_error)?;
+        let stopped = |_| DestinationError::Failed("it stopped while it was being opened".into());
+        let Prepared { mut state, lost } = found.map_err(stopped).flatten().map_err(destination_error)?;
+        if let Some(patch) = lost::forget(&state, &lost, opening.state_keys.as_ref()) {
+            let notice = lost::notice(&lost);
+            session.report.line(Level::Warning, &format!("{notice}; all that is still at the source is read again"));
+            state::apply(&mut state, patch.clone());
+            let group = Group { changes: Vec::new(), patch };
+            writer.send(group).await.map_err(destination_error)?;
+        }
         let sink = Sink::new(tables.clone(), writer.clone(), limits, session.gate.mask().clone(), &state);
         let config = session.config();
         let state: Vec<(String, String)> = state.into_iter().collect();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Change, Destination, DestinationError, Group, Preparation};
+use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::lane::Lane;
 use crate::state::{self, State, StatePatch};
 
@@ -84,6 +84,15 @@ pub struct WriterReport {
     pub commit_took: Duration,
 }
 
+/// What a destination holds before its first group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prepared {
+    /// The stored state; empty for a full refresh.
+    pub state: State,
+    /// Tables that the state may answer for and that are lost.
+    pub lost: Vec<LostTable>,
+}
+
 struct Queued {
     group: Group,
     // Given back when the group has been applied and its memory is free.
@@ -91,7 +100,7 @@ struct Queued {
 }
 
 impl Writer {
-    /// Prepares the destination first and sends the result: the state, or why the sync can't be.
+    /// Prepares the destination first and sends the result: what it holds, or why the sync can't be.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -99,7 +108,7 @@ impl Writer {
         destination: Box<dyn Destination>,
         preparation: Preparation,
         options: WriterOptions,
-    ) -> (Self, oneshot::Receiver<Result<State, DestinationError>>) {
+    ) -> (Self, oneshot::Receiver<Result<Prepared, DestinationError>>) {
         let units = (options.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let space = Arc::new(Semaphore::new(units));
         let failure = Arc::new(OnceLock::new());
@@ -195,7 +204,7 @@ impl Work {
     async fn run(
         self,
         preparation: Preparation,
-        prepared: oneshot::Sender<Result<State, DestinationError>>,
+        prepared: oneshot::Sender<Result<Prepared, DestinationError>>,
         first_failure: &OnceLock<DestinationError>,
     ) -> Option<(WriterReport, Result<(), DestinationError>)> {
         let (mut work, mut done) = blocking(self, |work| work.prepare(preparation, prepared)).await?;
@@ -222,14 +231,18 @@ impl Work {
     fn prepare(
         &mut self,
         preparation: Preparation,
-        prepared: oneshot::Sender<Result<State, DestinationError>>,
+        prepared: oneshot::Sender<Result<Prepared, DestinationError>>,
     ) -> Result<(), DestinationError> {
-        let state = self.destination.prepare(preparation);
-        if let Ok(state) = &state {
-            self.report.state.clone_from(state);
+        let full_refresh = preparation.full_refresh;
+        let found = self.destination.prepare(preparation).and_then(|state| {
+            let lost = if full_refresh { Vec::new() } else { self.destination.lost_tables()? };
+            Ok(Prepared { state, lost })
+        });
+        if let Ok(found) = &found {
+            self.report.state.clone_from(&found.state);
         }
-        let done = state.as_ref().map(|_| ()).map_err(Clone::clone);
-        let _ = prepared.send(state);
+        let done = found.as_ref().map(|_| ()).map_err(Clone::clone);
+        let _ = prepared.send(found);
         done
     }
 
