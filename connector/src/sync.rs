@@ -62,6 +62,15 @@ pub async fn sync<X: Exchange, D: Destination>(
             "this destination holds the project {other}, and is not mixed with {source}; use another destination, or --full-refresh to replace what it holds"
         )));
     }
+    // Taken for none it would be read past, and everything read again without a word.
+    for key in [state::WATERMARK, state::IMPORT] {
+        if let Some(text) = state.get(key).filter(|text| time::parse(text).is_none()) {
+            return Err(Error::Destination(format!(
+                "the state says {text:?} for `{key}`, which is no time; import a state with one such as \"2025-06-15T15:06:40Z\", or \
+                 begin again from nothing with --full-refresh"
+            )));
+        }
+    }
     let client = Client::new(exchange, destination, config.concurrency);
     let (dialect, first) = Dialect::choose(config, &client).await?;
     let sync = Sync::new(client, config, dialect, &state);
@@ -96,7 +105,12 @@ pub struct Sync<'a, X, D> {
     /// The smallest run that is known to be readable, and its size.
     witness: RefCell<Option<(u64, String)>>,
     summary: RefCell<Summary>,
+    /// What was last told of it.
+    reported: Cell<Option<[Report; 4]>>,
 }
+
+/// What, how many are done, and of how many.
+type Report = (&'static str, u64, Option<u64>);
 
 enum Event {
     Page { cursor: Option<String>, page: Result<ListingPage, Error> },
@@ -122,6 +136,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             failed: RefCell::new(state::failed_ids(state).map(str::to_owned).collect()),
             witness: RefCell::default(),
             summary: RefCell::default(),
+            reported: Cell::default(),
         }
     }
 
@@ -182,14 +197,23 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         }
     }
 
+    /// Tells how far the sync is, if that has changed.
     fn report(&self) {
         let summary = self.summary.borrow();
         let quarantined = summary.quarantined.len() as u64;
-        let destination = self.client.destination;
-        destination.progress("runs synced", summary.synced, None);
-        destination.progress("runs unchanged", summary.unchanged, None);
-        destination.progress("runs quarantined", quarantined, None);
-        destination.progress("runs", summary.synced + summary.unchanged + quarantined, Some(summary.seen));
+        let done = summary.synced + summary.unchanged + quarantined;
+        let now = [
+            ("runs synced", summary.synced, None),
+            ("runs unchanged", summary.unchanged, None),
+            ("runs quarantined", quarantined, None),
+            ("runs", done, Some(summary.seen)),
+        ];
+        let before = self.reported.replace(Some(now));
+        for (place, report) in now.into_iter().enumerate() {
+            if before.is_none_or(|before| before[place] != report) {
+                self.client.destination.progress(report.0, report.1, report.2);
+            }
+        }
     }
 
     async fn run(&self, state: State, first: ListingPage) -> Result<Summary, Error> {

@@ -116,6 +116,7 @@ mod http_masked;
 mod http_sent;
 mod http_watched;
 mod limits;
+mod lost;
 mod mask;
 mod open_requests;
 mod paths;

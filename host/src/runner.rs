@@ -7,17 +7,17 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::connector::Connector;
-use crate::destination::writer::{Writer, WriterOptions, WriterReport};
-use crate::destination::{DestinationError, Preparation};
+use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
+use crate::destination::{DestinationError, Group, Preparation};
 use crate::error::Error;
 use crate::guest::destination::Sink;
 use crate::http_client::HttpClient;
 use crate::policy::Limits;
 use crate::schema::Table;
 use crate::session::{Call, GRACE, Session};
-use crate::state::State;
-use crate::sync::{Observer, Outcome, SyncRequest};
-use crate::wit;
+use crate::state::{State, StateKeys};
+use crate::sync::{Level, Observer, Outcome, SyncRequest};
+use crate::{lost, state, wit};
 
 impl Connector {
     /// Brings a destination up to date.
@@ -66,7 +66,7 @@ impl Connector {
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, policy, pace: _, lane } = request;
+        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, pace: _, lane } = request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
@@ -81,8 +81,11 @@ impl Connector {
         let (writer, prepared) = Writer::start(destination, preparation, options);
         let writer = Arc::new(writer);
         let (read, grace) = match opened(session, prepared, cancel).await {
-            Ok(state) => {
-                let read = self.read(session, &tables, &writer, state, policy.limits, cancel, outcome).await;
+            Ok(prepared) => {
+                let read = match forget_lost(session, &writer, prepared, state_keys.as_ref()).await {
+                    Ok(state) => self.read(session, &tables, &writer, state, policy.limits, cancel, outcome).await,
+                    Err(why) => Err(why),
+                };
                 (read, policy.destination_grace)
             }
             // Nothing was begun that it could bring to an end.
@@ -142,19 +145,37 @@ impl Connector {
     }
 }
 
-/// Waits until the destination is prepared, and says which state it has stored.
+/// Waits until the destination is prepared, and says what it holds.
 async fn opened(
     session: &Session,
-    prepared: oneshot::Receiver<Result<State, DestinationError>>,
+    prepared: oneshot::Receiver<Result<Prepared, DestinationError>>,
     cancel: &CancellationToken,
-) -> Result<State, Error> {
-    let state = tokio::select! {
+) -> Result<Prepared, Error> {
+    let found = tokio::select! {
         biased;
         reason = session.end_of_time(cancel) => return Err(reason),
-        state = prepared => state,
+        found = prepared => found,
     };
-    let lost = |_| DestinationError::Failed("it stopped while it was being opened".into());
-    state.map_err(lost).flatten().map_err(destination_error)
+    let stopped = |_| DestinationError::Failed("it stopped while it was being opened".into());
+    found.map_err(stopped).flatten().map_err(destination_error)
+}
+
+/// The stored state without what it says of tables that are lost.
+async fn forget_lost(
+    session: &Session,
+    writer: &Writer,
+    prepared: Prepared,
+    state_keys: Option<&StateKeys>,
+) -> Result<State, Error> {
+    let Prepared { mut state, lost } = prepared;
+    if let Some(patch) = lost::forget(&state, &lost, state_keys) {
+        let notice = lost::notice(&lost);
+        session.report.line(Level::Warning, &format!("{notice}; all that is still at the source is read again"));
+        state::apply(&mut state, patch.clone());
+        let group = Group { changes: Vec::new(), patch };
+        writer.send(group).await.map_err(destination_error)?;
+    }
+    Ok(state)
 }
 
 fn destination_error(error: DestinationError) -> Error {

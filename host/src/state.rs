@@ -25,6 +25,28 @@ pub(crate) fn patch_bytes(patch: &StatePatch) -> usize {
     patch.iter().map(|(key, new)| ENTRY_BYTES + key.len() + value(new)).sum()
 }
 
+/// What a connector's state says of its items. To the host a state is opaque, so whoever knows the connector says it.
+#[derive(Debug, Clone, Copy)]
+pub struct StateKeys {
+    /// The key that says which source a destination belongs to. The connector refuses another one by it.
+    pub source: &'static str,
+    /// Further keys that stay true when the destination has lost rows; all others but those of items say how far it is up to date.
+    pub lasting: &'static [&'static str],
+    /// What the key of an item begins with; its identifier follows. The value is a JSON object; an empty one names an
+    /// item of which nothing is known.
+    pub items: &'static str,
+    /// The object's member that changes whenever the item does, text. Absent while the item was not read whole.
+    pub version: &'static str,
+    /// The member that says, with any value, that the source no longer has the item.
+    pub deleted: &'static str,
+    /// The member that says, with any value, that the item is known of and was left unread on purpose.
+    pub unread: &'static str,
+    /// The member that holds the value which the next row will have in the second key column at least, an integer.
+    pub next: &'static str,
+    /// The tables that every item is read into, as far as the configuration asks for them.
+    pub tables: &'static [&'static str],
+}
+
 /// Changes `state` as `patch` says.
 pub fn apply(state: &mut State, patch: impl IntoIterator<Item = (String, Option<String>)>) {
     for (key, value) in patch {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::lane::Lane;
 use crate::pace::{Pace, Unpaced};
 use crate::policy::Policy;
+use crate::state::StateKeys;
 
 /// What a caller gives for one sync.
 pub struct SyncRequest {
@@ -18,6 +19,9 @@ pub struct SyncRequest {
     pub destination: Box<dyn crate::destination::Destination>,
     /// Begin again from nothing.
     pub full_refresh: bool,
+    /// How to read the connector's state, where that is known: then a destination that has lost a table costs no more than reading
+    /// again what is at the source.
+    pub state_keys: Option<StateKeys>,
     /// What the connector may reach and use.
     pub policy: Policy,
     /// When its requests may be sent.
@@ -33,7 +37,7 @@ impl SyncRequest {
         destination: Box<dyn crate::destination::Destination>,
     ) -> Self {
         let (policy, lane) = (Policy::default(), Lane::default());
-        Self { config, destination, full_refresh: false, policy, pace: Arc::new(Unpaced), lane }
+        Self { config, destination, full_refresh: false, state_keys: None, policy, pace: Arc::new(Unpaced), lane }
     }
 }
 

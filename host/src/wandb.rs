@@ -1,4 +1,9 @@
-//! What is known of W&B's own service before anybody asks it.
+//! What is known of W&B's own service before anybody asks it, and of the state of the connector that reads it.
+
+use chrono::{DateTime, NaiveDateTime};
+
+use crate::error::ConfigurationProblem;
+use crate::state::{State, StateKeys};
 
 /// Where the API answers when no base URL is given.
 pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
@@ -9,6 +14,42 @@ pub const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", 
 
 /// Where W&B's service keeps exported histories: the host of the signed URLs that the connector downloads without the key.
 const DOWNLOADS: &str = "https://storage.googleapis.com";
+
+/// The key of the watermark; Fivetran's connector has the same.
+pub const WATERMARK: &str = "runs_hwm_utc";
+
+/// How the connector's state is to be read.
+pub const STATE_KEYS: StateKeys = StateKeys {
+    source: "source",
+    lasting: &["import_hwm_utc"],
+    items: "runs/",
+    version: "version",
+    deleted: "deleted",
+    unread: "seen",
+    next: "next_step",
+    tables: &["runs", "metrics", "metric_objects"],
+};
+
+/// What the connector would refuse in a state that people import.
+pub fn problems_of_state(state: &State) -> Vec<ConfigurationProblem> {
+    let problem = |(key, value): (&String, &String)| {
+        let is_time = [WATERMARK, "import_hwm_utc"].contains(&key.as_str());
+        (is_time && !is_moment(value)).then(|| ConfigurationProblem {
+            key: None,
+            message: format!("state `{key}`: {value:?} is no time; write one such as \"2025-06-15T15:06:40Z\""),
+        })
+    };
+    state.iter().filter_map(problem).collect()
+}
+
+/// Whether the connector takes the text for a moment: RFC 3339, or the same without an offset, which is UTC then.
+fn is_moment(text: &str) -> bool {
+    let naive = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    DateTime::parse_from_rfc3339(text).is_ok()
+        || ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .any(|form| NaiveDateTime::parse_from_str(naive, form).is_ok())
+}
 
 /// The download hosts of the service at a base URL: known for W&B's own, while those of others are named by `--allow-origin`.
 pub fn download_origin(base_url: &str) -> Option<String> {
@@ -22,4 +63,23 @@ pub fn machine(base_url: &str) -> Option<(String, String)> {
     let authority = uri.authority()?;
     let machine = authority.as_str().rsplit('@').next()?.to_ascii_lowercase();
     Some((machine, authority.host().to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watermark_that_is_no_time_is_named() {
+        let problems = |value: &str| problems_of_state(&State::from([(WATERMARK.to_owned(), value.to_owned())]));
+        for good in
+            ["2025-06-15T15:06:40Z", "2025-06-15T15:06:40", "2025-06-15T15:06:40.5+02:00", "2025-06-15 15:06:40"]
+        {
+            assert_eq!(problems(good), [], "{good}");
+        }
+        for bad in ["", "yesterday", "2025-06-01", "1750000000", "2025-13-01T00:00:00Z"] {
+            assert!(problems(bad)[0].message.contains("is no time"), "{bad}");
+        }
+        assert_eq!(problems_of_state(&State::from([("cursor".to_owned(), "x".to_owned())])), []);
+    }
 }

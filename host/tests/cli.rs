@@ -132,3 +132,12 @@ fn a_state_that_is_no_object_of_strings_is_refused_before_anything_is_opened() {
     assert!(errors.contains("`runs_hwm_utc`: must be a string"), "{errors}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is created");
 }
+
+#[test]
+fn a_watermark_that_is_no_time_is_not_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state.json"), r#"{"runs_hwm_utc": "last tuesday"}"#).unwrap();
+    let (code, _, errors) = run(folder.path(), &["state", "import", "state.json"]);
+    assert!(code == 2 && errors.contains("`runs_hwm_utc`: \"last tuesday\" is no time"), "{errors}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is created");
+}

@@ -109,6 +109,9 @@ fn what_a_sync_has_stored_is_equal_whatever_the_values_are_and_nothing_is_writte
         assert_eq!(summary["equal_rows"], json!(runs + truth.metrics.len() + truth.objects.len()));
         assert_eq!(files(person.folder()), before, "{dialect:?} {destination}");
         let ended = person.run(&["verify", "--config", "configuration.json"]);
+        let said: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("INFO: ")).collect();
+        let address = format!("INFO: Comparing {destination} with W&B; nothing is written");
+        assert_eq!(said, [address], "a verification is no sync");
         assert_eq!((ended.code, ended.stdout), (0, format!("Verified {runs} runs: {runs} equal\n")));
     }
 }

@@ -1,4 +1,4 @@
-//! SIGINT (Ctrl-C) and SIGTERM. The first asks for an orderly end, the second ends at once.
+//! SIGINT (Ctrl-C) and SIGTERM: the first asks for an orderly end, the second ends at once. SIGHUP, where a command has a use for it.
 
 use std::sync::Arc;
 
@@ -32,6 +32,23 @@ pub(crate) fn watch_and(
         std::process::exit(Exit::Interrupted as i32);
     });
     Ok(token)
+}
+
+/// Calls `then` at each SIGHUP from now on, which no longer ends the process.
+pub(crate) fn on_hangup(then: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangups = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                then();
+            }
+        });
+    }
+    #[cfg(not(unix))]
+    drop(then);
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -11,8 +11,9 @@ use wandb_connector_host::error::Error;
 use wandb_connector_host::policy::Policy;
 use wandb_connector_host::schema::Table;
 use wandb_connector_host::spec::Spec;
+use wandb_connector_host::state::StateKeys;
 use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
-use wandb_connector_host::verify::{StateKeys, Verification, VerifyRequest};
+use wandb_connector_host::verify::{Verification, VerifyRequest};
 use wandb_connector_host::wandb;
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
@@ -27,6 +28,8 @@ pub(crate) use wandb_connector_host::destination::url::Access;
 pub(crate) struct Runner {
     pub(crate) policy: Policy,
     pub(crate) bytes: Vec<u8>,
+    /// Known of the built-in component's state only.
+    state_keys: Option<StateKeys>,
     connector: Connector,
     client: HttpClient,
     console: Arc<Console>,
@@ -59,7 +62,8 @@ impl Runner {
         let client = HttpClient::default();
         let mut policy = sandbox::policy(sandbox);
         policy.download_origins.extend(wandb::download_origin(base_url));
-        Ok(Self { policy, bytes, connector, client, console: Arc::clone(console) })
+        let state_keys = sandbox.component.is_none().then_some(wandb::STATE_KEYS);
+        Ok(Self { policy, bytes, state_keys, connector, client, console: Arc::clone(console) })
     }
 
     pub(crate) fn info(&self) -> &ComponentInfo {
@@ -85,8 +89,8 @@ impl Runner {
         full_refresh: bool,
         token: &CancellationToken,
     ) -> Outcome {
-        let policy = self.policy.clone();
-        let request = SyncRequest { full_refresh, policy, ..SyncRequest::new(config, destination) };
+        let (policy, state_keys) = (self.policy.clone(), self.state_keys);
+        let request = SyncRequest { full_refresh, policy, state_keys, ..SyncRequest::new(config, destination) };
         self.connector.sync(request, &self.client, self.observer(), token).await
     }
 
@@ -94,10 +98,9 @@ impl Runner {
         &self,
         config: Map<String, Value>,
         destination: DestinationUrl,
-        keys: StateKeys,
         token: &CancellationToken,
     ) -> Result<Verification, Error> {
-        let request = VerifyRequest { config, destination, policy: self.policy.clone(), keys };
+        let request = VerifyRequest { config, destination, policy: self.policy.clone(), keys: wandb::STATE_KEYS };
         self.connector.verify(request, &self.client, self.observer(), token).await
     }
 

@@ -48,6 +48,10 @@ const HISTORY: &str = "tenants-history.db";
 
 /// Serves until a signal, or once.
 pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    // First of all: from here to the end of the process a SIGHUP ends nothing.
+    let (asked, reloads) = tokio::sync::watch::channel(());
+    let hung_up = interrupt::on_hangup(move || asked.send_replace(()));
+    hung_up.map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
     let slots = args.syncs.map_or_else(default_syncs, |syncs| syncs as usize);
     let source = &args.tenants.tenants;
     std::fs::metadata(source).map_err(|why| problem(format!("--tenants {}: {why}", source.display())))?;
@@ -72,6 +76,7 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     }
     let status = status_server(args, Arc::new(scheduler.clone()), metrics).await?;
     let token = watch(&scheduler, args, console)?;
+    tokio::spawn(reload(scheduler.clone(), reloads, console.clone()));
     let closing = CancellationToken::new();
     let serving = status.map(|server| {
         console.log(Level::Info, format!("status page: http://{}/", server.address()));
@@ -161,6 +166,14 @@ fn watch(scheduler: &Scheduler, args: &ServeArgs, console: &Arc<Console>) -> Res
     };
     interrupt::watch_and(console, notice, drain)
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))
+}
+
+/// Has the files read again at each SIGHUP.
+async fn reload(scheduler: Scheduler, mut asked: tokio::sync::watch::Receiver<()>, console: Arc<Console>) {
+    while asked.changed().await.is_ok() {
+        console.log(Level::Info, "SIGHUP: the files of tenants are read again".to_owned());
+        scheduler.reload();
+    }
 }
 
 /// Says on standard error what happens.

@@ -9,6 +9,7 @@ use wandb_connector_host::destination::DestinationError;
 use wandb_connector_host::error::Error;
 use wandb_connector_host::state::{State, from_object};
 use wandb_connector_host::sync::Level;
+use wandb_connector_host::wandb::problems_of_state;
 
 use super::args::StateCommands;
 use super::configuration::{problem, read_object};
@@ -25,6 +26,10 @@ pub(crate) fn run(command: &StateCommands, console: &Arc<Console>) -> anyhow::Re
         StateCommands::Export { state, file } => write(file, &text(&read(&state.destination.destination)?)?)?,
         StateCommands::Import { state, file } => {
             let new = from_object(read_object(file)?)?;
+            let problems = problems_of_state(&new);
+            if !problems.is_empty() {
+                return Err(Error::Configuration(problems).into());
+            }
             replace(&state.destination.destination, &new)?;
             let keys = counted(new.len() as u64, "key");
             console.log(Level::Info, format!("imported {keys} into {}", state.destination.destination));

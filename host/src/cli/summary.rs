@@ -7,13 +7,11 @@ use serde::{Serialize, Serializer};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Outcome;
+use wandb_connector_host::wandb::WATERMARK;
 
 use super::json;
 use super::table::{self, Heading};
 use super::units::{counted, grouped};
-
-/// The state's key that holds the watermark.
-const WATERMARK: &str = "runs_hwm_utc";
 
 /// The tables of the built-in component: present in the JSON object also when a sync failed before it knew any.
 pub(crate) const TABLES: [&str; 3] = ["runs", "metrics", "metric_objects"];

@@ -10,9 +10,9 @@ use wandb_connector_host::error::Error;
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Level;
 use wandb_connector_host::tenants::check::{self, Findings};
-use wandb_connector_host::tenants::history::{self, Past, Reader};
+use wandb_connector_host::tenants::history::{self, HistoryError, Past};
 use wandb_connector_host::tenants::registry::Registry;
-use wandb_connector_host::tenants::scheduler::due_after;
+use wandb_connector_host::tenants::scheduler::{due_after, reason_to_wait};
 use wandb_connector_host::tenants::tenant::{Tenant, TenantId};
 
 use super::args::{Format, SandboxArgs, TenantsArgs, TenantsCheckArgs, TenantsListArgs};
@@ -79,8 +79,10 @@ fn past(history: &Path) -> Result<BTreeMap<TenantId, Past>, Error> {
     if !history.exists() {
         return Ok(BTreeMap::new());
     }
-    let reader = Reader::open(history).map_err(|why| problem(why.to_string()))?;
-    reader.past().map_err(|why| Error::Destination(format!("{} can't be read: {why}", history.display())))
+    history::look(history).map_err(|why| match why {
+        HistoryError::Io { .. } => Error::Destination(why.to_string()),
+        _ => problem(why.to_string()),
+    })
 }
 
 /// A tenant in the list. Scripts rely on these names.
@@ -92,6 +94,8 @@ struct Row {
     state: &'static str,
     last: Option<Last>,
     next: Option<String>,
+    /// Why that is later than the schedule says, if it is.
+    waits: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -106,7 +110,7 @@ struct Last {
 fn row(tenant: &Tenant, past: &Past, served: bool, now: DateTime<Utc>) -> Row {
     let last = past.last.as_ref();
     let running = served && last.is_some_and(|last| last.end.is_none());
-    let due = due_after(&tenant.id, &tenant.schedule, now, last);
+    let due = due_after(&tenant.id, &tenant.schedule, now, past);
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let end = last.and_then(|last| last.end.as_ref());
     let state = match (running, last, end) {
@@ -131,6 +135,7 @@ fn row(tenant: &Tenant, past: &Past, served: bool, now: DateTime<Utc>) -> Row {
             rows: end.map_or(0, |end| end.rows),
         }),
         next: (!running).then(|| time(due.max(now))),
+        waits: reason_to_wait(past).filter(|_| !running),
     }
 }
 
@@ -150,5 +155,9 @@ fn text(rows: &[Row]) -> String {
     };
     let cells: Vec<_> = rows.iter().map(cells).collect();
     let headings = ["tenant", "labels", "schedule", "state", "last sync", "next sync"].map(Heading::Left);
-    table::render(&headings, &cells)
+    let waits = rows.iter().filter_map(|row| Some((&row.tenant, row.next.as_ref()?, row.waits.as_ref()?)));
+    let waits: String =
+        waits.map(|(tenant, next, why)| format!("{tenant}: next try at {next}, because {why}\n")).collect();
+    let gap = if waits.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{waits}", table::render(&headings, &cells))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use wandb_connector_host::error::Error;
 use wandb_connector_host::secrets::escape_control;
 use wandb_connector_host::sync::Level;
-use wandb_connector_host::verify::{Differences, Finding, Place, StateKeys, Verification};
+use wandb_connector_host::verify::{Differences, Finding, Place, Verification};
 
 use super::args::{Format, SandboxArgs, VerifyArgs};
 use super::console::Console;
@@ -17,10 +17,6 @@ use super::run::{self, Runner};
 use super::table::{self, Heading};
 use super::units::{counted, grouped};
 use super::{advice, interrupt, json, output, query, report};
-
-/// How the built-in component's state is to be read.
-const KEYS: StateKeys =
-    StateKeys { source: "source", items: "runs/", version: "version", deleted: "deleted", next: "next_step" };
 
 /// Rows of the table for people.
 const MOST_SHOWN: usize = 50;
@@ -56,7 +52,7 @@ async fn verify(args: &VerifyArgs, sandbox: &SandboxArgs, console: &Arc<Console>
     let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     console.log(Level::Info, format!("Comparing {destination} with W&B; nothing is written"));
     console.start_progress();
-    let verified = runner.verify(configuration.values, destination, KEYS, &token).await;
+    let verified = runner.verify(configuration.values, destination, &token).await;
     console.end_progress();
     verified.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
 }
@@ -130,7 +126,11 @@ fn sentences(verification: &Verification) -> String {
     if verification.count("missing") + verification.count("behind") > 0 {
         text += "A sync brings what is missing or behind.\n";
     }
-    if verification.count("different") > 0 {
+    if !verification.lost.is_empty() {
+        let names = verification.lost.iter().map(|table| format!("`{}`", table.name)).collect::<Vec<_>>().join(", ");
+        writeln!(text, "The destination has lost {names}, or a part of it: the next sync reads again what is at W&B.")
+            .ok();
+    } else if verification.count("different") > 0 {
         text +=
             "What is different may need a sync with --full-refresh: others read again only what has changed at W&B.\n";
     }
@@ -143,6 +143,7 @@ struct Object<'a> {
     status: &'static str,
     runs: Runs,
     equal_rows: u64,
+    lost_tables: Vec<&'a str>,
     findings: Vec<JsonFinding<'a>>,
     requests: u64,
     retries: u64,
@@ -210,6 +211,7 @@ fn object(verified: &Result<Verification, Error>) -> Object<'_> {
         status,
         runs: verification.map(runs).unwrap_or_default(),
         equal_rows: verification.map_or(0, |verification| verification.equal_rows),
+        lost_tables: verification.into_iter().flat_map(|it| &it.lost).map(|table| table.name.as_str()).collect(),
         findings: verification.into_iter().flat_map(|it| &it.findings).map(|(id, it)| finding(id, it)).collect(),
         requests: verification.map_or(0, |verification| verification.requests),
         retries: verification.map_or(0, |verification| verification.retries),
@@ -276,6 +278,7 @@ mod tests {
             equal: 44,
             equal_rows: 31_204,
             findings: findings.map(|(id, finding)| (id.to_owned(), finding)).into(),
+            lost: Vec::new(),
             requests: 130,
             retries: 3,
             elapsed: Duration::from_millis(4_250),
@@ -311,10 +314,10 @@ mod tests {
     #[test]
     fn programs_see_one_object() {
         insta::assert_snapshot!(json::line(&object(&Ok(verification()))), @r#"
-        {"status":"unverified","runs":{"verified":48,"equal":44,"missing":1,"behind":1,"different":1,"unchecked":1,"deleted":1},"equal_rows":31204,"findings":[{"run":"a","result":"missing"},{"run":"b","result":"behind","rows":{"missing":1200,"extra":0,"altered":0},"changed_since_last_sync":true},{"run":"c","result":"different","rows":{"missing":1,"extra":0,"altered":2},"first":{"table":"metrics","key":{"step":17,"metric_name":"val\u009b/loss"}},"changed_since_last_sync":true},{"run":"d","result":"unchecked","reason":"502 five times"},{"run":"e","result":"deleted"}],"requests":130,"retries":3,"seconds":4.25,"error":null,"error_kind":null}
+        {"status":"unverified","runs":{"verified":48,"equal":44,"missing":1,"behind":1,"different":1,"unchecked":1,"deleted":1},"equal_rows":31204,"lost_tables":[],"findings":[{"run":"a","result":"missing"},{"run":"b","result":"behind","rows":{"missing":1200,"extra":0,"altered":0},"changed_since_last_sync":true},{"run":"c","result":"different","rows":{"missing":1,"extra":0,"altered":2},"first":{"table":"metrics","key":{"step":17,"metric_name":"val\u009b/loss"}},"changed_since_last_sync":true},{"run":"d","result":"unchecked","reason":"502 five times"},{"run":"e","result":"deleted"}],"requests":130,"retries":3,"seconds":4.25,"error":null,"error_kind":null}
         "#);
         insta::assert_snapshot!(json::line(&object(&Err(Error::Destination("it is gone".into())))), @r#"
-        {"status":"failed","runs":{"verified":0,"equal":0,"missing":0,"behind":0,"different":0,"unchecked":0,"deleted":0},"equal_rows":0,"findings":[],"requests":0,"retries":0,"seconds":0.0,"error":"it is gone","error_kind":"destination"}
+        {"status":"failed","runs":{"verified":0,"equal":0,"missing":0,"behind":0,"different":0,"unchecked":0,"deleted":0},"equal_rows":0,"lost_tables":[],"findings":[],"requests":0,"retries":0,"seconds":0.0,"error":"it is gone","error_kind":"destination"}
         "#);
     }
 }

@@ -20,6 +20,7 @@ pub mod writer;
 #[allow(clippy::unwrap_used)]
 mod apart_tests;
 pub(crate) mod cells;
+mod journal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod kill_tests;
@@ -33,7 +34,7 @@ mod room;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
-mod unwritten;
+pub(crate) mod unwritten;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod writer_tests;
@@ -108,6 +109,15 @@ pub struct Preparation {
     pub full_refresh: bool,
 }
 
+/// A table that a destination lacks, wholly or in part, although its state may answer for rows in it: somebody dropped it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostTable {
+    /// Its name.
+    pub name: String,
+    /// The destination noted that it made the table. Without that it was written by an earlier version, or never.
+    pub is_certain: bool,
+}
+
 /// Why a destination refused or failed. Messages say what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DestinationError {
@@ -132,6 +142,12 @@ pub trait Destination: Send {
     /// Checks that `preparation` can be carried out and returns the stored state (empty when `full_refresh`). Changes nothing that
     /// a reader of the destination's tables would see.
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError>;
+
+    /// The tables of the [`Preparation`] that are lost, for which the state still stands; asked after `prepare`, unless for a full
+    /// refresh. The first commit makes them anew.
+    fn lost_tables(&mut self) -> Result<Vec<LostTable>, DestinationError> {
+        Ok(Vec::new())
+    }
 
     /// Takes one group into the open transaction, opening one when none is.
     fn apply(&mut self, group: Group) -> Result<(), DestinationError>;

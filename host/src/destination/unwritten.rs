@@ -3,12 +3,14 @@
 //! A database in WAL mode can't be read without its log and its shared memory, so a reader that finds neither creates
 //! both, and one that may only read leaves them behind. Where there is no log, nothing but the file itself is to be
 //! read, and SQLite can be told so (<https://www.sqlite.org/uri.html>, `immutable`). That is true only as long as nobody
-//! writes: the caller holds the destination's lock, and looks afterwards whether somebody else has written all the same.
+//! writes: the caller holds the destination's lock, and looks afterwards whether somebody else has written all the same; or it
+//! reads little, and again where somebody has written ([`read`]).
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::reader;
@@ -16,6 +18,8 @@ use crate::paths::beside;
 
 /// How long another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a file is read again that was written meanwhile.
+const MOST_LOOKS: usize = 100;
 
 /// How a file looked at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +38,8 @@ impl Look {
 
 /// Opens the database at `path`, which is absolute and exists; and how the file looks whose rows are read from then on.
 pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> {
-    let log = |suffix: &str| Look::at(&beside(path, suffix)).is_some_and(|look| look.length > 0);
     match path.to_str() {
-        Some(text) if !log("-wal") && !log("-journal") => {
+        Some(text) if !is_logged(path) => {
             let look = Look::at(path);
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
             let connection = Connection::open_with_flags(format!("file:{}?mode=ro&immutable=1", encode(text)), flags)?;
@@ -48,6 +51,25 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> 
             Ok((connection, Look::at(path)))
         }
     }
+}
+
+/// Whether something lies beside the database that has to be read with it.
+fn is_logged(path: &Path) -> bool {
+    ["-wal", "-journal"].iter().any(|suffix| Look::at(&beside(path, suffix)).is_some_and(|look| look.length > 0))
+}
+
+/// Reads something of the database at `path`, which is absolute and exists, while others may write it.
+pub(crate) fn read<T>(path: &Path, what: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    for _ in 0..MOST_LOOKS {
+        let was_logged = is_logged(path);
+        let (connection, look) = open(path)?;
+        let found = what(&connection);
+        if was_logged || (!is_logged(path) && Look::at(path) == look) {
+            return found;
+        }
+    }
+    let busy = ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: ffi::SQLITE_BUSY };
+    Err(rusqlite::Error::SqliteFailure(busy, Some("another program keeps writing it".to_owned())))
 }
 
 /// A path as a part of a URI.

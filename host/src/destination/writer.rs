@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Change, Destination, DestinationError, Group, Preparation};
+use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::lane::Lane;
 use crate::state::{self, MergedPatch, State};
 
@@ -144,6 +144,15 @@ impl Progress {
     }
 }
 
+/// What a destination holds before its first group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prepared {
+    /// The stored state; empty for a full refresh.
+    pub state: State,
+    /// Tables that the state may answer for and that are lost.
+    pub lost: Vec<LostTable>,
+}
+
 struct Queued {
     group: Group,
     // Given back when the group has been applied and its memory is free.
@@ -151,7 +160,7 @@ struct Queued {
 }
 
 impl Writer {
-    /// Prepares the destination first and sends the result: the state, or why the sync can't be.
+    /// Prepares the destination first and sends the result: what it holds, or why the sync can't be.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -159,7 +168,7 @@ impl Writer {
         destination: Box<dyn Destination>,
         preparation: Preparation,
         options: WriterOptions,
-    ) -> (Self, oneshot::Receiver<Result<State, DestinationError>>) {
+    ) -> (Self, oneshot::Receiver<Result<Prepared, DestinationError>>) {
         let units = (options.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let space = Arc::new(Semaphore::new(units));
         let failure = Arc::new(OnceLock::new());
@@ -275,7 +284,7 @@ impl Work {
     async fn run(
         self,
         preparation: Preparation,
-        prepared: oneshot::Sender<Result<State, DestinationError>>,
+        prepared: oneshot::Sender<Result<Prepared, DestinationError>>,
         first_failure: &OnceLock<DestinationError>,
     ) -> Option<Result<(), DestinationError>> {
         let (mut work, mut done) = blocking(self, |work| work.prepare(preparation, prepared)).await?;
@@ -299,15 +308,19 @@ impl Work {
     fn prepare(
         &mut self,
         preparation: Preparation,
-        prepared: oneshot::Sender<Result<State, DestinationError>>,
+        prepared: oneshot::Sender<Result<Prepared, DestinationError>>,
     ) -> Result<(), DestinationError> {
-        let state = self.destination.prepare(preparation);
-        if let Ok(state) = &state {
-            self.progress.report().state.clone_from(state);
+        let full_refresh = preparation.full_refresh;
+        let found = self.destination.prepare(preparation).and_then(|state| {
+            let lost = if full_refresh { Vec::new() } else { self.destination.lost_tables()? };
+            Ok(Prepared { state, lost })
+        });
+        if let Ok(found) = &found {
+            self.progress.report().state.clone_from(&found.state);
         }
-        let done = state.as_ref().map(|_| ()).map_err(Clone::clone);
+        let done = found.as_ref().map(|_| ()).map_err(Clone::clone);
         self.progress.does(Doing::Write);
-        let _ = prepared.send(state);
+        let _ = prepared.send(found);
         done
     }
 

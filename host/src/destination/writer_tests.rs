@@ -125,7 +125,7 @@ async fn eventually(what: impl Fn() -> bool) -> bool {
 async fn groups_are_written_in_order_and_committed_and_finished_at_the_end() {
     let script = Script::new();
     let (writer, prepared) = Writer::start(Box::new(script.clone()), preparation(&[runs(), metrics()]), options());
-    assert_eq!(prepared.await.unwrap().unwrap(), State::from([("old".to_owned(), "1".to_owned())]));
+    assert_eq!(prepared.await.unwrap().unwrap().state, State::from([("old".to_owned(), "1".to_owned())]));
     for name in ["a", "b", "c"] {
         writer.send(group(name, 3)).await.unwrap();
     }

@@ -4,6 +4,9 @@
 //! [defaults]                                  # what entries lack; has to stand before them
 //! schedule = { every = "1h", jitter = "5m" }
 //!
+//! [defaults.config]                           # key by key; secrets are each tenant's own
+//! entity = "acme"
+//!
 //! [[budget]]                                  # all tenants together ask this origin no more often than that
 //! origin = "https://api.wandb.ai"
 //! requests_per_minute = 600
@@ -16,7 +19,6 @@
 //!
 //! [tenant.config]
 //! api_key = { env = "ACME_WANDB_KEY" }        # or { file = "keys/acme" }, or { command = ["vault", "read", "acme"] }
-//! entity = "acme"
 //! project = "vision"
 //!
 //! [tenant.policy]
@@ -27,9 +29,11 @@
 //! ```
 //!
 //! Relative paths begin in the folder of the file. An entry with a problem is skipped, whatever the problem is; with a problem in
-//! `[defaults]` or in a budget all of the file is, since its tenants would otherwise run with less restriction than was meant.
+//! `[defaults]` or in a budget all of the file is, since its tenants would otherwise run with less restriction than was meant. Who is
+//! not legible because of a slip of the syntax, or of what stands before the entries, and ran until then goes on as the file said
+//! before ([`Reading::keep`]): a slip is no wish to end anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +62,7 @@ const LONGEST_LABEL: usize = 100;
 const MOST_REQUESTS: u64 = 6_000_000;
 
 const TENANT: [&str; 7] = ["id", "labels", "destination", "schedule", "component", "config", "policy"];
-const DEFAULTS: [&str; 4] = ["labels", "schedule", "component", "policy"];
+const DEFAULTS: [&str; 5] = ["labels", "schedule", "component", "config", "policy"];
 const POLICY: [&str; 4] = ["allow_origins", "allow_networks", "commit_every", "limits"];
 
 /// What a file says.
@@ -70,6 +74,33 @@ pub struct Reading {
     pub budgets: Vec<(Origin, u32)>,
     /// Everything else.
     pub problems: Vec<Problem>,
+    /// Not all of the file could be understood, so that there may be more entries in it.
+    pub is_broken: bool,
+}
+
+impl Reading {
+    /// Keeps what the file said `before` of tenants that it may still speak of, where it can't be understood.
+    pub(super) fn keep(&mut self, before: Self) {
+        if !self.is_broken {
+            return;
+        }
+        if self.entries.is_empty() && self.budgets.is_empty() {
+            self.budgets = before.budgets;
+        }
+        let read: BTreeSet<TenantId> = self.entries.iter().map(|entry| entry.tenant.id.clone()).collect();
+        let refused: BTreeSet<TenantId> = self.problems.iter().filter_map(|problem| problem.tenant.clone()).collect();
+        let is_open = |id: &TenantId| !read.contains(id) && !refused.contains(id);
+        let kept: Vec<_> = before.entries.into_iter().filter(|entry| is_open(&entry.tenant.id)).collect();
+        if let Some(problem) = self.problems.first().filter(|_| !kept.is_empty()) {
+            let place = Place { line: 0, column: 0, ..problem.place.clone() };
+            let message = match kept.as_slice() {
+                [entry] => format!("`{}` goes on as the file said before", entry.tenant.id),
+                _ => format!("{} tenants go on as the file said before", kept.len()),
+            };
+            self.problems.push(Problem { place, tenant: None, message });
+        }
+        self.entries.extend(kept);
+    }
 }
 
 /// A tenant, and where its entry stands.
@@ -81,6 +112,8 @@ pub struct Entry {
     pub place: Place,
     /// The places of the configuration's keys, and of `destination`.
     pub keys: BTreeMap<String, Place>,
+    /// The keys of the configuration that come from `[defaults.config]`.
+    pub inherited: BTreeSet<String>,
 }
 
 /// What entries take where they say nothing.
@@ -89,6 +122,7 @@ struct Defaults {
     labels: BTreeMap<String, String>,
     schedule: Schedule,
     component: Option<std::path::PathBuf>,
+    config: Configuration,
     policy: Policy,
 }
 
@@ -162,9 +196,10 @@ impl Reader<'_> {
         if !problems.is_empty() {
             let message = "the tenants of this file are skipped until that is right".into();
             problems.push(Problem { place: self.lines.whole(), tenant: None, message });
-            return Reading { problems, ..Reading::default() };
+            return Reading { problems, is_broken: true, ..Reading::default() };
         }
-        let mut reading = Reading { budgets, ..Reading::default() };
+        let is_broken = pieces.iter().any(|piece| !piece.errors.is_empty());
+        let mut reading = Reading { budgets, is_broken, ..Reading::default() };
         for piece in pieces {
             let tenants = piece.tables("tenant");
             if tenants.is_empty() {
@@ -200,6 +235,7 @@ impl Reader<'_> {
             labels: BTreeMap::new(),
             schedule: Schedule::default(),
             component: None,
+            config: Configuration::default(),
             policy: policy.clone(),
         };
         let mut budgets = Vec::new();
@@ -238,7 +274,10 @@ impl Reader<'_> {
         }
         let place = lines.place(base + item.span().start);
         let found = self.tenant(item, defaults, &mut findings);
-        let entry = found.map(|(tenant, keys)| Entry { tenant: Arc::new(tenant), place, keys });
+        let entry = found.map(|(tenant, config)| {
+            let Configuration { places: keys, inherited, .. } = config;
+            Entry { tenant: Arc::new(tenant), place, keys, inherited }
+        });
         (entry, findings.problems)
     }
 
@@ -246,7 +285,19 @@ impl Reader<'_> {
         let at = item.span().start;
         let Some(table) = findings.accept(at, "defaults", toml_of::table(item)) else { return };
         for (key, item) in keys(table, &DEFAULTS, findings) {
-            self.common(key, item, defaults, findings);
+            if key != "config" {
+                self.common(key, item, defaults, findings);
+                continue;
+            }
+            let config = self.config(item, findings);
+            for name in config.secrets.keys() {
+                let message = format!(
+                    "`{name}` is a secret, which tenants don't have in common; write where it is in each tenant's own `config`"
+                );
+                let place = config.places.get(name).cloned().unwrap_or_else(|| findings.place(item.span().start));
+                findings.problems.push(Problem { place, tenant: None, message });
+            }
+            defaults.config = config;
         }
     }
 
@@ -270,7 +321,7 @@ impl Reader<'_> {
         item: &Item<'_>,
         defaults: &Defaults,
         findings: &mut Findings<'_>,
-    ) -> Option<(Tenant, BTreeMap<String, Place>)> {
+    ) -> Option<(Tenant, Configuration)> {
         let at = item.span().start;
         let table = findings.accept(at, "tenant", toml_of::table(item))?;
         let id = match table.get("id") {
@@ -295,22 +346,22 @@ impl Reader<'_> {
         if destination.is_none() {
             findings.report(at, "`destination` is missing; write for example `destination = \"sqlite:warehouse.db\"`");
         }
-        let Defaults { labels, schedule, component, policy } = common;
-        let Configuration { values, secrets, mut places } = config;
+        let Defaults { labels, schedule, component, config: in_common, policy } = common;
+        let mut config = config.over(in_common);
         if let Some(place) = destination_place {
-            places.entry("destination".to_owned()).or_insert(place);
+            config.places.entry("destination".to_owned()).or_insert(place);
         }
         let tenant = Tenant {
             id: id?,
             labels,
-            config: values,
-            secrets,
+            config: std::mem::take(&mut config.values),
+            secrets: std::mem::take(&mut config.secrets),
             destination: destination.flatten()?,
             schedule,
             component,
             policy,
         };
-        findings.problems.is_empty().then_some((tenant, places))
+        findings.problems.is_empty().then_some((tenant, config))
     }
 
     fn destination(&self, item: &Item<'_>, findings: &mut Findings<'_>) -> Option<DestinationUrl> {
@@ -418,11 +469,27 @@ fn common_place(item: &Item<'_>, first: usize, name: &str, findings: &mut Findin
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Configuration {
     values: Map<String, serde_json::Value>,
     secrets: BTreeMap<String, SecretSource>,
     places: BTreeMap<String, Place>,
+    inherited: BTreeSet<String>,
+}
+
+impl Configuration {
+    /// This, and what `defaults` have beside it.
+    fn over(mut self, defaults: Self) -> Self {
+        for (key, value) in defaults.values {
+            if self.places.contains_key(&key) {
+                continue;
+            }
+            self.places.extend(defaults.places.get(&key).map(|place| (key.clone(), place.clone())));
+            self.inherited.insert(key.clone());
+            self.values.insert(key, value);
+        }
+        self
+    }
 }
 
 /// The tables of `[[name]]`; also the one of `[name]`, or whatever stands there instead.

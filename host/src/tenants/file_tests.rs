@@ -189,6 +189,60 @@ fn what_stands_in_a_value_is_never_taken_for_an_entry() {
 }
 
 #[test]
+fn configurations_take_from_the_defaults_key_by_key_but_no_secrets() {
+    let reading = read(
+        r#"
+        [defaults.config]
+        entity = "acme"
+        api = "graphql"
+        metrics = { include = ["val/*"] }
+        token = "plain"
+        [[tenant]]
+        id = "a"
+        destination = "null:"
+        [[tenant]]
+        id = "b"
+        destination = "null:"
+        [tenant.config]
+        api = "rest"
+        metrics = { exclude = ["x"] }
+        token = { env = "TOKEN" }
+        "#,
+    );
+    assert_eq!(reading.problems, []);
+    let config = |n: usize| serde_json::Value::Object(reading.entries[n].tenant.config.clone());
+    let metrics = json!({"include": ["val/*"]});
+    assert_eq!(config(0), json!({"entity": "acme", "api": "graphql", "metrics": metrics, "token": "plain"}));
+    assert_eq!(config(1), json!({"entity": "acme", "api": "rest", "metrics": {"exclude": ["x"]}}));
+    assert!(reading.entries[0].inherited.contains("token") && !reading.entries[1].inherited.contains("token"));
+    assert_eq!(reading.entries[0].keys["entity"].line, 3);
+
+    let said =
+        said("[defaults.config]\napi_key = { env = \"KEY\" }\n[[tenant]]\nid = \"a\"\ndestination = \"null:\"\n");
+    assert!(said[0].starts_with("t.toml:2:1: `api_key` is a secret, which tenants don't have in common"), "{said:?}");
+}
+
+#[test]
+fn what_is_not_legible_any_more_goes_on_and_what_is_refused_or_gone_does_not() {
+    let entry = |id: &str, more: &str| format!("[[tenant]]\nid = \"{id}\"\ndestination = \"null:\"\n{more}\n");
+    let after = |text: String| {
+        let mut reading = read(&text);
+        reading.keep(read(&(entry("a", "") + &entry("b", "") + &entry("c", ""))));
+        let mut ids: Vec<_> = reading.entries.iter().map(|entry| entry.tenant.id.to_string()).collect();
+        ids.sort();
+        (ids.join(" "), reading.problems.last().map(ToString::to_string).unwrap_or_default())
+    };
+    let slip = "this is no TOML";
+    assert_eq!(after(entry("a", "") + &entry("b", "")), ("a b".into(), String::new()), "no slip, and `c` is gone");
+    let (ids, said) = after(entry("a", "") + &entry("b", slip) + &entry("d", ""));
+    assert_eq!((ids.as_str(), said.as_str()), ("a b c d", "t.toml: 2 tenants go on as the file said before"));
+    let (ids, _) = after(entry("a", "no-such-key = 1") + &entry("b", slip));
+    assert_eq!(ids, "b c", "`a` is legible, and wrong");
+    let (ids, _) = after("[defaults]\npolicy.limits.memory = \"lots\"\n".to_owned() + &entry("a", ""));
+    assert_eq!(ids, "a b c");
+}
+
+#[test]
 fn without_the_restrictions_that_were_meant_no_tenant_of_the_file_runs() {
     let tenant = "[[tenant]]\nid = \"a\"\ndestination = \"null:\"\n";
     for common in [

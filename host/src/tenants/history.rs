@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use super::backoff::{Failing, Mark};
 use super::record::{SyncEnd, SyncRecord};
 use super::tenant::TenantId;
+use crate::destination::unwritten;
 use crate::paths::beside;
 
 /// Syncs of each tenant that are kept.
@@ -47,7 +49,9 @@ const SCHEMA: &str = "
         memory INTEGER
     );
     CREATE INDEX IF NOT EXISTS syncs_of_tenant ON syncs (tenant, sync);
-    CREATE INDEX IF NOT EXISTS complete_syncs ON syncs (tenant, sync) WHERE outcome = 'ok';";
+    CREATE INDEX IF NOT EXISTS complete_syncs ON syncs (tenant, sync) WHERE outcome = 'ok';
+    CREATE TABLE IF NOT EXISTS failing (tenant TEXT PRIMARY KEY, times INTEGER NOT NULL, mark INTEGER) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS salt (salt INTEGER NOT NULL);";
 
 const COLUMNS: &str = "tenant, due_us, started_us, ended_us, outcome, message, rows, items, items_left_out, \
     requests, retries, throttled_us, memory";
@@ -80,6 +84,7 @@ pub struct History {
     notes: Mutex<Sender<Note>>,
     reader: Reader,
     trouble: Arc<Mutex<Option<String>>>,
+    salt: u64,
     _lock: File,
 }
 
@@ -90,12 +95,14 @@ pub struct Past {
     pub last: Option<SyncRecord>,
     /// The start of the last complete one.
     pub fresh_as_of: Option<DateTime<Utc>>,
+    /// How it has been failing up to that sync.
+    pub failing: Option<Failing>,
 }
 
 #[derive(Debug)]
 enum Note {
     Started(SyncNumber, SyncRecord),
-    Ended(SyncNumber, TenantId, SyncEnd),
+    Ended(SyncNumber, TenantId, SyncEnd, Option<Failing>),
     Flush(SyncSender<()>),
 }
 
@@ -120,13 +127,14 @@ impl History {
         prepare(&writer, path)?;
         let next = writer.query_row("SELECT coalesce(max(sync), 0) + 1 FROM syncs", [], |row| row.get(0));
         let next = next.map_err(|why| fail(&why))?;
+        let salt = salt(&writer).map_err(|why| fail(&why))?;
         let reader = Reader::open(path)?;
         let (notes, received) = mpsc::channel();
         let trouble = Arc::new(Mutex::new(None));
         let told = trouble.clone();
         let work = move || write(writer, &received, &told);
         std::thread::Builder::new().name("history".into()).spawn(work).map_err(|why| fail(&why))?;
-        Ok((Self { notes: Mutex::new(notes), reader, trouble, _lock: lock }, next))
+        Ok((Self { notes: Mutex::new(notes), reader, trouble, salt, _lock: lock }, next))
     }
 
     /// A sync starts.
@@ -134,9 +142,14 @@ impl History {
         self.send(Note::Started(number, record));
     }
 
-    /// A sync has ended.
-    pub fn ended(&self, number: SyncNumber, tenant: TenantId, end: SyncEnd) {
-        self.send(Note::Ended(number, tenant, end));
+    /// A sync has ended; how its tenant has been failing since.
+    pub fn ended(&self, number: SyncNumber, tenant: TenantId, end: SyncEnd, failing: Option<Failing>) {
+        self.send(Note::Ended(number, tenant, end, failing));
+    }
+
+    /// What marks ([`Mark`]) are made with. It is of this history alone.
+    pub fn salt(&self) -> u64 {
+        self.salt
     }
 
     /// Waits until everything so far is written, but not for ever. Blocks.
@@ -206,7 +219,10 @@ fn write(mut connection: Connection, notes: &Receiver<Note>, trouble: &Mutex<Opt
             for note in std::iter::once(first).chain(waiting) {
                 match note {
                     Note::Started(number, record) => note_start(&transaction, number, &record)?,
-                    Note::Ended(number, tenant, end) => note_end(&transaction, number, &tenant, &end)?,
+                    Note::Ended(number, tenant, end, failing) => {
+                        note_end(&transaction, number, &tenant, &end)?;
+                        note_failing(&transaction, &tenant, failing)?;
+                    }
                     Note::Flush(done) => flushed.push(done),
                 }
             }
@@ -254,6 +270,25 @@ fn note_end(connection: &Connection, number: SyncNumber, tenant: &TenantId, end:
     Ok(())
 }
 
+fn note_failing(connection: &Connection, tenant: &TenantId, failing: Option<Failing>) -> rusqlite::Result<()> {
+    match failing {
+        Some(Failing { times, mark }) => {
+            let sql = "INSERT OR REPLACE INTO failing (tenant, times, mark) VALUES (?, ?, ?)";
+            connection.prepare_cached(sql)?.execute(params![tenant.as_str(), times, mark.map(|mark| mark.0)])?;
+        }
+        None => {
+            connection.prepare_cached("DELETE FROM failing WHERE tenant = ?")?.execute([tenant.as_str()])?;
+        }
+    }
+    Ok(())
+}
+
+/// The salt of the history, made where there is none yet.
+fn salt(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.execute("INSERT INTO salt SELECT random() WHERE NOT EXISTS (SELECT 1 FROM salt)", [])?;
+    connection.query_row("SELECT salt FROM salt", [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
 /// The history, to read only; also while another process writes it.
 #[derive(Debug)]
 pub struct Reader {
@@ -276,27 +311,8 @@ impl Reader {
     /// What is known of each tenant.
     pub fn past(&self) -> rusqlite::Result<BTreeMap<TenantId, Past>> {
         let Some(connection) = &self.connection else { return Ok(BTreeMap::new()) };
-        let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut past: BTreeMap<TenantId, Past> = BTreeMap::new();
-        let newest = format!("SELECT {COLUMNS} FROM syncs WHERE sync IN (SELECT max(sync) FROM syncs GROUP BY tenant)");
-        for found in connection.prepare(&newest)?.query_map([], record)? {
-            if let Some(record) = found? {
-                let tenant = record.tenant.clone();
-                past.entry(tenant).or_default().last = Some(record);
-            }
-        }
-        let complete = "SELECT tenant, started_us FROM syncs
-            WHERE sync IN (SELECT max(sync) FROM syncs WHERE outcome = 'ok' GROUP BY tenant)";
-        let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-        for found in connection.prepare(complete)?.query_map([], row)? {
-            let (tenant, started) = found?;
-            if let Ok(tenant) = tenant.parse() {
-                past.entry(tenant).or_default().fresh_as_of = DateTime::from_timestamp_micros(started);
-            }
-        }
-        Ok(past)
+        past(&connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
-
     /// The last syncs of a tenant, the newest first.
     pub fn last(&self, tenant: &TenantId, most: usize) -> rusqlite::Result<Vec<SyncRecord>> {
         let Some(connection) = &self.connection else { return Ok(Vec::new()) };
@@ -307,6 +323,50 @@ impl Reader {
         let found = statement.query_map(params![tenant.as_str(), most], record)?;
         found.filter_map(Result::transpose).collect()
     }
+}
+
+/// What is known of each tenant by the history at `path`, also while another process writes it; nothing where there is no history
+/// yet. Needs no right to write, and leaves nothing beside the file.
+pub fn look(path: &Path) -> Result<BTreeMap<TenantId, Past>, HistoryError> {
+    let fail = |why: &dyn std::fmt::Display| HistoryError::Io { path: path.into(), why: why.to_string() };
+    let place = path.canonicalize().map_err(|why| fail(&why))?;
+    let read = unwritten::read(&place, |connection| match known(connection, path) {
+        Ok(true) => past(connection).map(Ok),
+        Ok(false) => Ok(Ok(BTreeMap::new())),
+        Err(why) => Ok(Err(why)),
+    });
+    read.map_err(|why| fail(&why))?
+}
+
+fn past(connection: &Connection) -> rusqlite::Result<BTreeMap<TenantId, Past>> {
+    let mut past: BTreeMap<TenantId, Past> = BTreeMap::new();
+    let newest = format!("SELECT {COLUMNS} FROM syncs WHERE sync IN (SELECT max(sync) FROM syncs GROUP BY tenant)");
+    for found in connection.prepare(&newest)?.query_map([], record)? {
+        if let Some(record) = found? {
+            let tenant = record.tenant.clone();
+            past.entry(tenant).or_default().last = Some(record);
+        }
+    }
+    let complete = "SELECT tenant, started_us FROM syncs
+        WHERE sync IN (SELECT max(sync) FROM syncs WHERE outcome = 'ok' GROUP BY tenant)";
+    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    for found in connection.prepare(complete)?.query_map([], row)? {
+        let (tenant, started) = found?;
+        if let Ok(tenant) = tenant.parse() {
+            past.entry(tenant).or_default().fresh_as_of = DateTime::from_timestamp_micros(started);
+        }
+    }
+    // An earlier version has no such table.
+    if connection.table_exists(None, "failing")? {
+        let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<u16>>(2)?));
+        for found in connection.prepare("SELECT tenant, times, mark FROM failing")?.query_map([], row)? {
+            let (tenant, times, mark) = found?;
+            if let Some(past) = tenant.parse().ok().and_then(|tenant: TenantId| past.get_mut(&tenant)) {
+                past.failing = Some(Failing { times, mark: mark.map(Mark) });
+            }
+        }
+    }
+    Ok(past)
 }
 
 /// None for a row that this program did not write.
@@ -378,24 +438,26 @@ mod tests {
         let (history, first) = History::open(&path).unwrap();
         assert_eq!(first, 1);
         history.started(1, start("a", 0));
-        history.ended(1, "a".parse().unwrap(), end("ok", 5));
+        history.ended(1, "a".parse().unwrap(), end("ok", 5), None);
         history.started(2, start("a", 10));
-        history.ended(2, "a".parse().unwrap(), end("upstream", 12));
+        let failing = Some(Failing { times: 3, mark: Some(Mark(u16::MAX)) });
+        history.ended(2, "a".parse().unwrap(), end("permission", 12), failing);
         history.started(3, start("b", 20));
         history.flush();
         assert_eq!(history.trouble(), None);
-        let seen_by_others = Reader::open(&path).unwrap().last(&"a".parse().unwrap(), 10).unwrap();
+        let seen_by_others = look(&path).unwrap();
         assert_eq!(seen_by_others.len(), 2);
         assert!(is_in_use(&path) && matches!(History::open(&path), Err(HistoryError::InUse(_))));
+        let salt = history.salt();
         drop(history);
         assert!(!is_in_use(&path));
 
         let (history, next) = History::open(&path).unwrap();
-        assert_eq!(next, 4);
+        assert_eq!((next, history.salt()), (4, salt));
         let past = history.reader().past().unwrap();
         let (a, b) = (&past[&"a".parse().unwrap()], &past[&"b".parse().unwrap()]);
-        assert_eq!(a.last, Some(SyncRecord { end: Some(end("upstream", 12)), ..start("a", 10) }));
-        assert_eq!(a.fresh_as_of, Some(at(0)));
+        assert_eq!(a.last, Some(SyncRecord { end: Some(end("permission", 12)), ..start("a", 10) }));
+        assert_eq!((a.fresh_as_of, a.failing), (Some(at(0)), failing));
         assert_eq!((b.last.clone(), b.fresh_as_of), (Some(start("b", 20)), None), "it has no end");
         assert_eq!(history.reader().last(&"a".parse().unwrap(), 1).unwrap()[0].started, at(10));
     }
@@ -407,7 +469,7 @@ mod tests {
         for number in 1..=300 {
             history.started(number, start("a", number));
             let outcome = if number == 50 { "ok" } else { "internal" };
-            history.ended(number, "a".parse().unwrap(), end(outcome, number));
+            history.ended(number, "a".parse().unwrap(), end(outcome, number), None);
             history.started(1000 + number, start("b", number));
         }
         history.flush();
@@ -425,7 +487,7 @@ mod tests {
         Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (a)").unwrap();
         for path in [&text, &other] {
             assert!(matches!(History::open(path), Err(HistoryError::Foreign(_))), "{}", path.display());
-            assert!(Reader::open(path).is_err());
+            assert!(Reader::open(path).is_err() && look(path).is_err());
         }
         assert_eq!(std::fs::read_to_string(&text).unwrap(), "x".repeat(5000));
         assert!(matches!(History::open(&folder.path().join("no/history.db")), Err(HistoryError::Io { .. })));

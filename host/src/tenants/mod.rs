@@ -7,7 +7,7 @@
 //! | [`registry`], [`territory`], [`fit`] | all tenants: no two with one place, each fit for its component |
 //! | [`check`] | whether tenants could be synced |
 //! | [`secret`] | where secrets are looked up |
-//! | [`schedule`] | when syncs are due |
+//! | [`schedule`], [`backoff`] | when syncs are due, and how long what keeps failing is left alone |
 //! | [`scheduler`], [`budget`] | who syncs when, and how often all together ask an origin |
 //! | [`components`] | the components that tenants run |
 //! | [`record`], [`history`] | how a sync ended, and where that is kept |
@@ -17,6 +17,7 @@
 //! | [`traces`] | spans for OpenTelemetry |
 //! | [`operations`] | joins metrics and traces to the scheduler |
 
+pub mod backoff;
 pub mod budget;
 pub mod check;
 pub mod components;

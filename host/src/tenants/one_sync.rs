@@ -1,12 +1,13 @@
 //! One sync of one tenant: what it takes from the host, and what is noted of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Mark;
 use super::components::Components;
 use super::record::SyncEnd;
 use super::scheduler::Listener;
@@ -22,6 +23,7 @@ use crate::report::cut;
 use crate::secrets::escape_control;
 use crate::spec::Spec;
 use crate::sync::{Event, Level, Observer, Outcome, SyncRequest};
+use crate::wandb;
 
 /// Bytes of the message that is kept of a sync.
 const MESSAGE_BYTES: usize = 1000;
@@ -30,12 +32,18 @@ const MESSAGE_BYTES: usize = 1000;
 #[derive(Default)]
 pub(super) struct Progress {
     rows: AtomicU64,
+    mark: OnceLock<Mark>,
 }
 
 impl Progress {
     /// Rows committed so far.
     pub(super) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// What it runs with, once its secrets were looked up.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark.get().copied()
     }
 }
 
@@ -62,6 +70,8 @@ pub(super) struct Means {
     pub(super) turn: Arc<Turn>,
     pub(super) lane: Lane,
     pub(super) listener: Arc<dyn Listener>,
+    /// Of marks.
+    pub(super) salt: u64,
     pub(super) cancel: CancellationToken,
 }
 
@@ -78,18 +88,20 @@ pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progres
 }
 
 async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, Error> {
-    let Means { components, client, turn, lane, listener: _, cancel } = means;
+    let Means { components, client, turn, lane, listener: _, salt, cancel } = means;
     let prepared = async {
         let connector = components.get(tenant.component.as_deref()).await?;
         let spec = connector.spec().await?;
-        let config = configuration(tenant, spec, &ear).await?;
+        let config = configuration(tenant, spec, &ear, salt).await?;
         let mut policy = tenant.policy.clone();
         policy.download_origins.extend(fit::download_origins(tenant, spec));
         let url = tenant.destination.clone();
         let opened = tokio::task::spawn_blocking(move || open(&url, Access::ReadWrite)).await;
         let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
-        Ok((connector, SyncRequest { policy, pace: turn, lane, ..SyncRequest::new(config, destination) }))
+        let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
+        let request = SyncRequest { state_keys, policy, pace: turn, lane, ..SyncRequest::new(config, destination) };
+        Ok((connector, request))
     };
     let (connector, request) = tokio::select! {
         biased;
@@ -104,17 +116,17 @@ async fn configuration(
     tenant: &Tenant,
     spec: &Spec,
     ear: &Ear,
+    salt: u64,
 ) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
     let mut problems = fit::problems(tenant, spec);
     let mut config = tenant.config.clone();
-    if problems.is_empty() {
-        for (key, source) in &tenant.secrets {
-            match secret::resolve(source).await {
-                Ok(value) => {
-                    config.insert(key.clone(), value.into());
-                }
-                Err(why) => problems.push(ConfigurationProblem { key: Some(key.clone()), message: why.to_string() }),
-            }
+    let found = secret::resolve_all(tenant).await;
+    // It is set once for each sync.
+    ear.progress.mark.set(secret::mark(tenant, &found, salt)).ok();
+    for (key, value) in found {
+        match value {
+            Ok(value) => drop(config.insert(key, value.into())),
+            Err(why) => problems.push(ConfigurationProblem { key: Some(key), message: why.to_string() }),
         }
     }
     if !problems.is_empty() {

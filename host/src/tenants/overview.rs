@@ -43,6 +43,8 @@ pub struct TenantOverview {
     pub labels: BTreeMap<String, String>,
     /// When the next sync is due; none while one runs.
     pub next: Option<DateTime<Utc>>,
+    /// Why that is later than the schedule says, if it is.
+    pub waits: Option<String>,
     /// What runs now.
     pub running: Option<RunningSync>,
     /// The last sync that ended.

@@ -19,6 +19,7 @@ use super::tenant::TenantId;
 use super::territory::{Owner, Territory, canonical};
 use crate::destination::url::DestinationUrl;
 use crate::egress::Origin;
+use crate::error::ConfigurationProblem;
 use crate::policy::Policy;
 use crate::spec::Spec;
 
@@ -71,8 +72,20 @@ impl Registry {
 
     /// Looks whether anything has changed, and if so answers all tenants. The first look always does. Blocks on the disk.
     pub fn look(&mut self) -> Option<Roster> {
+        let is_first = !self.began;
+        self.look_and(is_first)
+    }
+
+    /// The same, because somebody asked for it: files are read although they look the same as before, and a change counts at once.
+    pub fn look_at_once(&mut self) -> Option<Roster> {
+        for known in self.files.values_mut() {
+            known.read = None;
+        }
+        self.look_and(true)
+    }
+
+    fn look_and(&mut self, at_once: bool) -> Option<Roster> {
         let mut changed = !std::mem::replace(&mut self.began, true);
-        let first = changed;
         match files_of(&self.source) {
             Ok(paths) => {
                 let gone: Vec<_> = self.files.keys().filter(|path| !paths.contains(path)).cloned().collect();
@@ -82,7 +95,7 @@ impl Registry {
                 }
                 for path in paths {
                     let known = self.files.entry(path.clone()).or_default();
-                    changed |= known.look(&path, &self.policy, first);
+                    changed |= known.look(&path, &self.policy, at_once);
                 }
             }
             // It may be about to come back; that it can't be read is said.
@@ -124,7 +137,10 @@ impl Registry {
                 if problems.is_empty() {
                     roster.tenants.insert(entry.tenant.id.clone(), entry.clone());
                 } else {
-                    roster.problems.extend(problems);
+                    // What entries have in common is said once.
+                    let new = |it: &Problem| it.tenant.is_some() || !roster.problems.contains(it);
+                    let new: Vec<Problem> = problems.into_iter().filter(new).collect();
+                    roster.problems.extend(new);
                 }
             }
         }
@@ -140,7 +156,7 @@ impl Registry {
         if let (None, Some(spec)) = (&tenant.component, &self.spec) {
             let misfits = fit::problems(tenant, spec);
             if !misfits.is_empty() {
-                return entry.problems(misfits);
+                return entry.problems_with(misfits, spec);
             }
         }
         // Last, so that a tenant that is skipped takes no place.
@@ -169,12 +185,29 @@ impl Entry {
         Problem { place, tenant: Some(self.tenant.id.clone()), message }
     }
 
-    /// Everything that is wrong with this entry's configuration.
-    pub fn problems(&self, found: Vec<crate::error::ConfigurationProblem>) -> Vec<Problem> {
-        let named = |key: &Option<String>| key.as_ref().map(|key| format!("`{key}` ")).unwrap_or_default();
-        let problem = |it: crate::error::ConfigurationProblem| {
-            self.problem(it.key.as_deref(), format!("{}{}", named(&it.key), it.message))
+    /// The same; a secret that stands among the defaults is no fault of this entry.
+    fn problems_with(&self, found: Vec<ConfigurationProblem>, spec: &Spec) -> Vec<Problem> {
+        let is_common = |it: &ConfigurationProblem| {
+            it.key.as_ref().filter(|key| self.inherited.contains(*key) && spec.secrets().contains(key)).cloned()
         };
+        let problem = |it: ConfigurationProblem| match is_common(&it) {
+            Some(key) => {
+                let message = format!(
+                    "`{key}` is a secret and must not stand in the file; write where it is in each tenant's own `config`, for example \
+                     `{key} = {{ env = \"NAME\" }}`. Tenants that have none of their own are skipped"
+                );
+                vec![Problem { tenant: None, ..self.problem(Some(&key), message) }]
+            }
+            None => self.problems(vec![it]),
+        };
+        found.into_iter().flat_map(problem).collect()
+    }
+
+    /// Everything that is wrong with this entry's configuration.
+    pub fn problems(&self, found: Vec<ConfigurationProblem>) -> Vec<Problem> {
+        let named = |key: &Option<String>| key.as_ref().map(|key| format!("`{key}` ")).unwrap_or_default();
+        let problem =
+            |it: ConfigurationProblem| self.problem(it.key.as_deref(), format!("{}{}", named(&it.key), it.message));
         found.into_iter().map(problem).collect()
     }
 }
@@ -202,7 +235,9 @@ impl Known {
         if !same {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+            let before = std::mem::take(&mut self.reading);
             self.reading = file::read(path, &folder, &text, policy);
+            self.reading.keep(before);
         }
         !same
     }

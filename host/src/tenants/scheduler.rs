@@ -4,6 +4,9 @@
 //! When something is due and a slot is free, the tenant that has been due for longest starts. A sync gives its slot back while it waits for
 //! a rate limit; so that such syncs don't pile up, there is a second bound on all syncs that are alive ([`ALIVE_PER_SLOT`]).
 //!
+//! A tenant that fails for a reason that lasts waits longer each time ([`super::backoff`]); whether that reason is gone is looked at
+//! meanwhile.
+//!
 //! Each sync is a task of its own: what goes wrong in it, a panic included, is the end of that sync and touches no other.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +14,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, Semaphore};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::StreamExt;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::{Failing, Mark, looks_every};
 use super::budget::Budgets;
 use super::components::Components;
 use super::history::{History, Past, SyncNumber};
@@ -24,6 +29,7 @@ use super::overview::{RunningSync, Slots, TenantOverview, Watch};
 use super::record::{SyncEnd, SyncRecord};
 use super::registry::{Registry, Roster};
 use super::schedule::Schedule;
+use super::secret;
 use super::tenant::{Tenant, TenantId};
 use super::turn::Turn;
 use crate::error::Error;
@@ -33,8 +39,10 @@ use crate::sync::{Event, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
 pub const ALIVE_PER_SLOT: usize = 16;
-/// Between two looks at the files of tenants.
+/// Between two looks at the files of tenants, and at who waits for a change.
 const LOOK: Duration = Duration::from_secs(1);
+/// Tenants whose secrets are looked up at once to see whether they have changed.
+const LOOKS_AT_ONCE: usize = 8;
 /// The longest sleep: the clock of the machine may be set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long connections are kept for a tenant's next sync.
@@ -84,6 +92,8 @@ struct Inner {
     state: Mutex<State>,
     /// Something may be due earlier than was thought, or has ended.
     changed: Notify,
+    /// How often somebody asked to look at everything again.
+    reloads: watch::Sender<u64>,
     /// No new syncs.
     drain: CancellationToken,
     /// Syncs that run are stopped.
@@ -109,9 +119,13 @@ struct Member {
     removed: bool,
     /// Since when it is known.
     known: DateTime<Utc>,
+    /// Up to the last sync that ended.
     past: Past,
-    /// The last sync, of an earlier process, did not get to its end. A component that only says so is not believed.
-    unfinished: bool,
+    /// Due since it is known, whatever the schedule says: the last sync, of an earlier process, did not get to its end (a component
+    /// that only says so is not believed), or what kept it from being synced has changed.
+    at_once: bool,
+    /// When its secrets are looked at again, while it waits for a change.
+    look: DateTime<Utc>,
     /// When it is due; not kept up while it is syncing.
     next: DateTime<Utc>,
     /// Not before then, whatever the schedule says.
@@ -131,21 +145,39 @@ struct Running {
 
 impl Member {
     fn due(&self, id: &TenantId) -> DateTime<Utc> {
-        let due = match self.unfinished {
+        let due = match self.at_once {
             true => self.known,
-            false => self.tenant.schedule.due(id, self.known, self.past.last.as_ref().map(|last| last.started)),
+            false => due_by_past(id, &self.tenant.schedule, self.known, &self.past),
         };
         self.rest.map_or(due, |rest| due.max(rest))
     }
+
+    /// Tries it as soon as there is a slot: what it failed of may be gone.
+    fn try_at_once(&mut self, now: DateTime<Utc>) {
+        (self.past.failing, self.at_once, self.known) = (None, true, now);
+    }
 }
 
-/// When a tenant is due that is `known` since now, and whose last sync an earlier process ran: as its schedule says, but at once if
-/// that sync did not get to its end.
-pub fn due_after(id: &TenantId, schedule: &Schedule, known: DateTime<Utc>, last: Option<&SyncRecord>) -> DateTime<Utc> {
-    match last {
+/// When a tenant is due that is `known` since now, and whose last sync an earlier process ran: as its schedule says, or later if it keeps
+/// failing, but at once if that sync did not get to its end.
+pub fn due_after(id: &TenantId, schedule: &Schedule, known: DateTime<Utc>, past: &Past) -> DateTime<Utc> {
+    match &past.last {
         Some(last) if last.was_interrupted() => known,
-        last => schedule.due(id, known, last.map(|last| last.started)),
+        _ => due_by_past(id, schedule, known, past),
     }
+}
+
+fn due_by_past(id: &TenantId, schedule: &Schedule, known: DateTime<Utc>, past: &Past) -> DateTime<Utc> {
+    match (&past.last, past.failing) {
+        (Some(last), Some(failing)) => failing.next(id, schedule, last.started),
+        (last, _) => schedule.due(id, known, last.as_ref().map(|last| last.started)),
+    }
+}
+
+/// Why a tenant waits longer than its schedule says, if it does.
+pub fn reason_to_wait(past: &Past) -> Option<String> {
+    let end = past.last.as_ref()?.end.as_ref()?;
+    past.failing.map(|failing| failing.reason(end))
 }
 
 impl Scheduler {
@@ -175,6 +207,7 @@ impl Scheduler {
             alive: Arc::new(Semaphore::new(slots * ALIVE_PER_SLOT)),
             state: Mutex::new(State { next_sync, ..State::default() }),
             changed: Notify::new(),
+            reloads: watch::Sender::new(0),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         };
@@ -190,6 +223,11 @@ impl Scheduler {
     pub fn stop(&self) {
         self.drain();
         self.inner.stop.cancel();
+    }
+
+    /// Looks at the files of tenants at once, and at the secrets of those that wait for a change.
+    pub fn reload(&self) {
+        self.inner.reloads.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Syncs that are alive.
@@ -208,16 +246,18 @@ impl Scheduler {
         };
         let mut past = Some(past);
         let mut registry = registry;
-        let (returned, roster) = look(registry, &*inner.listener).await?;
+        let (returned, roster) = look(registry, false, &*inner.listener).await?;
         registry = returned;
         inner.apply(roster.unwrap_or_default(), past.take().unwrap_or_default());
         if inner.options.once {
+            self.look_at_secrets().await;
             self.start_due().await;
         } else {
             let looking = self.keep_looking(registry);
             tokio::select! {
                 () = inner.drain.cancelled() => {}
                 failed = looking => failed?,
+                never = self.keep_looking_at_secrets() => never,
                 never = self.keep_starting() => never,
             }
         }
@@ -230,9 +270,14 @@ impl Scheduler {
 
     /// Looks at the files again and again.
     async fn keep_looking(&self, mut registry: Registry) -> Result<(), Error> {
+        let mut reloads = self.inner.reloads.subscribe();
         loop {
-            sleep(LOOK).await;
-            let (returned, roster) = look(registry, &*self.inner.listener).await?;
+            let asked = tokio::select! {
+                () = sleep(LOOK) => false,
+                // The sender lives as long as this does.
+                _ = reloads.changed() => true,
+            };
+            let (returned, roster) = look(registry, asked, &*self.inner.listener).await?;
             registry = returned;
             if let Some(roster) = roster {
                 // The past of a tenant that is new here may be in the history: it was away, or the host restarted meanwhile.
@@ -241,6 +286,32 @@ impl Scheduler {
                 self.inner.apply(roster, past.ok().and_then(Result::ok).unwrap_or_default());
             }
         }
+    }
+
+    /// Looks again and again whether what tenants wait for has changed.
+    async fn keep_looking_at_secrets(&self) -> ! {
+        let mut reloads = self.inner.reloads.subscribe();
+        loop {
+            self.look_at_secrets().await;
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                _ = reloads.changed() => self.inner.look_at_all_soon(),
+            }
+        }
+    }
+
+    /// Looks the secrets of those up that wait for a change, if it is time to.
+    async fn look_at_secrets(&self) {
+        let inner = &self.inner;
+        let waiting = futures_util::stream::iter(inner.waiting(Utc::now()));
+        waiting
+            .for_each_concurrent(LOOKS_AT_ONCE, |(tenant, mark)| async move {
+                let found = secret::resolve_all(&tenant).await;
+                if mark != Some(secret::mark(&tenant, &found, inner.history.salt())) {
+                    inner.has_changed(&tenant);
+                }
+            })
+            .await;
     }
 
     /// Starts what is due, when there is room.
@@ -294,7 +365,7 @@ impl Scheduler {
         let progress = Arc::new(Progress::default());
         let running = Running { number, record: record.clone(), progress: progress.clone(), turn: turn.clone() };
         member.running = Some(running);
-        member.unfinished = false;
+        member.at_once = false;
         let tenant = member.tenant.clone();
         let client = member.client.get_or_insert_with(HttpClient::default).clone();
         let lane = member.lane.clone();
@@ -309,6 +380,7 @@ impl Scheduler {
             turn,
             lane: lane.clone(),
             listener: inner.listener.clone(),
+            salt: inner.history.salt(),
             cancel: inner.stop.child_token(),
         };
         let this = self.clone();
@@ -332,10 +404,16 @@ fn rest_after(error: Option<&Error>) -> Option<Duration> {
     }
 }
 
-/// Looks whether the files have changed. Should a file make that fail, what was in force stays in force.
-async fn look(mut registry: Registry, listener: &dyn Listener) -> Result<(Registry, Option<Roster>), Error> {
+/// Looks whether the files have changed; `asked` to, it also believes what has changed only now. Should a file make that fail, what was
+/// in force stays in force.
+async fn look(
+    mut registry: Registry,
+    asked: bool,
+    listener: &dyn Listener,
+) -> Result<(Registry, Option<Roster>), Error> {
     let looked = tokio::task::spawn_blocking(move || {
-        let roster = std::panic::catch_unwind(AssertUnwindSafe(|| registry.look()));
+        let look = || if asked { registry.look_at_once() } else { registry.look() };
+        let roster = std::panic::catch_unwind(AssertUnwindSafe(look));
         (registry, roster)
     });
     let failed = "the files of tenants can't be read: the host failed";
@@ -373,6 +451,9 @@ impl Inner {
                     // Connections that an earlier entry allowed are not for a later one.
                     member.client = None;
                     member.tenant = tenant;
+                    if member.past.failing.is_some() {
+                        member.try_at_once(now);
+                    }
                     state.due.remove(&(member.next, id.clone()));
                     member.next = member.due(&id);
                     if member.running.is_none() {
@@ -386,11 +467,12 @@ impl Inner {
                         false => now,
                     };
                     let past = past.remove(&id).unwrap_or_default();
-                    let next = due_after(&id, &tenant.schedule, known, past.last.as_ref());
-                    let unfinished = past.last.as_ref().is_some_and(SyncRecord::was_interrupted);
-                    let (rest, running, client, lane) = (None, None, None, self.background.lane());
+                    let next = due_after(&id, &tenant.schedule, known, &past);
+                    let at_once = past.last.as_ref().is_some_and(SyncRecord::was_interrupted);
+                    let (removed, rest, running, client, lane) = (false, None, None, None, self.background.lane());
+                    let look = now;
                     let member =
-                        Member { tenant, removed: false, known, past, unfinished, next, rest, running, client, lane };
+                        Member { tenant, removed, known, past, at_once, look, next, rest, running, client, lane };
                     state.due.insert((next, id.clone()));
                     state.tenants.insert(id, member);
                 }
@@ -410,15 +492,56 @@ impl Inner {
         self.changed.notify_one();
     }
 
+    /// Has the secrets of all that wait for a change looked at with the next look.
+    fn look_at_all_soon(&self) {
+        let now = Utc::now();
+        for member in self.state().tenants.values_mut() {
+            member.look = now;
+        }
+    }
+
+    /// Those that wait for a change and whose secrets are to be looked at now, with what they failed with.
+    fn waiting(&self, now: DateTime<Utc>) -> Vec<(Arc<Tenant>, Option<Mark>)> {
+        let mut waiting = Vec::new();
+        for member in self.state().tenants.values_mut() {
+            let waits = member.running.is_none() && !member.removed && member.next > now && member.look <= now;
+            if let Some(failing) = member.past.failing.filter(|_| waits) {
+                let every = TimeDelta::from_std(looks_every(&member.tenant)).unwrap_or(TimeDelta::MAX);
+                member.look = now.checked_add_signed(every).unwrap_or(DateTime::<Utc>::MAX_UTC);
+                waiting.push((member.tenant.clone(), failing.mark));
+            }
+        }
+        waiting
+    }
+
+    /// The entry or the secrets of a tenant that waits are not what they were when it failed.
+    fn has_changed(&self, tenant: &Arc<Tenant>) {
+        let id = &tenant.id;
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let member = state.tenants.get_mut(id).filter(|it| it.running.is_none() && Arc::ptr_eq(&it.tenant, tenant));
+        let Some(member) = member.filter(|it| !it.removed && it.past.failing.is_some()) else { return };
+        state.due.remove(&(member.next, id.clone()));
+        member.try_at_once(Utc::now());
+        member.next = member.due(id);
+        state.due.insert((member.next, id.clone()));
+        drop(guard);
+        let message = "its entry or its secrets have changed since it failed: it is tried at once".to_owned();
+        self.tell(|listener| listener.event(id, Event::Log { level: Level::Info, message }));
+        self.changed.notify_one();
+    }
+
     fn ended(&self, id: &TenantId, end: SyncEnd, rest: Option<Duration>) {
         let running = self.state().tenants.get(id).and_then(|member| {
             let running = member.running.as_ref()?;
-            Some((running.number, SyncRecord { end: Some(end.clone()), ..running.record.clone() }))
+            let failing = Failing::after(member.past.failing, &end, running.progress.mark());
+            Some((running.number, failing, SyncRecord { end: Some(end.clone()), ..running.record.clone() }))
         });
-        let Some((number, record)) = running else { return };
+        let Some((number, failing, record)) = running else { return };
         // Before the tenant's next sync can start.
-        self.history.ended(number, id.clone(), end.clone());
+        self.history.ended(number, id.clone(), end.clone(), failing);
         self.tell(|listener| listener.ended(&record));
+        let mut waits = None;
         let mut guard = self.state();
         let state = &mut *guard;
         state.running -= 1;
@@ -431,6 +554,8 @@ impl Inner {
                 member.past.fresh_as_of = Some(record.started);
             }
             member.past.last = Some(record);
+            member.past.failing = failing;
+            member.look = end.at + TimeDelta::from_std(looks_every(&member.tenant)).unwrap_or_default();
             member.rest = rest.map(|rest| end.at + TimeDelta::from_std(rest).unwrap_or_default());
             member.next = member.due(id);
             let soon = member.next - end.at <= TimeDelta::from_std(KEEP_CLIENT).unwrap_or_default();
@@ -438,6 +563,7 @@ impl Inner {
                 member.client = None;
             }
             let (next, removed) = (member.next, member.removed);
+            waits = reason_to_wait(&member.past).filter(|_| !removed).map(|reason| (next, reason));
             if removed {
                 state.tenants.remove(id);
             } else {
@@ -445,6 +571,11 @@ impl Inner {
             }
         }
         drop(guard);
+        if let Some((next, reason)) = waits {
+            let next = next.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let message = format!("next try at {next}, because {reason}");
+            self.tell(|listener| listener.event(id, Event::Log { level: Level::Warning, message }));
+        }
         self.changed.notify_waiters();
         self.changed.notify_one();
     }
@@ -472,6 +603,7 @@ impl Watch for Scheduler {
             id: id.clone(),
             labels: member.tenant.labels.clone(),
             next: (member.running.is_none()).then_some(member.next),
+            waits: reason_to_wait(&member.past).filter(|_| member.running.is_none()),
             running: member.running.as_ref().map(|running| RunningSync {
                 started: running.record.started,
                 rows: running.progress.rows(),
@@ -536,7 +668,8 @@ mod tests {
             let (at, outcome, message, throttled) = (now, outcome.to_owned(), None, zero);
             record(Some(SyncEnd { at, outcome, message, rows, items, requests, retries, throttled, memory }))
         };
-        let due = |last: &SyncRecord| due_after(&id, &schedule, now, Some(last));
+        let due =
+            |last: &SyncRecord| due_after(&id, &schedule, now, &Past { last: Some(last.clone()), ..Past::default() });
         assert_eq!(due(&record(None)), now);
         assert_eq!(due(&ended("interrupted")), now);
         assert_eq!(due(&ended("ok")), started + TimeDelta::hours(1));

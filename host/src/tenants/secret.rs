@@ -2,6 +2,7 @@
 //!
 //! What goes wrong is told without anything that was read: a program's output may hold the secret, and so may what it complains of.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -15,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::tenant::SecretSource;
+use super::backoff::Mark;
+use super::tenant::{SecretSource, Tenant};
 
 /// Bytes of a secret. Keys have a few dozen.
 const LARGEST: usize = 64 << 10;
@@ -88,6 +90,21 @@ pub async fn resolve(source: &SecretSource) -> Result<String, SecretError> {
         text.pop();
     }
     if text.is_empty() { Err(unfit("is empty")) } else { Ok(text) }
+}
+
+/// Looks all secrets of a tenant up.
+pub(super) async fn resolve_all(tenant: &Tenant) -> BTreeMap<String, Result<String, SecretError>> {
+    let mut found = BTreeMap::new();
+    for (key, source) in &tenant.secrets {
+        found.insert(key.clone(), resolve(source).await);
+    }
+    found
+}
+
+/// The mark of a tenant with these secrets.
+pub(super) fn mark(tenant: &Tenant, found: &BTreeMap<String, Result<String, SecretError>>, salt: u64) -> Mark {
+    let values = found.iter().map(|(key, value)| (key.clone(), value.as_ref().ok().cloned())).collect();
+    Mark::of(tenant, &values, salt)
 }
 
 /// At most one byte more than a secret has. Waits for nobody who might write into a pipe.

@@ -26,15 +26,18 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::connector::Connector;
-use crate::destination::DestinationError;
 use crate::destination::parquet::reading::Reading as ParquetReading;
 use crate::destination::sqlite::reading::Reading as SqliteReading;
 use crate::destination::url::DestinationUrl;
+use crate::destination::{DestinationError, LostTable};
 use crate::error::{ConfigurationProblem, Error};
 use crate::http_client::HttpClient;
+use crate::lost;
 use crate::policy::Policy;
+use crate::schema::Table;
 use crate::state::State;
-use crate::sync::{Observer, SyncRequest};
+pub use crate::state::StateKeys;
+use crate::sync::{Event, Level, Observer, SyncRequest};
 
 use compare::Comparison;
 use digest::Encoding;
@@ -53,22 +56,6 @@ pub struct VerifyRequest {
     pub keys: StateKeys,
 }
 
-/// What a connector's state says of its items. To the host a state is opaque, so whoever knows the connector says it.
-#[derive(Debug, Clone, Copy)]
-pub struct StateKeys {
-    /// The key that says which source a destination belongs to. The connector refuses another one by it.
-    pub source: &'static str,
-    /// What the key of an item begins with; its identifier follows. The value is a JSON object; an empty one names an
-    /// item of which nothing is known.
-    pub items: &'static str,
-    /// The object's member that changes whenever the item does, text. Absent while the item was not read whole.
-    pub version: &'static str,
-    /// The member that says, with any value, that the source no longer has the item.
-    pub deleted: &'static str,
-    /// The member that holds the value which the next row will have in the second key column at least, an integer.
-    pub next: &'static str,
-}
-
 /// What was found.
 #[derive(Debug, Clone, Default)]
 pub struct Verification {
@@ -82,6 +69,8 @@ pub struct Verification {
     pub equal_rows: u64,
     /// What was found of all other items, by identifier.
     pub findings: BTreeMap<String, Finding>,
+    /// Tables that the destination has lost though its state answers for rows in them; the next sync reads these again.
+    pub lost: Vec<LostTable>,
     /// HTTP requests made, retries included.
     pub requests: u64,
     /// How many of them were retries.
@@ -188,6 +177,14 @@ impl Stored {
         }
     }
 
+    /// Those of `tables` that are lost, as far as that is known.
+    fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+        match self {
+            Self::Sqlite(reading) => reading.lost_tables(tables),
+            Self::Parquet(reading) => reading.lost_tables(tables),
+        }
+    }
+
     fn encoding(&self) -> Encoding {
         match self {
             Self::Sqlite(_) => Encoding::Sqlite,
@@ -213,9 +210,14 @@ impl Connector {
         let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
         let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
         let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
-        let outcome = self.sync(sync, client, observer.clone(), cancel).await;
+        let outcome = self.sync(sync, client, Arc::new(Beside(observer.clone())), cancel).await;
         if let Some(error) = outcome.error {
             return Err(error);
+        }
+        let tables = scratch.lock().unwrap_or_else(PoisonError::into_inner).tables().to_vec();
+        let mut lost = stored.lost_tables(&tables).map_err(failed)?;
+        if lost::forget(&state, &lost, Some(&keys)).is_none() {
+            lost.clear();
         }
         let known = Known::new(&state, &outcome.state, outcome.quarantined, &keys);
         let cancel = cancel.clone();
@@ -226,11 +228,25 @@ impl Connector {
         let compared = compared.await.map_err(|why| Error::Internal(format!("the comparison stopped: {why}")))?;
         Ok(Verification {
             unit: outcome.items.unit,
+            lost,
             requests: outcome.requests,
             retries: outcome.retries,
             elapsed: started.elapsed(),
             ..compared?
         })
+    }
+}
+
+/// Hears the connector that reads the source for a verification. What it says in the ordinary course is about a sync, and there is
+/// none.
+struct Beside(Arc<dyn Observer>);
+
+impl Observer for Beside {
+    fn event(&self, event: Event) {
+        self.0.event(match event {
+            Event::Log { level: Level::Info, message } => Event::Log { level: Level::Debug, message },
+            other => other,
+        });
     }
 }
 

@@ -8,8 +8,7 @@ use super::known::{Known, seed};
 use super::*;
 use crate::schema::{Column, DataType, Table};
 
-const KEYS: StateKeys =
-    StateKeys { source: "source", items: "runs/", version: "version", deleted: "deleted", next: "next_step" };
+const KEYS: StateKeys = crate::wandb::STATE_KEYS;
 
 fn table() -> Table {
     let column = |name: &str, data_type, nullable| Column { name: name.to_owned(), data_type, nullable };

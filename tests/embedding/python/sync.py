@@ -8,6 +8,7 @@ import signal
 import sys
 
 from connector import Connector, ConnectorError, Interrupted
+from progress import Progress
 from warehouse import Warehouse
 
 
@@ -16,19 +17,28 @@ class Destination(Warehouse):
 
     interrupted = False
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.far = Progress(sys.stderr)
+
+    def __exit__(self, *reason):
+        self.far.end()
+        super().__exit__(*reason)
+
     def upsert(self, table, columns):
         if self.interrupted:
             raise Interrupted
         super().upsert(table, columns)
 
     def log(self, level, message):
+        self.far.clear()
         print(f"{level.upper()}: {printable(message)}", file=sys.stderr)
 
     def progress(self, what, done, total):
-        print(f"{done} of {total or 'unknown'} {printable(what)}", file=sys.stderr)
+        self.far.report(printable(what), done, total)
 
     def throttled(self, milliseconds):
-        print(f"asked to wait for {milliseconds} ms", file=sys.stderr)
+        self.log("info", f"the source asks to wait for {milliseconds / 1000} s")
 
 
 def printable(text):

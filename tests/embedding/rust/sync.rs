@@ -4,7 +4,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -13,16 +14,24 @@ use wandb_connector_host::destination::url::{Access, DestinationUrl, open};
 use wandb_connector_host::sync::{Event, Observer, SyncRequest};
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
-/// Logs and progress, on standard error.
-struct Terminal;
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Logs and progress, on standard error. Of many reports one is shown now and then.
+struct Terminal(Mutex<Instant>);
 
 impl Observer for Terminal {
     fn event(&self, event: Event) {
         match event {
             Event::Log { level, message } => eprintln!("{level:?}: {message}"),
-            Event::Progress { what, done, total } => eprintln!("{done} of {} {what}", total.unwrap_or(done)),
-            Event::Throttled(wait) => eprintln!("asked to wait for {wait:?}"),
-            Event::Committed { rows, .. } => eprintln!("stored {rows:?}"),
+            Event::Progress { what, done, total: Some(total) } => {
+                let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if Instant::now() >= *next {
+                    *next = Instant::now() + PAUSE;
+                    eprintln!("{done} of {total} {what}");
+                }
+            }
+            Event::Throttled(wait) => eprintln!("the source asks to wait for {wait:?}"),
+            Event::Committed { rows, .. } => eprintln!("{} rows are stored", rows.values().sum::<u64>()),
             _ => {}
         }
     }
@@ -46,7 +55,8 @@ async fn main() -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| stop.cancel()) });
-    let outcome = connector.sync(request, &client, Arc::new(Terminal), &cancel).await;
+    let outcome =
+        connector.sync(request, &client, Arc::new(Terminal(Mutex::new(Instant::now() + PAUSE))), &cancel).await;
     if let Some(error) = outcome.error {
         return Err(error).context("the sync ended early");
     }

@@ -10,13 +10,14 @@
 //! | `connector.rs` | the contract: a component, compiled once, and its calls |
 //! | `http.rs` | how requests are sent |
 //! | `warehouse.rs` | rows and state in SQLite |
-//! | `sync.rs` | a sync, with logs and progress on standard error |
+//! | `sync.rs`, `far.rs` | a sync, with logs and progress on standard error |
 //! | `conformance.rs` | what the conformance kit wants to know of a host |
 
 #![forbid(unsafe_code)]
 
 mod conformance;
 mod connector;
+mod far;
 mod http;
 mod sync;
 mod warehouse;

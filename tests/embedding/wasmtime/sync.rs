@@ -9,10 +9,11 @@ use wasmtime::error::Context as _;
 use crate::connector::destination::{self, DestinationError, StatePatch};
 use crate::connector::types::{Batch, Error, Summary};
 use crate::connector::{Connector, log, progress};
+use crate::far::Far;
 use crate::warehouse::Warehouse;
 
 /// The warehouse, with logs and progress on standard error.
-struct Destination(Warehouse);
+struct Destination(Warehouse, Far);
 
 impl destination::Host for Destination {
     fn upsert(&mut self, table: String, rows: Batch) -> Result<(), DestinationError> {
@@ -35,18 +36,19 @@ pub(crate) fn failed(why: rusqlite::Error) -> DestinationError {
 
 impl log::Host for Destination {
     fn write(&mut self, level: log::Level, message: String) {
+        self.1.clear();
         eprintln!("{level:?}: {}", message.escape_debug());
     }
 }
 
 impl progress::Host for Destination {
     fn report(&mut self, what: String, done: u64, total: Option<u64>) {
-        let total = total.map_or("unknown".to_owned(), |total| total.to_string());
-        eprintln!("{done} of {total} {}", what.escape_debug());
+        self.1.report(what, done, total);
     }
 
     fn throttled(&mut self, milliseconds: u64) {
-        eprintln!("asked to wait for {milliseconds} ms");
+        self.1.clear();
+        eprintln!("the source asks to wait for {} s", milliseconds as f64 / 1000.0);
     }
 }
 
@@ -75,7 +77,7 @@ fn sync(connector: &Connector, config: &Value, database: &str) -> Result<Result<
     };
     let warehouse = Warehouse::open(database, &schema)?;
     let state = warehouse.state()?;
-    let (destination, result) = connector.sync(config, &state, Destination(warehouse))?;
+    let (destination, result) = connector.sync(config, &state, Destination(warehouse, Far::new()))?;
     if result.is_ok() {
         // Rows after the last checkpoint count once `sync` has returned.
         destination.0.checkpoint(StatePatch::new()).context("the last rows")?;

@@ -267,7 +267,12 @@ impl Running {
 
     /// Whether a line of standard error holds this.
     pub fn has_said(&self, text: &str) -> bool {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(text))
+        self.lines_with(text) > 0
+    }
+
+    /// How many lines of standard error hold this.
+    pub fn lines_with(&self, text: &str) -> usize {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|line| line.contains(text)).count()
     }
 
     /// Whether it has ended.

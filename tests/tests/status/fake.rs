@@ -68,7 +68,7 @@ impl Fake {
         let fresh_as_of = history.iter().find(|record| record.is_complete()).map(|record| record.started);
         let (labels, next) = (BTreeMap::from([("plan".into(), "basic".into())]), Some(now + TimeDelta::minutes(5)));
         let last = history.first().cloned();
-        let tenant = TenantOverview { id: id.clone(), labels, next, running: None, last, fresh_as_of };
+        let tenant = TenantOverview { id: id.clone(), labels, next, waits: None, running: None, last, fresh_as_of };
         self.tenants.lock().unwrap().push(tenant);
         self.history.lock().unwrap().insert(id, history);
     }

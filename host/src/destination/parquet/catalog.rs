@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::trouble::Trouble;
-use crate::destination::{reader, unwritten};
+use crate::destination::{journal, unwritten};
 use crate::state::{State, StatePatch};
 
 /// `application_id` of a catalog: `eltp` in ASCII.
@@ -63,35 +63,35 @@ pub(super) struct Slice {
 /// The open catalog.
 pub(super) struct Catalog {
     connection: Connection,
+    is_written: bool,
+}
+
+impl Drop for Catalog {
+    /// For those who read; see [`journal`].
+    fn drop(&mut self) {
+        if self.is_written {
+            let _ = self.roll_back();
+            journal::leave_wal(&self.connection);
+        }
+    }
 }
 
 impl Catalog {
-    /// Opens the catalog, which exists or may be created.
-    pub(super) fn open(path: &Path, read_only: bool) -> Result<Self, Trouble> {
-        let connection = match read_only {
-            true => reader::open(path, PATIENCE)?,
-            false => {
-                let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-                Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
-            }
-        };
+    /// Opens the catalog to write it; creates it where there is none.
+    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
+        let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let this = Self { connection };
-        let connection = &this.connection;
-        let empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
-        if read_only && empty {
-            // A sync was ended before its first commit.
-            return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
-        }
+        let empty = is_empty(&connection)?;
         if !empty {
-            this.check(path)?;
+            check(&connection, path)?;
         }
-        if !read_only {
-            connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-            connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA fullfsync = 1; PRAGMA cache_size = -4096")?;
-        }
-        if empty && !read_only {
+        let this = Self { connection, is_written: true };
+        let connection = &this.connection;
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA fullfsync = 1; PRAGMA cache_size = -4096")?;
+        if empty {
             connection.execute_batch(&format!(
                 "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; {CREATE} COMMIT"
             ))?;
@@ -102,20 +102,24 @@ impl Catalog {
     /// Opens the catalog, which exists, to be read only, and leaves nothing beside it.
     pub(super) fn look(path: &Path) -> Result<Self, Trouble> {
         let (connection, _) = unwritten::open(path)?;
-        let this = Self { connection };
-        this.check(path)?;
-        Ok(this)
+        check(&connection, path)?;
+        Ok(Self { connection, is_written: false })
     }
 
-    fn check(&self, path: &Path) -> Result<(), Trouble> {
-        let number = |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-        if (number("application_id")?, number("user_version")?) == (APPLICATION_ID, LAYOUT) {
-            return Ok(());
-        }
-        Err(Trouble::Refused(format!(
-            "its catalog {} is not one that this program knows. Choose another folder.",
-            path.display()
-        )))
+    /// The state in the catalog at `path`, also while a sync writes it. Leaves nothing beside it.
+    pub(super) fn state_at(path: &Path) -> Result<State, Trouble> {
+        let look = |connection: &Connection| -> Result<State, Trouble> {
+            if is_empty(connection)? {
+                // A sync was ended before its first commit.
+                return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
+            }
+            check(connection, path)?;
+            Ok(state(connection)?)
+        };
+        unwritten::read(path, |connection| match look(connection) {
+            Err(Trouble::Sqlite(error)) => Err(error),
+            looked => Ok(looked),
+        })?
     }
 
     pub(super) fn begin(&self) -> Result<(), Trouble> {
@@ -166,13 +170,6 @@ impl Catalog {
         let write = "INSERT INTO tables VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET layout = excluded.layout";
         self.connection.execute(write, [table, layout])?;
         Ok(())
-    }
-
-    /// Every table that has files.
-    pub(super) fn tables(&self) -> Result<Vec<String>, Trouble> {
-        let mut statement = self.connection.prepare_cached("SELECT name FROM tables")?;
-        let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(tables)
     }
 
     /// Every live file of a table.
@@ -241,9 +238,7 @@ impl Catalog {
     }
 
     pub(super) fn state(&self) -> Result<State, Trouble> {
-        let mut statement = self.connection.prepare("SELECT key, value FROM state")?;
-        let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        Ok(state)
+        Ok(state(&self.connection)?)
     }
 
     pub(super) fn clear_state(&self) -> Result<(), Trouble> {
@@ -263,6 +258,27 @@ impl Catalog {
         }
         Ok(())
     }
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// Refuses what is no catalog of this layout.
+fn check(connection: &Connection, path: &Path) -> Result<(), Trouble> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if (number("application_id")?, number("user_version")?) == (APPLICATION_ID, LAYOUT) {
+        return Ok(());
+    }
+    Err(Trouble::Refused(format!(
+        "its catalog {} is not one that this program knows. Choose another folder.",
+        path.display()
+    )))
+}
+
+fn state(connection: &Connection) -> rusqlite::Result<State> {
+    let mut statement = connection.prepare("SELECT key, value FROM state")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// A number that is never negative; SQLite's integers are signed.

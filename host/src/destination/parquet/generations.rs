@@ -8,13 +8,14 @@
 //! The catalog is committed after the switch. When a crash falls between the two, [`Generations::recover`] switches
 //! back to the generation that the catalog describes, which is still there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, LiveFile};
 use super::trouble::Trouble;
+use crate::destination::LostTable;
 
 const CURRENT: &str = "current";
 const NEXT: &str = "next";
@@ -68,22 +69,18 @@ impl Generations {
         }
     }
 
+    /// Files of a table that the catalog describes and that are not there: somebody removed them.
+    pub(super) fn missing(&self, catalog: &Catalog, table: &str) -> Result<Vec<(String, LiveFile)>, Trouble> {
+        let folder = self.generation(self.number).join(table);
+        let mut files = catalog.files(table)?;
+        files.retain(|file| !folder.join(file_name(file.id)).is_file());
+        Ok(files.into_iter().map(|file| (table.to_owned(), file)).collect())
+    }
+
     /// Makes the visible folders those that the catalog describes, and removes what a crash left behind.
-    pub(super) fn recover(&mut self, catalog: &Catalog) -> Result<(), Trouble> {
+    pub(super) fn recover(&mut self) -> Result<(), Trouble> {
         let visible = fs::read_link(self.home().join(CURRENT)).ok();
         let wanted = PathBuf::from(format!("generation-{}", self.number));
-        for table in catalog.tables()? {
-            let folder = self.generation(self.number).join(&table);
-            for file in catalog.files(&table)? {
-                let path = folder.join(file_name(file.id));
-                if !path.is_file() {
-                    return Err(Trouble::Refused(format!(
-                        "{} is missing. Bring it back, or begin again from nothing with --full-refresh into another folder.",
-                        path.display()
-                    )));
-                }
-            }
-        }
         if self.number == 0 {
             remove_if_there(&self.home().join(CURRENT))?;
         } else if visible.as_ref() != Some(&wanted) {
@@ -109,7 +106,7 @@ impl Generations {
                 fs::remove_dir_all(&next)?;
             }
             fs::create_dir(&next)?;
-            if self.number > 0 {
+            if self.number > 0 && self.generation(self.number).is_dir() {
                 for table in fs::read_dir(self.generation(self.number))? {
                     let table = table?;
                     let folder = next.join(table.file_name());
@@ -173,7 +170,7 @@ impl Generations {
         let before = std::mem::replace(&mut self.number, number);
         let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
         self.ready = false;
-        if before == 0 {
+        if before == 0 || !old.is_dir() {
             return Ok(());
         }
         let next = self.home().join(NEXT);
@@ -207,6 +204,12 @@ impl Generations {
         fs::rename(&new, self.home().join(CURRENT))?;
         sync_folder(&self.home())
     }
+}
+
+/// The tables that miss files with rows.
+pub(super) fn lost(missing: &[(String, LiveFile)]) -> Vec<LostTable> {
+    let names: BTreeSet<&String> = missing.iter().filter(|(_, file)| file.rows > 0).map(|(table, _)| table).collect();
+    names.into_iter().map(|name| LostTable { name: name.clone(), is_certain: true }).collect()
 }
 
 fn table_target(table: &str) -> PathBuf {

@@ -41,7 +41,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::catalog::Catalog;
+use self::catalog::{Catalog, LiveFile};
 use self::generations::Generations;
 use self::layout::Layout;
 use self::rewrite::{Store, Target};
@@ -49,7 +49,7 @@ use self::staged::Staged;
 use self::trouble::Trouble;
 use super::lock::SyncLock;
 use super::url::Access;
-use super::{Change, Destination, DestinationError, Group, Preparation};
+use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::state::{State, StatePatch};
 
 /// Where things are cut.
@@ -97,6 +97,8 @@ struct Session {
     /// The layouts are stored, and every file has them.
     ready: bool,
     in_transaction: bool,
+    /// Files of the tables that are live by the catalog and not there, by table.
+    missing: Vec<(String, LiveFile)>,
 }
 
 impl Parquet {
@@ -119,7 +121,7 @@ impl Parquet {
             Access::ReadOnly if !this.catalog_path().is_file() => {
                 Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()))
             }
-            Access::ReadOnly => this.load(),
+            Access::ReadOnly => Catalog::state_at(&this.catalog_path()).map(drop),
             Access::ReadWrite => this.take(path),
         }
         .map_err(|trouble| this.refusal(trouble))?;
@@ -178,11 +180,9 @@ impl Parquet {
     }
 
     fn load(&mut self) -> Result<(), Trouble> {
-        let catalog = Catalog::open(&self.catalog_path(), self.access == Access::ReadOnly)?;
+        let catalog = Catalog::open(&self.catalog_path())?;
         self.generations = Generations::new(&self.root, catalog.generation()?);
-        if self.access == Access::ReadWrite {
-            self.generations.recover(&catalog)?;
-        }
+        self.generations.recover()?;
         self.catalog = Some(catalog);
         Ok(())
     }
@@ -201,6 +201,9 @@ impl Parquet {
         self.generations.begin(&tables)?;
         catalog.begin()?;
         session.in_transaction = true;
+        for (_, file) in session.missing.drain(..) {
+            catalog.remove_file(file.id)?;
+        }
         let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
         if std::mem::take(&mut session.clear) {
             for target in &session.targets {
@@ -283,7 +286,7 @@ impl Parquet {
         if std::mem::take(&mut session.in_transaction) {
             // Should this fail too, opening the folder again does the same.
             let _ = catalog.roll_back();
-            let _ = self.generations.recover(catalog);
+            let _ = self.generations.recover();
         }
     }
 
@@ -338,6 +341,15 @@ impl Destination for Parquet {
             let positions = layout.positions(&table);
             targets.push(Target { table, layout, positions, synced_at: preparation.synced_at });
         }
+        let missing = || -> Result<Vec<(String, LiveFile)>, Trouble> {
+            let Some(catalog) = &self.catalog else { return Ok(Vec::new()) };
+            let mut missing = Vec::new();
+            for target in &targets {
+                missing.extend(self.generations.missing(catalog, target.table.name())?);
+            }
+            Ok(missing)
+        };
+        let missing = missing().map_err(|trouble| self.refusal(trouble))?;
         let state = if preparation.full_refresh { State::new() } else { self.state()? };
         self.session = Some(Session {
             staged: targets.iter().map(|_| Staged::default()).collect(),
@@ -345,8 +357,13 @@ impl Destination for Parquet {
             clear: preparation.full_refresh,
             ready: false,
             in_transaction: false,
+            missing,
         });
         Ok(state)
+    }
+
+    fn lost_tables(&mut self) -> Result<Vec<LostTable>, DestinationError> {
+        Ok(self.session.as_ref().map(|session| generations::lost(&session.missing)).unwrap_or_default())
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
@@ -375,6 +392,9 @@ impl Destination for Parquet {
     }
 
     fn state(&mut self) -> Result<State, DestinationError> {
+        if self.access == Access::ReadOnly {
+            return Catalog::state_at(&self.catalog_path()).map_err(|trouble| self.refusal(trouble));
+        }
         match &self.catalog {
             Some(catalog) => catalog.state().map_err(|trouble| self.refusal(trouble)),
             None => Ok(State::new()),

@@ -9,10 +9,11 @@ use arrow_schema::{Field, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::catalog::Catalog;
+use super::generations::{self, Generations};
 use super::part::batch_rows;
 use super::trouble::Trouble;
-use crate::destination::DestinationError;
 use crate::destination::lock::SyncLock;
+use crate::destination::{DestinationError, LostTable};
 use crate::schema::Table;
 use crate::state::State;
 
@@ -44,6 +45,19 @@ impl Reading {
     /// The stored state.
     pub(crate) fn state(&self) -> Result<State, DestinationError> {
         self.catalog.state().map_err(|trouble| self.failed(&trouble))
+    }
+
+    /// Those of `tables` that miss files with rows.
+    pub(crate) fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+        let look = || -> Result<Vec<LostTable>, Trouble> {
+            let generations = Generations::new(&self.root, self.catalog.generation()?);
+            let mut missing = Vec::new();
+            for table in tables {
+                missing.extend(generations.missing(&self.catalog, table.name())?);
+            }
+            Ok(generations::lost(&missing))
+        };
+        look().map_err(|trouble| self.failed(&trouble))
     }
 
     /// Hands every row of a table's files to `each`, in no order, with the columns of `table`; null where a file lacks one.

@@ -192,14 +192,71 @@ fn a_column_of_another_type_is_refused() {
     assert!(message.contains("column `name` is integer, expected text"), "{message}");
 }
 
+/// What a sync would find lost.
+fn lost(path: &Path, preparation: Preparation) -> Vec<String> {
+    let mut destination = open(path);
+    destination.prepare(preparation).unwrap();
+    destination.lost_tables().unwrap().into_iter().map(|lost| lost.name).collect()
+}
+
 #[test]
-fn a_missing_file_is_noticed() {
+fn missing_files_are_noticed_and_their_rows_can_come_again() {
+    let none: [String; 0] = [];
+    for whole_folder in [false, true] {
+        let folder = folder();
+        let path = folder.path().join("w");
+        let both = || preparation(&[metrics(), runs()]);
+        let upserts = || vec![group(vec![upsert(0, &metrics(), &rows("r", 0..100), true)])];
+        sync(&path, both(), upserts());
+        assert_eq!(lost(&path, both()), none);
+        let data = path.join("metrics").canonicalize().unwrap();
+        if whole_folder {
+            std::fs::remove_dir_all(&data).unwrap();
+        } else {
+            let first = files(&path, "metrics").into_iter().next().unwrap();
+            std::fs::remove_file(data.join(first)).unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(lost(&path, both()), ["metrics"], "whole: {whole_folder}");
+        }
+        assert_eq!(lost(&path, preparation(&[runs()])), none, "nobody asks for it");
+        // With nothing but a checkpoint the table is there again, and lacks the rows.
+        sync(&path, both(), vec![group(vec![])]);
+        assert_eq!(lost(&path, both()), none);
+        sync(&path, both(), upserts());
+        assert_eq!(read_parquet(&path, &metrics()).len(), 100);
+    }
+}
+
+#[test]
+fn a_full_refresh_does_not_mind_missing_files() {
     let folder = folder();
     let path = folder.path().join("w");
     sync(&path, preparation(&[metrics()]), vec![group(vec![upsert(0, &metrics(), &rows("r", 0..3), true)])]);
-    for file in files(&path, "metrics") {
-        std::fs::remove_file(path.join("metrics").join(file)).unwrap();
-    }
-    let message = refusal(Parquet::open(&path, Access::ReadWrite));
-    assert!(message.contains("is missing"), "{message}");
+    std::fs::remove_dir_all(path.join("_elt").join("generation-1")).unwrap();
+    let refresh = Preparation { full_refresh: true, ..preparation(&[metrics()]) };
+    sync(&path, refresh, vec![group(vec![upsert(0, &metrics(), &rows("r", 0..2), true)])]);
+    assert_eq!(lost(&path, preparation(&[metrics()])), [""; 0]);
+}
+
+#[test]
+fn the_catalog_is_left_as_one_file_and_looking_at_the_state_leaves_nothing_beside_it() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    sync(&path, preparation(&[metrics()]), vec![group(vec![])]);
+    let catalog = path.join("_elt/catalog.db");
+    let beside = || {
+        let names = std::fs::read_dir(path.join("_elt")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("catalog.db")).count()
+    };
+    let mode = || -> String {
+        let how = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = rusqlite::Connection::open_with_flags(&catalog, how).unwrap();
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap()
+    };
+    assert_eq!((beside(), mode()), (1, "delete".to_owned()));
+    // As an earlier version left it.
+    rusqlite::Connection::open(&catalog).unwrap().query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    Parquet::open(&path, Access::ReadOnly).unwrap().state().unwrap();
+    assert_eq!(beside(), 1);
 }

@@ -7,11 +7,18 @@
 //! | text, JSON | `TEXT` as it came, U+0000 included |
 //! | timestamp | `TEXT`, `YYYY-MM-DDTHH:MM:SS.ffffffZ` |
 //! | state | table `_elt_state`, a row for each key |
+//! | which tables there are | table `_elt_tables` |
 //!
 //! **Durability.** The database runs in WAL mode, so that others can read while a sync writes. A commit survives the end of
 //! the process at once, and loss of power as soon as SQLite copies the log back or [`Destination::finish`] returns, which
-//! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems), every
-//! commit is synced.
+//! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems, somebody who keeps
+//! reading), every commit is synced.
+//!
+//! **Readers.** When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
+//! one file, which is read without the right to write. A database of somebody else's that was in WAL mode stays so.
+//!
+//! **Tables that are gone.** `_elt_tables` names the tables that syncs have made. One that is gone was dropped by somebody
+//! ([`Destination::lost_tables`]).
 //!
 //! **Nothing is written before the first group.** [`Destination::prepare`] looks at what is there; the file, its tables
 //! and the emptying of a full refresh come with the first transaction. Beside the database lies, while a sync runs, an empty
@@ -39,7 +46,7 @@ use self::schema::{Misfit, STATE_TABLE};
 pub(crate) use self::timestamp::TimestampText;
 use super::lock::SyncLock;
 use super::url::Access;
-use super::{Change, Destination, DestinationError, Group, Preparation, reader, room};
+use super::{Change, Destination, DestinationError, Group, LostTable, Preparation, journal, room, unwritten};
 use crate::paths::beside;
 use crate::schema::Table;
 use crate::state::{State, StatePatch};
@@ -59,8 +66,10 @@ pub struct Sqlite {
     /// As the user wrote it.
     name: String,
     access: Access,
-    /// None while there is no database.
+    /// None while there is no database, and for one that is only read.
     connection: Option<Connection>,
+    /// Whether the database may be taken out of WAL mode: it is ours, or was in another mode before.
+    leaves_wal: bool,
     session: Option<Session>,
     failure: Option<DestinationError>,
     // The last field: let go after the connection is closed.
@@ -77,6 +86,8 @@ struct Session {
     /// The tables exist and fit.
     ready: bool,
     in_transaction: bool,
+    /// Found before they are made anew.
+    lost: Vec<LostTable>,
 }
 
 impl Sqlite {
@@ -88,7 +99,8 @@ impl Sqlite {
             Access::ReadOnly => None,
             Access::ReadWrite => Some(SyncLock::acquire(lock_file(&path), &name)?),
         };
-        let mut this = Self { path, name, access, connection: None, session: None, failure: None, _lock: lock };
+        let (connection, leaves_wal, session, failure) = (None, true, None, None);
+        let mut this = Self { path, name, access, connection, leaves_wal, session, failure, _lock: lock };
         match this.path.metadata() {
             Ok(metadata) if metadata.len() > 0 || access == Access::ReadOnly => this.connect()?,
             Ok(_) => {}
@@ -102,10 +114,14 @@ impl Sqlite {
     }
 
     fn connect(&mut self) -> Result<(), DestinationError> {
+        if self.access == Access::ReadOnly {
+            // The first statement that reads the file: fails when it is no database.
+            let objects = |connection: &Connection| {
+                connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+            };
+            return unwritten::read(&self.path, objects).map(drop).map_err(|error| self.refusal(error));
+        }
         let open = || {
-            if self.access == Access::ReadOnly {
-                return reader::open(&self.path, PATIENCE).map(Some);
-            }
             let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
             let connection = Connection::open_with_flags(&self.path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(PATIENCE)?;
@@ -115,10 +131,13 @@ impl Sqlite {
             if connection.is_readonly("main")? {
                 return Ok(None);
             }
-            Ok(Some(connection))
+            let leaves_wal = schema::is_ours(&connection)? || !journal::is_wal(&connection);
+            Ok(Some((connection, leaves_wal)))
         };
         match open() {
-            Ok(Some(connection)) => self.connection = Some(connection),
+            Ok(Some((connection, leaves_wal))) => {
+                (self.connection, self.leaves_wal) = (Some(connection), leaves_wal);
+            }
             Ok(None) => {
                 return Err(self.refused("the file is read-only. Make it writable, or choose another one."));
             }
@@ -127,15 +146,25 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Settings that last for the connection, and WAL, which lasts for the file.
+    /// Settings that last for the connection.
     fn configure(connection: &Connection) -> rusqlite::Result<()> {
-        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        connection.pragma_update(None, "synchronous", if mode == "wal" { "NORMAL" } else { "FULL" })?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         // macOS: `fsync` alone leaves data in the drive's cache.
         connection.pragma_update(None, "fullfsync", true)?;
-        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)
+    }
+
+    /// Goes over to WAL. Somebody who reads without a pause keeps the database from that; it is written as it is then, and commits
+    /// wait for the reader.
+    fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
+        connection.busy_timeout(PATIENCE)?;
+        let entered = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        let is_wal = match entered {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => false,
+            mode => mode? == "wal",
+        };
+        connection.pragma_update(None, "synchronous", if is_wal { "NORMAL" } else { "FULL" })?;
         connection.busy_timeout(LONG_PATIENCE)
     }
 
@@ -159,12 +188,16 @@ impl Sqlite {
             if !session.ready {
                 Self::configure(connection)?;
             }
+            if !journal::is_wal(connection) {
+                Self::enter_wal(connection)?;
+            }
             connection.execute_batch("BEGIN IMMEDIATE")?;
             session.in_transaction = true;
             if !session.ready {
                 for statement in schema::plan(connection, &session.tables)? {
                     connection.execute_batch(&statement)?;
                 }
+                schema::note_tables(connection, &session.tables)?;
                 session.ready = true;
             }
             if session.clear {
@@ -249,6 +282,13 @@ impl Sqlite {
         Ok(())
     }
 
+    /// For those who read: what is committed is in one file again, if nobody reads it now.
+    fn leave_wal(&self) {
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.leaves_wal) {
+            journal::leave_wal(connection);
+        }
+    }
+
     fn refused(&self, why: impl std::fmt::Display) -> DestinationError {
         DestinationError::Refused(format!("{} can't be used: {why}", self.name))
     }
@@ -286,15 +326,18 @@ impl Destination for Sqlite {
         if self.access == Access::ReadOnly {
             return Err(self.refused("it was opened to be read only."));
         }
+        let mut lost = Vec::new();
         if let Some(connection) = &self.connection {
-            let look = || -> Result<(), Misfit> {
+            let look = || -> Result<Vec<LostTable>, Misfit> {
                 // Takes the right to write and gives it back: refuses now what would fail after all the reading.
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 let plan = schema::plan(connection, &preparation.tables);
+                let lost = schema::lost_tables(connection, &preparation.tables);
                 connection.execute_batch("ROLLBACK")?;
-                plan.map(drop)
+                plan?;
+                Ok(lost?)
             };
-            look().map_err(|error| match error {
+            lost = look().map_err(|error| match error {
                 Misfit::Refused(why) => self.refused(why),
                 Misfit::Sqlite(error) => self.refusal(error),
             })?;
@@ -307,8 +350,13 @@ impl Destination for Sqlite {
             clear: preparation.full_refresh,
             ready: false,
             in_transaction: false,
+            lost,
         });
         Ok(state)
+    }
+
+    fn lost_tables(&mut self) -> Result<Vec<LostTable>, DestinationError> {
+        Ok(self.session.as_ref().map(|session| session.lost.clone()).unwrap_or_default())
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
@@ -337,6 +385,7 @@ impl Destination for Sqlite {
         self.check()?;
         self.roll_back();
         let synced = self.sync_to_disk();
+        self.leave_wal();
         self.session = None;
         // The last connection to close removes the log.
         self.connection = None;
@@ -345,6 +394,9 @@ impl Destination for Sqlite {
     }
 
     fn state(&mut self) -> Result<State, DestinationError> {
+        if self.access == Access::ReadOnly {
+            return unwritten::read(&self.path, read_state).map_err(|error| self.refusal(error));
+        }
         let Some(connection) = &self.connection else {
             return Ok(State::new());
         };
@@ -359,6 +411,7 @@ impl Destination for Sqlite {
         let connection = self.connection()?;
         let replace = || -> Result<(), Misfit> {
             Self::configure(connection)?;
+            Self::enter_wal(connection)?;
             connection.execute_batch("BEGIN IMMEDIATE")?;
             for statement in schema::plan(connection, &[])? {
                 connection.execute_batch(&statement)?;
@@ -377,6 +430,14 @@ impl Destination for Sqlite {
             Misfit::Sqlite(error) => self.failed(error),
         })?;
         self.sync_to_disk()
+    }
+}
+
+impl Drop for Sqlite {
+    /// However a sync ends.
+    fn drop(&mut self) {
+        self.roll_back();
+        self.leave_wal();
     }
 }
 

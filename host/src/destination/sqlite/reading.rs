@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 
 use super::place::resolve;
-use super::{lock_file, read_state};
-use crate::destination::DestinationError;
+use super::{lock_file, read_state, schema};
 use crate::destination::lock::SyncLock;
 use crate::destination::unwritten::{self, Look};
+use crate::destination::{DestinationError, LostTable};
 use crate::schema::Table;
 use crate::state::State;
 
@@ -72,6 +72,11 @@ impl Reading {
             }
             None => Ok(Some(columns)),
         }
+    }
+
+    /// Those of `tables` that are not there, though they were once.
+    pub(crate) fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+        schema::lost_tables(&self.connection, tables).map_err(|error| self.failed(&error))
     }
 
     /// Fails when somebody has written to the file since it was opened.

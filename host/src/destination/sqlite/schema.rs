@@ -7,12 +7,15 @@ use std::fmt::Write;
 
 use rusqlite::Connection;
 
+use crate::destination::LostTable;
 use crate::schema::{DataType, Table};
 
 /// The host's own column in every table: when the row was last written with new values.
 pub(crate) const SYNCED_AT: &str = "_synced_at";
 /// The table that holds the state.
 pub(crate) const STATE_TABLE: &str = "_elt_state";
+/// The table that names the tables which syncs have made, so that one that is gone is missed.
+pub(crate) const TABLES_TABLE: &str = "_elt_tables";
 /// `application_id` of the databases that we create: `eltc` in ASCII.
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltc");
 /// `user_version` of the databases that we create: the layout described in [`super`].
@@ -92,15 +95,58 @@ pub(crate) fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<Stri
         key: vec!["key"],
     };
     statements.extend(state.plan(connection)?);
+    let made = Expected {
+        name: TABLES_TABLE,
+        columns: vec![ExpectedColumn { name: "name", declared: "TEXT", nullable: false }],
+        key: vec!["name"],
+    };
+    if !tables.is_empty() {
+        statements.extend(made.plan(connection)?);
+    }
     for table in tables {
         statements.extend(Expected::from(table).plan(connection)?);
     }
     Ok(statements)
 }
 
+/// Whether the database is one that we created.
+pub(crate) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(application == APPLICATION_ID)
+}
+
 /// Whether the database has a state table.
 pub(crate) fn has_state(connection: &Connection) -> rusqlite::Result<bool> {
     connection.table_exists(None, STATE_TABLE)
+}
+
+/// Notes that all of `tables` are there now; and forgets those that are not any more and that nobody asks for.
+pub(crate) fn note_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<()> {
+    let gone = "lower(name) NOT IN (SELECT lower(name) FROM sqlite_schema WHERE type = 'table')";
+    connection.execute(&format!("DELETE FROM {TABLES_TABLE} WHERE {gone}"), [])?;
+    for table in tables {
+        connection.execute(&format!("INSERT OR IGNORE INTO {TABLES_TABLE}(name) VALUES (?1)"), [table.name()])?;
+    }
+    Ok(())
+}
+
+/// Those of `tables` that are not there, though they were once, as far as that is known.
+pub(crate) fn lost_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<Vec<LostTable>> {
+    let noted = connection.table_exists(None, TABLES_TABLE)?;
+    let mut lost = Vec::new();
+    for table in tables {
+        let name = table.name();
+        if connection.table_exists(None, name)? {
+            continue;
+        }
+        let note = format!("SELECT count(*) FROM {TABLES_TABLE} WHERE name = ?1");
+        let is_certain = noted && connection.query_row(&note, [name], |row| row.get::<_, i64>(0))? > 0;
+        // A database that notes its tables and does not name this one never had it.
+        if is_certain || !noted {
+            lost.push(LostTable { name: name.to_owned(), is_certain });
+        }
+    }
+    Ok(lost)
 }
 
 struct Expected<'a> {

@@ -44,6 +44,7 @@ fn shown(tenant: &TenantOverview, now: DateTime<Utc>) -> Value {
         "labels": tenant.labels,
         "state": State::of(tenant).word(),
         "next": tenant.next.map(time),
+        "waits": tenant.waits,
         "running": running,
         "last": tenant.last.as_ref().map(sync),
         "fresh_as_of": tenant.fresh_as_of.map(time),

@@ -179,7 +179,15 @@ fn row(html: &mut Html, watch: &dyn Watch, tenant: &TenantOverview, view: &View)
         (None, Some(_)) => _ = html.add("waits for a slot"),
         (None, None) => _ = html.add("not planned"),
     }
+    waits(html, tenant);
     html.add("</td></tr>");
+}
+
+/// Why the next sync is later than the schedule says.
+pub(super) fn waits(html: &mut Html, tenant: &TenantOverview) {
+    if let Some(reason) = &tenant.waits {
+        html.add("<p class=\"message\">because ").text(reason).add("</p>");
+    }
 }
 
 /// Rows of the sync that runs, else of the last one.

@@ -1,7 +1,7 @@
 //! One tenant and its syncs.
 
 use super::html::Html;
-use super::list::{labels, word};
+use super::list::{labels, waits, word};
 use super::units::{count, moment, size, span};
 use super::{View, begin, end, sign_out, sparkline};
 use crate::tenants::overview::{TenantOverview, Watch};
@@ -58,6 +58,7 @@ fn now(html: &mut Html, tenant: &TenantOverview, view: &View) {
     if let Some(next) = tenant.next {
         html.add("<dt>Next sync</dt><dd>");
         moment(html, next, view.now);
+        waits(html, tenant);
         html.add("</dd>");
     }
 }
