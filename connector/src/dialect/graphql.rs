@@ -448,7 +448,9 @@ impl Graphql {
         let viewer = self.query(client, &request, "asking whose key it is", BODY_LIMIT, false, read).await?;
         match viewer {
             Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
-            None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
+            None => Err(Error::Authentication(
+                "W&B does not accept the API key (nobody is logged in with it); check it, or get a new one".to_owned(),
+            )),
         }
     }
 
@@ -586,9 +588,7 @@ fn classify(said: &str, what: &str, hint: &str) -> Failure {
         "not logged in",
         "invalid token",
     ]) {
-        Failure::Final(Error::Authentication(format!(
-            "{message}; check the API key, or get a new one at https://wandb.ai/authorize"
-        )))
+        Failure::Final(Error::Authentication(format!("{message}; check the API key, or get a new one")))
     } else if speaks_of(&["permission", "forbidden", "access denied", "not authorized", "not allowed"]) {
         Failure::Final(Error::Permission(format!("{message}; ask the owner of {hint} for access")))
     } else if speaks_of(&[
