@@ -34,7 +34,7 @@ pub enum Failure {
     },
     /// The response was larger than the caller's limit.
     TooLarge(Error),
-    /// The host does not allow the request.
+    /// The host sends no such request.
     Denied(Error),
     /// Another attempt would end the same way.
     Final(Error),
@@ -52,7 +52,7 @@ impl Failure {
 pub enum RequestError {
     /// The response was larger than the caller's limit; a smaller question may help.
     TooLarge(Error),
-    /// The host's policy does not allow the request.
+    /// The host sends no such request: its policy forbids it, or it does not trust the server.
     Denied(Error),
     /// All else.
     Failed(Error),
@@ -229,7 +229,7 @@ pub fn refusal(response: &Response, what: &str, hint: &str) -> Option<Error> {
     match response.status {
         200..=299 => None,
         401 => Some(Error::Authentication(format!(
-            "W&B does not accept the API key ({what}: HTTP 401); check it, or get a new one at https://wandb.ai/authorize"
+            "W&B does not accept the API key ({what}: HTTP 401); check it, or get a new one"
         ))),
         403 => Some(Error::Permission(format!(
             "the API key may not read this ({what}: HTTP 403); ask the owner of {hint} for access"

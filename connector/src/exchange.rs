@@ -49,8 +49,8 @@ impl Response {
 /// Why no whole response came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The host's egress policy forbids the request. Never retried.
-    #[error("the host does not allow this request: {0}")]
+    /// The host sends no such request: its egress policy forbids it, or it does not trust the server. Never retried.
+    #[error("{0}")]
     Denied(String),
     /// The body is larger than the caller's limit.
     #[error("the response is larger than {0} bytes")]

@@ -386,7 +386,7 @@ fn files_that_cannot_be_had_are_replaced_by_steps_with_a_warning() {
     for (answer, expected) in [
         (
             Store::Denied,
-            "The host does not allow downloads of exported histories (such as http://store/0.parquet); reading histories by steps instead, which takes longer",
+            "Exported histories can't be downloaded: not allowed (http://store/0.parquet); reading histories by steps instead, which takes longer",
         ),
         (Store::Missing, "Run r: an exported file can't be read (HTTP 404); reading its history by steps instead"),
         (

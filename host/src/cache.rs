@@ -2,7 +2,8 @@
 //!
 //! What is loaded is machine code and runs as this process. So an entry is used only from a folder that belongs to this
 //! user and that nobody else can write, only for exactly the component, wasmtime and settings that it was made from, and
-//! only when its checksum holds. Anything else is compiled anew; the cache is never needed.
+//! only when its checksum holds. Anything else is compiled anew; the cache is never needed. Only a limit on the size of files that is
+//! too small for an entry (`ulimit -f`) is an error: the component's memory, or the destination, would meet it next.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -71,6 +72,9 @@ impl Cache {
         let stored = component.serialize().map_err(io::Error::other).and_then(|code| store(folder, &path, &code));
         let outcome = match stored {
             Ok(()) => CacheUse::Stored,
+            Err(why) if why.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(wasmtime::Error::from(why).context("the compiled component can't be kept"));
+            }
             Err(why) => CacheUse::NotStored(format!("{}: {why}", folder.display())),
         };
         Ok((component, outcome))

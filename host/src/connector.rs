@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::guest::{self, Guest};
 use crate::http_client::HttpClient;
 use crate::lane::Lane;
+use crate::machine;
 use crate::pace::Unpaced;
 use crate::policy::Policy;
 use crate::schema::Table;
@@ -44,7 +45,9 @@ impl Connector {
     /// libraries of its language import in vain, see [`crate::component::Interface::is_refused`]). Compiling takes
     /// about a second, and is done on the calling thread.
     pub fn load(engine: &Engine, bytes: &[u8], cache: &Cache) -> Result<Self, Error> {
-        let unusable = |why: wasmtime::Error| Error::Internal(format!("the component can't be used: {why:#}"));
+        let unusable = |why: wasmtime::Error| {
+            machine::refusal(&why).unwrap_or_else(|| Error::Internal(format!("the component can't be used: {why:#}")))
+        };
         let (component, cache_use) = cache.component(engine, bytes).map_err(unusable)?;
         let info = ComponentInfo::of(engine, &component, bytes.len());
         info.check()?;

@@ -4,21 +4,22 @@
 //! implementation of wasmtime would open a connection, with its TLS handshake, for each request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody};
 
-use crate::egress::dial::{Dial, Dialler, Resolve, System};
-use crate::http_error;
+use crate::egress::dial::{Dial, DialError, Dialler, Resolve, System};
+use crate::proxy;
+use crate::{certificates, http_error};
 
 /// How long an unused connection is kept. Shorter than most servers keep theirs.
 const IDLE: Duration = Duration::from_secs(50);
@@ -69,7 +70,7 @@ pub struct HttpOptions {
     pub dial: Arc<dyn Dial>,
     /// Which proxy to use for what.
     pub proxy: Arc<Matcher>,
-    /// How to speak TLS; none for the system's root certificates.
+    /// How to speak TLS; none for what this process trusts ([`crate::certificates`]).
     pub tls: Option<rustls::ClientConfig>,
     /// No guest is given more time than this, whatever it asks for.
     pub longest: Timeouts,
@@ -80,7 +81,7 @@ impl Default for HttpOptions {
         Self {
             resolve: Arc::new(System),
             dial: Arc::new(System),
-            proxy: Arc::new(Matcher::from_env()),
+            proxy: Arc::new(proxy::from_environment()),
             tls: None,
             longest: Timeouts::LONGEST,
         }
@@ -133,12 +134,14 @@ impl HttpClient {
         mut request: Request<WasiBody>,
         timeouts: Timeouts,
     ) -> Result<Response<Incoming>, http_error::Failure> {
-        let (pool, proxy) = self.pool(networks);
-        if request.uri().scheme_str() == Some("http")
-            && let Some(credentials) = proxy.proxy(request.uri()).as_ref().and_then(|proxy| proxy.basic_auth())
-        {
+        let (pool, dialler) = self.pool(networks);
+        // Through a tunnel a proxy sees no request.
+        let proxy = dialler.proxy(request.uri()).filter(|_| request.uri().scheme_str() == Some("http"));
+        if let Some(credentials) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials.clone());
         }
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let failed = |why| http_error::Failure::of(why, &host);
         let mut connection = capture_connection(&mut request);
         let mut exchange = std::pin::pin!(pool.request(request));
         let connected = async {
@@ -147,13 +150,13 @@ impl HttpClient {
         };
         tokio::select! {
             biased;
-            answer = &mut exchange => return answer.map_err(http_error::Failure::of),
+            answer = &mut exchange => return answer.map_err(failed).and_then(|answer| answered(answer, proxy.as_ref())),
             late = tokio::time::timeout(timeouts.connect, connected) => {
                 late.map_err(|_| http_error::Failure::from(WasiError::ConnectionTimeout))?;
             }
         }
         match tokio::time::timeout(timeouts.first_byte, exchange).await {
-            Ok(answer) => answer.map_err(http_error::Failure::of),
+            Ok(answer) => answer.map_err(failed).and_then(|answer| answered(answer, proxy.as_ref())),
             Err(_) => Err(WasiError::ConnectionReadTimeout.into()),
         }
     }
@@ -175,6 +178,16 @@ impl HttpClient {
     }
 }
 
+/// The answer, unless it is the proxy's own demand for credentials.
+fn answered(answer: Response<Incoming>, proxy: Option<&Intercept>) -> Result<Response<Incoming>, http_error::Failure> {
+    match proxy {
+        Some(proxy) if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Err(http_error::Failure::of_dial(&DialError::proxy_credentials(proxy)))
+        }
+        _ => Ok(answer),
+    }
+}
+
 fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
@@ -191,29 +204,12 @@ fn build(dialler: Dialler, tls: rustls::ClientConfig) -> Pool {
         .build(connector)
 }
 
-/// The certificates that this machine trusts, read once for all clients.
-static ROOTS: LazyLock<Arc<rustls::RootCertStore>> = LazyLock::new(|| {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Arc::new(roots)
-});
-
 /// TLS as `given`, or as the system's. Sessions are remembered by this client alone: clones of a configuration would share them, and
 /// a server could tell by them that two tenants are one process.
 fn own_tls(given: Option<&rustls::ClientConfig>) -> rustls::ClientConfig {
-    let mut own = given.cloned().unwrap_or_else(system_tls);
+    let mut own = given.cloned().unwrap_or_else(certificates::system_tls);
     own.resumption = rustls::client::Resumption::default();
     own
-}
-
-/// TLS as this machine trusts it. Without any root certificate every handshake fails, and says so.
-pub(crate) fn system_tls() -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    match versions {
-        Ok(builder) => builder.with_root_certificates(ROOTS.clone()).with_no_client_auth(),
-        Err(never) => unreachable!("ring speaks the default versions of TLS: {never}"),
-    }
 }
 
 #[cfg(test)]

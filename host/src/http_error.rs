@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 
 use wasmtime_wasi_http::Error as WasiError;
 
+use crate::certificates;
 use crate::egress::dial::DialError;
 
 /// A failed request.
@@ -24,11 +25,16 @@ impl From<WasiError> for Failure {
 }
 
 impl Failure {
-    /// Finds the cause of a client's error.
-    pub(crate) fn of(error: hyper_util::client::legacy::Error) -> Self {
+    /// No connection was made.
+    pub(crate) fn of_dial(error: &DialError) -> Self {
+        Self { code: dial_code(error), advice: Some(error.to_string()) }
+    }
+
+    /// Finds the cause of a client's error in an exchange with `host`.
+    pub(crate) fn of(error: hyper_util::client::legacy::Error, host: &str) -> Self {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(found) = cause {
-            if let Some(failure) = known(found) {
+            if let Some(failure) = known(found, host) {
                 return failure;
             }
             cause = found.source();
@@ -59,16 +65,16 @@ pub(crate) fn body_code(error: &hyper::Error) -> WasiError {
     }
 }
 
-fn known(error: &(dyn StdError + 'static)) -> Option<Failure> {
+fn known(error: &(dyn StdError + 'static), host: &str) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<DialError>() {
-        return Some(Failure { code: dial_code(error), advice: Some(error.to_string()) });
+        return Some(Failure::of_dial(error));
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(Failure { code: tls_code(error), advice: Some(format!("TLS: {error}")) });
+        return Some(Failure { code: tls_code(error), advice: Some(certificates::advice(host, error)) });
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // The TLS error hides inside of one or two of these, and is not their `source`.
-        return error.get_ref().and_then(|inner| known(inner)).or_else(|| Some(io_code(error).into()));
+        return error.get_ref().and_then(|inner| known(inner, host)).or_else(|| Some(io_code(error).into()));
     }
     let error = error.downcast_ref::<hyper::Error>()?;
     if error.is_parse_too_large() {
@@ -98,6 +104,8 @@ fn dial_code(error: &DialError) -> WasiError {
         DialError::Connect { why, .. } => io_code(why),
         DialError::Timeout { .. } => WasiError::ConnectionTimeout,
         DialError::Proxy { .. } => WasiError::DestinationUnavailable,
+        // Asking again gets the same answer, so the guest should not.
+        DialError::ProxyCredentials { .. } => WasiError::HttpRequestDenied,
     }
 }
 

@@ -13,11 +13,13 @@
 //! | [`pace`] | when they may be sent, among several syncs |
 //! | [`lane`] | where a sync computes, among several |
 //! | [`http_client`] | the connections of one tenant |
-//! | [`secrets`] | secrets kept from the guest, and out of text |
+//! | [`certificates`] | which servers are trusted |
+//! | [`secrets`], [`key_origin`] | secrets kept from the guest, and out of text; where they came from |
 //! | [`spec`] | what a connector's specification tells a host |
 //! | [`destination`] | where rows and state go; one file for each kind |
 //! | [`state`], [`json`], [`netrc`] | state, and what people write: configurations, exported states, `~/.netrc` |
-//! | [`units`], [`file_access`] | quantities as people write them; who may read a file |
+//! | [`units`], [`text`], [`url_password`] | quantities and texts as people write them, URLs as they may be shown |
+//! | [`file_access`] | who may read a file |
 //! | [`wandb`] | what is known of W&B's own service |
 //! | [`tenants`] | many tenants in one process |
 //! | [`error`] | why a sync failed, as something to act on |
@@ -74,6 +76,7 @@
 #![deny(unsafe_code)]
 
 pub mod cache;
+pub mod certificates;
 pub mod component;
 pub mod connector;
 pub mod destination;
@@ -83,6 +86,7 @@ pub mod error;
 pub mod file_access;
 pub mod http_client;
 pub mod json;
+pub mod key_origin;
 pub mod lane;
 pub mod metadata;
 pub mod netrc;
@@ -94,7 +98,9 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod tenants;
+pub mod text;
 pub mod units;
+pub mod url_password;
 pub mod verify;
 pub mod wandb;
 
@@ -117,9 +123,11 @@ mod http_sent;
 mod http_watched;
 mod limits;
 mod lost;
+mod machine;
 mod mask;
 mod open_requests;
 mod paths;
+mod proxy;
 mod quota;
 mod report;
 mod runner;

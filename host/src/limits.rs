@@ -12,6 +12,7 @@ use wasmtime::ResourceLimiter;
 
 use crate::error::Error;
 use crate::lane::Lane;
+use crate::machine;
 use crate::thread_clock::cpu_time;
 
 /// Elements of all tables of functions: a connector has a few thousand functions.
@@ -138,12 +139,14 @@ pub(crate) struct MemoryLimit {
     used: usize,
     elements: usize,
     refused: Option<usize>,
+    /// What the machine did not give although the limit allows it.
+    failed: Option<Error>,
 }
 
 impl MemoryLimit {
     /// At most `most` bytes of linear memory.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, used: 0, elements: 0, refused: None }
+        Self { most, used: 0, elements: 0, refused: None, failed: None }
     }
 
     /// Bytes of linear memory that the guest has.
@@ -151,10 +154,10 @@ impl MemoryLimit {
         self.used
     }
 
-    /// The breach, if the guest was ever refused memory.
+    /// Why, if the guest was ever refused memory.
     pub(crate) fn breach(&self) -> Option<Error> {
-        let asked = self.refused?;
-        Some(breach("memory", format!("{} bytes allowed, {asked} asked for", self.most)))
+        let refused = |asked| breach("memory", format!("{} bytes allowed, {asked} asked for", self.most));
+        self.refused.map(refused).or_else(|| self.failed.clone())
     }
 }
 
@@ -167,6 +170,11 @@ impl ResourceLimiter for MemoryLimit {
         }
         self.used = total;
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, why: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed = machine::refusal(&why).or(self.failed.take());
+        Ok(())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -1,26 +1,47 @@
 //! Takes secrets out of responses: a server may echo the header that it was sent, and the guest must not learn it there. And out
-//! of what the guest stores: a secret may come to it in a form that only it can read, such as a compressed file or JSON's `\u`.
+//! of the rows that the guest stores: a secret may come to it in a form that only it can read, such as a compressed file or JSON's
+//! `\u`. Both are data, so only secrets are looked for that can't be there by chance ([`SHORTEST`]), and what was hidden is counted.
+//! A state is never changed: one that holds a secret is refused.
 //!
 //! Stars take the place of a secret, one for each byte, so that lengths stay true. A secret that lies across two parts of a body is
 //! found too. What a server compressed is decoded first ([`crate::http_gzip`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem::Finder;
 
-/// What to look for; cheap to clone.
+/// Bytes of the shortest secret that is looked for in data. A shorter one may be an ordinary word or number of somebody's project,
+/// and stars in its place would change values, and make two keys one. Sixteen random letters and digits occur nowhere by chance, and
+/// keys of services are longer.
+pub(crate) const SHORTEST: usize = 16;
+
+/// What to look for; cheap to clone. Clones count together.
 #[derive(Clone, Default)]
 pub(crate) struct Mask {
     needles: Arc<[Finder<'static>]>,
+    hidden: Arc<AtomicU64>,
 }
 
 impl Mask {
     /// Looks for `needles`.
     pub(crate) fn new<'a>(needles: impl IntoIterator<Item = &'a str>) -> Self {
         let needles = needles.into_iter().filter(|needle| !needle.is_empty());
-        Self { needles: needles.map(|needle| Finder::new(needle).into_owned()).collect() }
+        let needles = needles.map(|needle| Finder::new(needle).into_owned()).collect();
+        Self { needles, hidden: Arc::default() }
+    }
+
+    /// How many places were hidden so far.
+    pub(crate) fn hidden(&self) -> u64 {
+        self.hidden.load(Ordering::Relaxed)
+    }
+
+    /// Whether a text holds a secret, also where it is JSON that escapes its letters.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        let holds = |text: &[u8]| self.needles.iter().any(|needle| needle.find(text).is_some());
+        holds(text.as_bytes()) || text.contains('\\') && holds(unescaped(text).as_bytes())
     }
 
     /// Takes secrets out of headers. One whose very name holds a secret is removed.
@@ -28,6 +49,7 @@ impl Mask {
         let names: Vec<HeaderName> = headers.keys().filter(|name| self.names(name)).cloned().collect();
         for name in names {
             headers.remove(name);
+            self.hidden.fetch_add(1, Ordering::Relaxed);
         }
         for value in headers.values_mut() {
             if let Some(masked) = self.masked(value.as_bytes()) {
@@ -73,6 +95,7 @@ impl Mask {
             for place in needle.find_iter(text) {
                 let copy = copy.get_or_insert_with(|| BytesMut::from(text));
                 copy[place..place + needle.needle().len()].fill(b'*');
+                self.hidden.fetch_add(1, Ordering::Relaxed);
             }
         }
         copy
@@ -204,13 +227,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_seen_in_a_state_however_it_is_spelled() {
+        let mask = Mask::new(["se/cret"]);
+        for holds in ["se/cret", "a se/cret b", r#"{"a":"se\/cret"}"#, r#"{"\u0073e/cret":1}"#] {
+            assert!(mask.is_in(holds), "{holds}");
+        }
+        for clean in ["", "secret", r#"{"a":"\\u0073e/cret"}"#] {
+            assert!(!mask.is_in(clean), "{clean}");
+        }
+        assert_eq!(mask.hidden(), 0);
+    }
+
+    #[test]
     fn headers_are_masked_too() {
         let mut headers = HeaderMap::new();
         headers.insert("x-echo", "Bearer Secret".parse().unwrap());
         headers.insert("x-secret-x", "1".parse().unwrap());
-        Mask::new(["Secret"]).headers(&mut headers);
+        let mask = Mask::new(["Secret"]);
+        mask.headers(&mut headers);
         assert_eq!(headers["x-echo"], "Bearer ******");
-        assert_eq!(headers.len(), 1);
+        assert_eq!((headers.len(), mask.hidden()), (1, 2));
     }
 
     proptest! {

@@ -47,6 +47,13 @@ impl Connector {
             }
         };
         let ended = self.store(&session, request, cancel, &mut outcome).await;
+        let hidden = session.gate.mask().hidden();
+        if hidden > 0 {
+            let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
+            let line =
+                format!("a secret of the configuration was found in {places} of responses and rows; stars stand there");
+            session.report.line(Level::Warning, &line);
+        }
         session.report.finish();
         outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
         outcome.requests = session.gate.quota().requests();

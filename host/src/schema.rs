@@ -58,6 +58,9 @@ pub struct Column {
     pub nullable: bool,
 }
 
+/// SQLite creates no table whose name begins so. No connector should work with some destinations only.
+const RESERVED: &str = "sqlite_";
+
 /// One table. Built by [`Table::new`], which checks what the rest of the host relies on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -72,12 +75,15 @@ pub struct Table {
 pub struct SchemaError(pub String);
 
 impl Table {
-    /// Checks names (`[a-z][a-z0-9_]*`, at most 63 bytes, none twice) and the primary key (not empty, columns that exist, none
+    /// Checks names (`[a-z][a-z0-9_]*`, at most 63 bytes, none twice, no table's `sqlite_…`) and the primary key (not empty, columns that exist, none
     /// nullable, none twice).
     pub fn new(name: String, columns: Vec<Column>, primary_key: &[String]) -> Result<Self, SchemaError> {
         let fail = |why: String| Err(SchemaError(why));
         if !is_identifier(&name) {
             return fail(format!("{name:?} is no table name; use lower-case letters, digits and `_`"));
+        }
+        if name.starts_with(RESERVED) {
+            return fail(format!("{name:?} is no table name: those that begin with `{RESERVED}` are SQLite's own"));
         }
         for (i, column) in columns.iter().enumerate() {
             if !is_identifier(&column.name) {

@@ -13,10 +13,11 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
 use crate::error::{ConfigurationProblem, Error};
-use crate::mask::Mask;
+use crate::mask::{self, Mask};
 use crate::spec::Spec;
 
-/// Shorter secrets are not looked for in text: replacing every `a` would say more about the secret than it hides.
+/// Shorter secrets are not looked for in text for people: replacing every `a` would say more about the secret than it hides. In data
+/// the bound is higher ([`mask::SHORTEST`]): a log line with stars is still a log line, while a row with stars is another row.
 const SHORTEST_REDACTED: usize = 4;
 
 /// A secret and its handle. Deliberately without `Debug` output: a value that is never formatted is never logged.
@@ -78,8 +79,7 @@ impl Secrets {
                 Value::String(text) => match text.trim() {
                     "" => Value::String(String::new()),
                     trimmed => {
-                        if HeaderValue::from_str(trimmed).is_err() || !trimmed.is_ascii() {
-                            let message = "holds a character that no key has (a line break, or one that is not ASCII); copy it again";
+                        if let Some(message) = slip(trimmed) {
                             problems.push(ConfigurationProblem { key: Some(key.clone()), message: message.into() });
                         }
                         let handle = new_handle()?;
@@ -144,7 +144,7 @@ impl Secrets {
 
     /// Takes these secrets and their handles out of text.
     pub fn redactor(&self) -> Redactor {
-        let mut needles = self.spellings();
+        let mut needles = self.spellings(SHORTEST_REDACTED);
         needles.extend(self.secrets.iter().map(|secret| secret.handle.clone()));
         // The longest first: one needle may be a part of another.
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
@@ -152,15 +152,15 @@ impl Secrets {
         Redactor { needles }
     }
 
-    /// Takes these secrets out of responses.
+    /// Takes those of these secrets out of data that can't be there by chance.
     pub(crate) fn mask(&self) -> Mask {
-        Mask::new(self.spellings().iter().map(String::as_str))
+        Mask::new(self.spellings(mask::SHORTEST).iter().map(String::as_str))
     }
 
-    /// How the secrets can occur in text: as they are, percent-encoded, and in Basic credentials.
-    fn spellings(&self) -> Vec<String> {
+    /// How the secrets of at least `shortest` bytes can occur in text: as they are, percent-encoded, and in Basic credentials.
+    fn spellings(&self, shortest: usize) -> Vec<String> {
         let mut spellings = Vec::new();
-        for secret in self.secrets.iter().filter(|secret| secret.value.len() >= SHORTEST_REDACTED) {
+        for secret in self.secrets.iter().filter(|secret| secret.value.len() >= shortest) {
             let value = &secret.value;
             let encoded = percent_encode(value);
             if encoded != *value {
@@ -173,6 +173,23 @@ impl Secrets {
         }
         spellings
     }
+}
+
+/// What was copied together with a secret, or in its place.
+fn slip(secret: &str) -> Option<&'static str> {
+    const QUOTES: [char; 9] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '«'];
+    const SCHEMES: [&str; 3] = ["bearer", "basic", "token"];
+    if secret.starts_with(QUOTES) || secret.ends_with(QUOTES) {
+        return Some("has quotes around it that are no part of a key; write it without them");
+    }
+    let scheme = secret.split_once([' ', '\t']).map(|(first, _)| first.trim_end_matches(':'));
+    if scheme.is_some_and(|first| SCHEMES.iter().any(|scheme| first.eq_ignore_ascii_case(scheme))) {
+        return Some(
+            "begins with the name of an authentication scheme (such as `Bearer`), which is no part of a key; write the key alone",
+        );
+    }
+    let fits = secret.is_ascii() && HeaderValue::from_str(secret).is_ok();
+    (!fits).then_some("holds a character that no key has (a line break, or one that is not ASCII); copy it again")
 }
 
 fn new_handle() -> Result<String, Error> {
@@ -340,6 +357,22 @@ mod tests {
     }
 
     #[test]
+    fn quotes_and_schemes_around_a_key_are_named_as_what_they_are() {
+        let said =
+            |key: &str| secrets(&json!(key)).2.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        for quoted in ["\"0123\"", "'0123'", "`0123`", "“0123”", " '0123' \n", "\"0123", "0123'"] {
+            assert!(said(quoted).contains("quotes"), "{quoted}: {}", said(quoted));
+        }
+        for named in ["Bearer 0123", "bearer\t0123", "Basic YXBp", "Token: 0123"] {
+            assert!(said(named).contains("`Bearer`"), "{named}: {}", said(named));
+        }
+        for fine in ["0123", "bearer", "bearer-0123", "a'b", "a b"] {
+            assert_eq!(said(fine), "", "{fine}");
+        }
+        assert!(!said("Bearer 0123").contains("0123"));
+    }
+
+    #[test]
     fn the_secret_is_put_in_the_authorization_header_of_the_named_origin_only() {
         assert_eq!(authorized("Bearer HANDLE", true).unwrap(), format!("Bearer {KEY}"));
         let basic = format!("Basic {}", BASE64.encode(format!("api:{KEY}")));
@@ -396,6 +429,19 @@ mod tests {
             let clean = redactor.clean(&format!("before {spelling} after"));
             assert!(clean.starts_with("before ***") && clean.ends_with(" after"), "{clean}");
         }
+    }
+
+    #[test]
+    fn a_short_secret_is_looked_for_in_what_people_read_and_not_in_data() {
+        let masked = |key: &str, text: &str| {
+            let mut text = text.to_owned();
+            secrets(&json!(key)).0.mask().text(&mut text);
+            text
+        };
+        assert_eq!(masked("loss", "loss 1"), "loss 1");
+        assert_eq!(masked("123456789012345", "n=123456789012345"), "n=123456789012345");
+        assert_eq!(masked("1234567890123456", "n=1234567890123456"), "n=****************");
+        assert_eq!(secrets(&json!("loss")).0.redactor().redact("loss 1"), "*** 1");
     }
 
     #[test]

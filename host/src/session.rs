@@ -23,6 +23,7 @@ use crate::guest::http::Gate;
 use crate::http_client::HttpClient;
 use crate::lane::Lane;
 use crate::limits::{Usage, Verdict, breach, too_much_computed};
+use crate::machine;
 use crate::pace::{Pace, Unpaced};
 use crate::policy::{Limits, Policy};
 use crate::report::Reporter;
@@ -253,6 +254,9 @@ fn crash(trap: &wasmtime::Error, limits: &Limits) -> Error {
     }
     if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = cause.downcast_ref() {
         return breach("header_bytes", format!("{} bytes allowed in one request", limits.header_bytes));
+    }
+    if let Some(refusal) = machine::refusal(trap) {
+        return refusal;
     }
     let what = match trap.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => "it panicked, or had no memory left".to_owned(),

@@ -1,4 +1,4 @@
-//! Quantities as people write them: in flags and in files. An error says what the form is and gives an example.
+//! Quantities as people write them, in flags and in files, and read them. An error says what the form is and gives an example.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -41,6 +41,16 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 /// `https://storage.googleapis.com`, `https://*.example.com:8443`: scheme, host and perhaps a port.
 pub fn origin(text: &str) -> Result<String, String> {
     OriginPattern::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// `512 MiB`, `1.5 MiB`, `640 bytes`.
+pub fn bytes(amount: u64) -> String {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, factor)| amount >= *factor) {
+        Some((unit, factor)) if amount.is_multiple_of(factor) => format!("{} {unit}", amount / factor),
+        Some((unit, factor)) => format!("{:.1} {unit}", amount as f64 / factor as f64),
+        None => format!("{amount} bytes"),
+    }
 }
 
 #[cfg(test)]

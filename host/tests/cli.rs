@@ -66,6 +66,34 @@ fn there_is_no_flag_for_the_key() {
 }
 
 #[test]
+fn a_password_in_a_destination_is_in_no_output() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("c.json"), r#"{"api_key": "k", "entity": "e", "project": "p"}"#).unwrap();
+    let tenants = "[[tenant]]\nid = \"a\"\ndestination = \"postgres://user:PW@host/db\"\n";
+    fs::write(folder.path().join("tenants.toml"), tenants).unwrap();
+    let url = "postgres://user:PW@host/db?password=PW";
+    for arguments in [
+        &["sync", "--config", "c.json", "--destination", url][..],
+        &["sync", "--config", "c.json", "--destination", url, "--format", "json", "--log-format", "json"],
+        &["verify", "--config", "c.json", "--destination", url],
+        &["state", "show", "--destination", url],
+        &["state", "reset", "--yes", "--destination", url],
+        &["sync", url],
+        &["sync", &format!("--destinaton={url}")],
+        &["tenants", "check"],
+        &["serve", "--once"],
+    ] {
+        let mut command = command(folder.path(), arguments);
+        let (code, output, errors) = outcome(command.env("WANDB_CONNECTOR_LOG_LEVEL", "debug").output().unwrap());
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+        assert!(!output.contains("PW") && !errors.contains("PW"), "{arguments:?}: {output}{errors}");
+    }
+    let mut command = command(folder.path(), &["sync", "--config", "c.json"]);
+    let (code, output, errors) = outcome(command.env("WANDB_CONNECTOR_DESTINATION", url).output().unwrap());
+    assert!(code == 2 && !output.contains("PW") && !errors.contains("PW"), "{output}{errors}");
+}
+
+#[test]
 fn flags_can_be_given_as_environment_variables_and_empty_ones_do_not_count() {
     let folder = tempfile::tempdir().unwrap();
     let mut wrong = command(folder.path(), &["sync"]);

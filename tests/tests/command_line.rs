@@ -110,7 +110,10 @@ fn a_wrong_key_is_3_and_a_missing_project_2() {
         config["api_key"] = json!("0000000000000000000000000000000000000000");
         let ended = Person::new(&config).sync();
         assert_eq!(ended.code, 3, "{api}: {ended:?}");
-        assert!(ended.json()["error"].as_str().unwrap().contains("https://wandb.ai/authorize"), "{ended:?}");
+        let error = ended.json()["error"].as_str().unwrap().to_owned();
+        let (url, file) = (server.base_url(), "configuration file configuration.json");
+        assert!(error.contains(&format!("{url}/authorize")) && !error.contains("wandb.ai/authorize"), "{error}");
+        assert!(error.contains(&format!("the key for {url} came from the {file}")), "{error}");
     }
 }
 
@@ -358,4 +361,61 @@ fn the_component_says_what_it_is() {
     assert!(metadata["description"].as_str().unwrap().contains("Weights & Biases"), "{metadata}");
     let shown = person.run(&["inspect"]).stdout;
     assert!(shown.contains("\nname          wandb-connector\n"), "{shown}");
+}
+
+#[test]
+fn the_server_that_wandb_login_has_written_down_is_asked() {
+    let server = serve(Project::new([Run::new("a")]));
+    let person = Person::new(&json!({"api_key": KEY, "entity": "acme", "project": "demo"}));
+    let settings = person.path(".config/wandb/settings");
+    fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    fs::write(&settings, format!("[default]\nbase_url = {}\n\n", server.base_url())).unwrap();
+    let ended = person.sync();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains(&format!("the server is {}, as", server.base_url())), "{ended:?}");
+    assert_stored(&person, &server, Dialect::Graphql);
+}
+
+#[test]
+fn quotes_around_a_key_are_named_before_anything_is_asked() {
+    let server = serve(Project::new([Run::new("a")]));
+    let mut config = with(&server, "api", json!("graphql"));
+    config.as_object_mut().unwrap().remove("api_key");
+    let mut person = Person::new(&config);
+    for (key, told) in [(format!("\"{KEY}\""), "quotes"), (format!("Bearer {KEY}"), "`Bearer`")] {
+        person.variables = vec![("WANDB_API_KEY", key)];
+        let ended = person.sync();
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains(told) && ended.stderr.contains("WANDB_API_KEY"), "{ended:?}");
+    }
+    assert!(server.log().is_empty());
+}
+
+#[test]
+fn a_key_that_is_refused_to_a_tenant_is_named_with_its_server_and_its_source() {
+    let server = serve(Project::new([Run::new("a")]));
+    let person = Person::of(&server);
+    let url = server.base_url();
+    let sources = [("variable", "{ env = \"TENANT_KEY\" }"), ("file", "{ file = \"key.txt\" }")];
+    let tenants = sources.map(|(id, source)| {
+        format!(
+            "[[tenant]]\nid = \"{id}\"\ndestination = \"null:\"\npolicy.allow_networks = [\"127.0.0.0/8\"]\n\
+             [tenant.config]\nentity = \"acme\"\nproject = \"demo\"\nbase_url = \"{url}\"\napi_key = {source}\n"
+        )
+    });
+    fs::write(person.path("tenants.toml"), tenants.concat()).unwrap();
+    fs::write(person.path("key.txt"), "0000000000000000000000000000000000000000").unwrap();
+    let mut command = person.command(&["serve", "--once", "--format", "json"]);
+    let output = command.env("TENANT_KEY", "Bearer 1111").output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for sync in said["syncs"].as_array().unwrap() {
+        let message = sync["message"].as_str().unwrap();
+        let source = match sync["tenant"].as_str() {
+            Some("variable") => "the environment variable TENANT_KEY".to_owned(),
+            _ => format!("the file {}", person.folder().canonicalize().unwrap().join("key.txt").display()),
+        };
+        assert!(message.contains(&format!("the key for {url} came from {source}")), "{message}");
+        assert!(!message.contains("0000000") && !message.contains("1111"), "{message}");
+    }
+    assert_eq!(said["syncs"].as_array().unwrap().len(), 2);
 }

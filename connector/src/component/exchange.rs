@@ -34,11 +34,14 @@ fn failed(what: impl std::fmt::Display) -> TransportError {
     TransportError::Failed(what.to_string())
 }
 
-/// An error code in words, and whether it is the host's policy that speaks.
+/// An error code in words, and whether another attempt would end the same way.
 fn transport_error(code: &ErrorCode) -> TransportError {
     let text = match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            return TransportError::Denied("the host's policy does not allow this request".to_owned());
+            return TransportError::Denied("the host does not allow this request".to_owned());
+        }
+        ErrorCode::TlsCertificateError => {
+            return TransportError::Denied("the server's certificate is not trusted".to_owned());
         }
         ErrorCode::InternalError(Some(text)) => return failed(text),
         ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => "the host name can't be resolved",
@@ -48,9 +51,7 @@ fn transport_error(code: &ErrorCode) -> TransportError {
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => "no response within the time limit",
         ErrorCode::HttpResponseIncomplete => "the response ended too early",
         ErrorCode::HttpResponseContentCoding(_) => "the response's compression is unknown, damaged or cut short",
-        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
-            "TLS failed; is the certificate trusted?"
-        }
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => "TLS failed",
         other => return failed(format!("{other:?}")),
     };
     failed(text)

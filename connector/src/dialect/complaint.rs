@@ -294,7 +294,7 @@ impl<'a> Question<'a> {
         };
         Failure::Final(match complaints.meaning(&[self.entity, self.project, run]) {
             Meaning::SignedOut => Error::Authentication(advice(
-                "check the API key, or get a new one at https://wandb.ai/authorize".to_owned(),
+                "check the API key, or get a new one".to_owned(),
             )),
             Meaning::Forbidden => {
                 self.doubt.set(complaints.has_permission_error().then_some(Doubt::Key));

@@ -530,7 +530,9 @@ impl Graphql {
         let viewer = self.query(client, &request, &question, BODY_LIMIT, false, read).await?;
         match viewer {
             Some(viewer) => Ok(viewer.username.or(viewer.entity).unwrap_or_else(|| "an unnamed user".to_owned())),
-            None => Err(Error::Authentication("W&B does not accept the API key (nobody is logged in with it); check it, or get a new one at https://wandb.ai/authorize".to_owned())),
+            None => Err(Error::Authentication(
+                "W&B does not accept the API key (nobody is logged in with it); check it, or get a new one".to_owned(),
+            )),
         }
     }
 

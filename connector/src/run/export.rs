@@ -166,7 +166,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             Err(Stop::Fatal(error)) => return Err(error),
             Err(Stop::Pass(pass)) => return Ok(Exported::Ended(pass)),
             Err(Stop::Read(error)) => {
-                self.say_not_read(&error, &urls);
+                self.say_not_read(&error);
                 // What came of a file that is broken elsewhere may be wrong too.
                 if emitted && matches!(error, ReadError::Broken(_)) {
                     return Ok(Exported::Ended(Pass::Stale));
@@ -184,16 +184,15 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         self.sync.client.destination.log(level, message);
     }
 
-    fn say_not_read(&self, error: &ReadError, urls: &[String]) {
+    fn say_not_read(&self, error: &ReadError) {
         let id = &self.listed.id;
         let why = match error {
-            ReadError::Denied(_) => {
+            ReadError::Denied(why) => {
                 if !self.sync.exports.off.replace(true) {
-                    let host = urls.first().map_or("", |url| shown(url));
                     self.log(
                         Level::Warning,
                         &format!(
-                            "The host does not allow downloads of exported histories (such as {host}); reading histories by steps instead, which takes longer"
+                            "Exported histories can't be downloaded: {why}; reading histories by steps instead, which takes longer"
                         ),
                     );
                 }

@@ -1,6 +1,8 @@
 //! What a person can do about a key that is missing or wrong.
 
 use wandb_connector_host::error::Error;
+use wandb_connector_host::key_origin::KeyOrigin;
+use wandb_connector_host::url_password;
 
 use super::configuration::KeySource;
 
@@ -28,26 +30,33 @@ pub(crate) fn authorize_url(base_url: &str) -> String {
     format!("{application}/authorize")
 }
 
-/// Adds to an error about the key what only this side knows: where it was looked for, and where there is another.
+/// Adds to an error about the key what only this side knows: which server it is for, where it was looked for, and where there is
+/// another.
 pub(crate) fn explain(error: Error, base_url: &str, source: &KeySource) -> Error {
-    let page = authorize_url(base_url);
-    match error {
-        Error::Configuration(mut problems) if *source == KeySource::Nowhere => {
-            for problem in problems.iter_mut().filter(|problem| problem.key.as_deref() == Some("api_key")) {
-                problem.message = format!(
-                    "is missing; get a key at {page} and put it in the configuration file, in the environment as \
-                     WANDB_API_KEY, or in ~/.netrc (which `wandb login` does)"
-                );
-            }
-            Error::Configuration(problems)
-        }
+    let server = url_password::hide(base_url.trim());
+    let page = authorize_url(&server);
+    if *source == KeySource::Nowhere {
         // Without a key, it is not W&B's connector that was refused.
-        Error::Authentication(message) if *source != KeySource::Nowhere => {
-            let known = if message.contains("/authorize") { String::new() } else { format!("; get one at {page}") };
-            Error::Authentication(format!("{}{known}; the key came from {source}", message.trim_end_matches('.')))
+        return match error {
+            Error::Configuration(mut problems) => {
+                for problem in problems.iter_mut().filter(|problem| problem.key.as_deref() == Some("api_key")) {
+                    problem.message = format!(
+                        "is missing; get a key for {server} at {page} and put it in the configuration file, in the environment as \
+                         WANDB_API_KEY, or in ~/.netrc (which `wandb login` does)"
+                    );
+                }
+                Error::Configuration(problems)
+            }
+            other => other,
+        };
+    }
+    let error = match error {
+        Error::Authentication(message) => {
+            Error::Authentication(format!("{}; get one at {page}", message.trim_end_matches('.')))
         }
         other => other,
-    }
+    };
+    KeyOrigin { key: "api_key".into(), server, source: source.to_string() }.explain(error)
 }
 
 #[cfg(test)]
@@ -78,10 +87,10 @@ mod tests {
         let error = || Error::Configuration(vec![problem("api_key"), problem("entity")]);
         let explained = explain(error(), "https://api.wandb.ai", &KeySource::Nowhere);
         insta::assert_snapshot!(explained, @"
-        the configuration can't be used: `api_key`: is missing; get a key at https://wandb.ai/authorize and put it in the configuration file, in the environment as WANDB_API_KEY, or in ~/.netrc (which `wandb login` does); `entity`: is missing
+        the configuration can't be used: `api_key`: is missing; get a key for https://api.wandb.ai at https://wandb.ai/authorize and put it in the configuration file, in the environment as WANDB_API_KEY, or in ~/.netrc (which `wandb login` does); `entity`: is missing
         ");
         let kept = explain(error(), "https://api.wandb.ai", &KeySource::Variable("WANDB_API_KEY"));
-        assert_eq!(kept.to_string(), error().to_string());
+        insta::assert_snapshot!(kept, @"the configuration can't be used: `api_key`: is missing; the key for https://api.wandb.ai came from the environment variable WANDB_API_KEY; `entity`: is missing");
     }
 
     #[test]
@@ -89,7 +98,7 @@ mod tests {
         let error = Error::Authentication("W&B does not accept the key (401).".into());
         let explained = explain(error, "https://api.wandb.ai", &KeySource::Netrc("/home/me/.netrc".into()));
         insta::assert_snapshot!(explained, @"
-        W&B does not accept the key (401); get one at https://wandb.ai/authorize; the key came from /home/me/.netrc
+        W&B does not accept the key (401); get one at https://wandb.ai/authorize; the key for https://api.wandb.ai came from /home/me/.netrc
         ");
     }
 }

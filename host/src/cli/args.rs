@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use wandb_connector_host::units;
+use wandb_connector_host::{units, url_password};
 
 /// Every flag `--some-flag` can be given as an environment variable `WANDB_CONNECTOR_SOME_FLAG`.
 const ENVIRONMENT_PREFIX: &str = "WANDB_CONNECTOR_";
@@ -335,7 +335,9 @@ where
     T: Into<std::ffi::OsString> + Clone,
 {
     let mut command = with_environment(Cli::command(), is_set);
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| explain_key(error, &mut command))?;
+    let matches = command
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| explain_key(without_passwords(error), &mut command))?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
@@ -353,6 +355,24 @@ fn with_environment(command: Command, is_set: &dyn Fn(&str) -> bool) -> Command 
 
 fn environment_name(long: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", long.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// An error without the passwords of URLs that it repeats: a misspelled flag takes `postgres://user:password@host` with it.
+fn without_passwords(mut error: clap::Error) -> clap::Error {
+    use clap::error::ContextValue;
+    let hidden: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, text, url_password::hide(text))),
+            _ => None,
+        })
+        .filter(|(_, text, hidden)| *text != hidden)
+        .map(|(kind, _, hidden)| (kind, hidden))
+        .collect();
+    for (kind, text) in hidden {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
 }
 
 /// A key on the command line would be in the shell's history and in every process listing, so there is no flag for
@@ -419,6 +439,23 @@ mod tests {
         for line in [format!("sync {key}"), format!("sync --{key}"), format!("sync --x={key}"), key.clone()] {
             let text = parse(&format!("wandb-connector {line}")).map(|_| ()).unwrap_err().render().to_string();
             assert!(!text.contains(&key), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_a_url_in_the_wrong_place_is_not_repeated() {
+        for line in [
+            "sync postgres://user:PW@host/db",
+            "sync --destinaton=postgres://user:PW@host/db",
+            "postgres://user:PW@host/db",
+            "sync --format postgres://user:PW@host/db",
+            "sync --commit-every postgres://user:PW@host/db",
+            "check --allow-origin postgres://user:PW@host/db",
+            "check --allow-origin postgres://user:PW@[/db",
+            "serve --listen postgres://user:PW@host/db",
+        ] {
+            let text = parse(&format!("wandb-connector {line}")).map(|_| ()).unwrap_err().render().to_string();
+            assert!(!text.contains("PW"), "{line}: {text}");
         }
     }
 

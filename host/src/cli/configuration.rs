@@ -1,4 +1,5 @@
-//! Where the configuration comes from: the file goes before the environment, that before `~/.netrc`.
+//! Where the configuration comes from: the file goes before the environment, that before what the `wandb` tools have written,
+//! [settings](super::settings) and `~/.netrc`.
 //!
 //! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
 //! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
@@ -10,8 +11,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use wandb_connector_host::error::{ConfigurationProblem, Error};
 use wandb_connector_host::file_access::others_may_read;
+use wandb_connector_host::sync::Level;
 use wandb_connector_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
-use wandb_connector_host::{json, netrc};
+use wandb_connector_host::{json, netrc, text};
+
+use super::console::Console;
+use super::settings;
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [
@@ -29,9 +34,17 @@ pub(crate) struct Configuration {
     pub(crate) key_source: KeySource,
     /// Lines for the log.
     pub(crate) warnings: Vec<String>,
+    /// Lines that tell where something is from that nobody gave here.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Configuration {
+    /// Says what there is to say, once.
+    pub(crate) fn tell(&mut self, console: &Console) {
+        self.warnings.drain(..).for_each(|line| console.log(Level::Warning, line));
+        self.notes.drain(..).for_each(|line| console.log(Level::Info, line));
+    }
+
     /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
     /// them.
     pub(crate) fn fill_gaps(&mut self) {
@@ -57,7 +70,9 @@ impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nowhere => f.write_str("nowhere"),
-            Self::File(path) | Self::Netrc(path) => write!(f, "{}", path.display()),
+            Self::File(path) if path == Path::new("-") => f.write_str("the configuration on standard input"),
+            Self::File(path) => write!(f, "the configuration file {}", path.display()),
+            Self::Netrc(path) => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
         }
     }
@@ -67,11 +82,28 @@ impl fmt::Display for KeySource {
 pub(crate) struct Surroundings<'a> {
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) home: Option<PathBuf>,
+    /// The current folder.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Surroundings<'_> {
+    /// A path that may begin with `~/`.
+    pub(crate) fn expand(&self, path: &str) -> Option<PathBuf> {
+        match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => Some(self.home.as_ref()?.join(&rest[1..])),
+            _ => Some(path.into()),
+        }
+    }
 }
 
 /// Reads the configuration from all its places. `-` as the file is standard input.
 pub(crate) fn load(file: Option<&Path>) -> Result<Configuration, Error> {
-    let surroundings = Surroundings { variable: &|name| std::env::var(name).ok(), home: std::env::home_dir() };
+    let surroundings = Surroundings {
+        variable: &|name| std::env::var(name).ok(),
+        home: std::env::home_dir(),
+        folder: std::env::current_dir().ok(),
+    };
     load_from(file, &surroundings)
 }
 
@@ -92,6 +124,12 @@ fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Con
                 configuration.key_source = KeySource::Variable(name);
             }
         }
+    }
+    if !is_given(&configuration.values, "base_url")
+        && let Some(found) = settings::base_url(surroundings, &mut configuration.warnings)
+    {
+        configuration.notes.push(format!("the server is {}, as {} says", found.base_url, found.file.display()));
+        configuration.values.insert("base_url".into(), found.base_url.into());
     }
     let base_url = configuration.values.get("base_url").and_then(Value::as_str).map(str::trim);
     configuration.base_url = base_url.filter(|url| !url.is_empty()).unwrap_or(DEFAULT_BASE_URL).to_owned();
@@ -120,7 +158,8 @@ pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
         std::fs::read(path)
     };
     let text = text.map_err(|error| problem(format!("{shown} can't be read: {error}")))?;
-    json::object(&text).map_err(|error| problem(format!("{shown}:{}:{}: {}", error.line, error.column, error.message)))
+    json::object(&text::in_utf8(text))
+        .map_err(|error| problem(format!("{shown}:{}:{}: {}", error.line, error.column, error.message)))
 }
 
 /// A problem with the configuration as a whole.
@@ -138,7 +177,7 @@ fn loose_permissions(path: &Path) -> Option<String> {
 fn fill_from_netrc(configuration: &mut Configuration, surroundings: &Surroundings<'_>) {
     let Some(path) = netrc_path(surroundings) else { return };
     let text = match std::fs::read(&path) {
-        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Ok(text) => String::from_utf8_lossy(&text::in_utf8(text)).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
         Err(error) => {
             configuration.warnings.push(format!("{} can't be read: {error}", path.display()));
@@ -166,14 +205,10 @@ fn fill_from_netrc(configuration: &mut Configuration, surroundings: &Surrounding
 
 /// `NETRC`, else `~/.netrc`, else `~/_netrc`: the order of the `wandb` tools.
 fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
-    let home = surroundings.home.as_deref();
     if let Some(named) = (surroundings.variable)("NETRC").filter(|path| !path.is_empty()) {
-        return Some(match named.strip_prefix("~/") {
-            Some(rest) => home?.join(rest),
-            None => named.into(),
-        });
+        return surroundings.expand(&named);
     }
-    let home = home?;
+    let home = surroundings.home.as_deref()?;
     [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
 }
 

@@ -14,7 +14,8 @@ fn load(file: Option<&str>, variables: &[(&str, &str)], netrc: Option<&str>) -> 
     }
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
     let variable = |name: &str| variables.get(name).map(ToString::to_string);
-    load_from(file.map(|_| path.as_path()), &Surroundings { variable: &variable, home: Some(home.path().into()) })
+    let home = Some(home.path().to_owned());
+    load_from(file.map(|_| path.as_path()), &Surroundings { variable: &variable, home, folder: None })
 }
 
 fn key(configuration: &Configuration) -> Option<&str> {
@@ -88,7 +89,7 @@ fn netrc_lies_where_the_wandb_tools_look() {
     let at = |variables: &[(&str, &str)]| {
         let variables: BTreeMap<_, _> = variables.iter().copied().collect();
         let variable = |name: &str| variables.get(name).map(ToString::to_string);
-        netrc_path(&Surroundings { variable: &variable, home: Some(home.path().into()) })
+        netrc_path(&Surroundings { variable: &variable, home: Some(home.path().into()), folder: None })
     };
     assert_eq!(at(&[]), None);
     std::fs::write(home.path().join("_netrc"), "").unwrap();
@@ -134,7 +135,7 @@ fn a_file_with_a_key_that_others_may_read_gets_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("configuration.json");
-    let surroundings = Surroundings { variable: &|_| None, home: None };
+    let surroundings = Surroundings { variable: &|_| None, home: None, folder: None };
     for (text, mode, warned) in [
         (r#"{"api_key": "k"}"#, 0o644, true),
         (r#"{"api_key": "k"}"#, 0o640, true),
@@ -147,4 +148,56 @@ fn a_file_with_a_key_that_others_may_read_gets_a_warning() {
         assert_eq!(!warnings.is_empty(), warned, "{text} {mode:o}");
         assert!(warnings.iter().all(|line| line.contains("chmod 600")));
     }
+}
+
+#[test]
+fn the_server_is_found_where_the_wandb_tools_have_written_it_and_in_their_order() {
+    let (home, folder, elsewhere) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let write = |path: PathBuf, url: &str| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("[default]\nbase_url = {url}\n")).unwrap();
+    };
+    let found = |file: &str, variables: &[(&str, &str)]| {
+        let path = home.path().join("configuration.json");
+        std::fs::write(&path, file).unwrap();
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        let variable = |name: &str| variables.get(name).map(ToString::to_string);
+        let (home, folder) = (Some(home.path().to_owned()), Some(folder.path().to_owned()));
+        let configuration = load_from(Some(&path), &Surroundings { variable: &variable, home, folder }).unwrap();
+        assert_eq!(configuration.values.contains_key("base_url"), configuration.base_url != DEFAULT_BASE_URL);
+        (configuration.base_url, configuration.notes)
+    };
+    assert_eq!(found("{}", &[]).0, DEFAULT_BASE_URL);
+    write(home.path().join(".config/wandb/settings"), "https://home.example");
+    let (url, notes) = found("{}", &[]);
+    assert_eq!(url, "https://home.example");
+    assert!(notes[0].contains("https://home.example") && notes[0].contains(".config/wandb/settings"), "{notes:?}");
+    let other = [("WANDB_CONFIG_DIR", elsewhere.path().to_str().unwrap())];
+    assert_eq!(found("{}", &other).0, DEFAULT_BASE_URL);
+    write(elsewhere.path().join("settings"), "https://elsewhere.example");
+    assert_eq!(found("{}", &other).0, "https://elsewhere.example");
+    write(folder.path().join("wandb/settings"), "https://folder.example");
+    assert_eq!(found("{}", &other).0, "https://folder.example");
+    write(folder.path().join(".wandb/settings"), "https://hidden.example");
+    assert_eq!(found("{}", &other).0, "https://hidden.example");
+    let variable = [("WANDB_BASE_URL", "https://variable.example")];
+    assert_eq!(found("{}", &variable), ("https://variable.example".into(), Vec::new()));
+    assert_eq!(found(r#"{"base_url": "https://file.example"}"#, &variable).0, "https://file.example");
+}
+
+#[test]
+fn files_of_other_systems_are_read_whatever_their_encoding() {
+    let folder = tempfile::tempdir().unwrap();
+    let utf16 =
+        |text: &str| [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let path = folder.path().join("configuration.json");
+    std::fs::write(&path, utf16(r#"{"entity": "Grüße"}"#)).unwrap();
+    std::fs::write(folder.path().join(".netrc"), utf16("machine api.wandb.ai\r\n password KEY\r\n")).unwrap();
+    let surroundings = Surroundings { variable: &|_| None, home: Some(folder.path().into()), folder: None };
+    let configuration = load_from(Some(&path), &surroundings).unwrap();
+    assert_eq!((key(&configuration), &configuration.values["entity"]), (Some("KEY"), &Value::from("Grüße")));
+    let marked = [b"\xef\xbb\xbf", &b"machine api.wandb.ai password KEY2"[..]].concat();
+    std::fs::write(folder.path().join(".netrc"), marked).unwrap();
+    assert_eq!(key(&load_from(Some(&path), &surroundings).unwrap()), Some("KEY2"));
 }

@@ -3,7 +3,7 @@
 //! | module | concern |
 //! |---|---|
 //! | [`args`], [`units`] | what can be typed |
-//! | [`configuration`] | where the configuration comes from |
+//! | [`configuration`], [`settings`] | where the configuration comes from |
 //! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
 //! | [`sync`], [`verify`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
 //! | [`serve`], [`tenants`] | many tenants: syncs by schedule, and what can be asked about them |
@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod sandbox;
 mod serve;
+mod settings;
 mod state;
 mod summary;
 mod sync;

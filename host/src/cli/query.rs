@@ -57,9 +57,7 @@ async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Ar
 /// Loads the configuration and says what is doubtful about it.
 pub(crate) fn load(args: &QueryArgs, console: &Console) -> Result<Configuration, Error> {
     let mut configuration = configuration::load(args.config.config.as_deref())?;
-    for warning in configuration.warnings.drain(..) {
-        console.log(Level::Warning, warning);
-    }
+    configuration.tell(console);
     Ok(configuration)
 }
 

@@ -14,8 +14,8 @@ use wandb_connector_host::spec::Spec;
 use wandb_connector_host::state::StateKeys;
 use wandb_connector_host::sync::{Level, Observer, Outcome, SyncRequest};
 use wandb_connector_host::verify::{Verification, VerifyRequest};
-use wandb_connector_host::wandb;
 use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use wandb_connector_host::{certificates, wandb};
 
 use super::args::SandboxArgs;
 use super::configuration;
@@ -59,6 +59,9 @@ impl Runner {
                 CacheUse::NotStored(why) => format!("the component was compiled and not stored in the cache: {why}"),
             },
         );
+        for problem in certificates::problems() {
+            console.log(Level::Warning, problem);
+        }
         let client = HttpClient::default();
         let mut policy = sandbox::policy(sandbox);
         policy.download_origins.extend(wandb::download_origin(base_url));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use wandb_connector_host::cache::Cache;
+use wandb_connector_host::certificates;
 use wandb_connector_host::engine::{Allocator, Engine, EngineOptions};
 use wandb_connector_host::error::Error;
 use wandb_connector_host::file_access::others_may_read;
@@ -73,6 +74,9 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
         let file = escape_control(&file.display().to_string());
         console
             .log(Level::Warning, format!("{file} holds a token and other users may read it; run `chmod 600 {file}`"));
+    }
+    for problem in certificates::problems() {
+        console.log(Level::Warning, problem);
     }
     let status = status_server(args, Arc::new(scheduler.clone()), metrics).await?;
     let token = watch(&scheduler, args, console)?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use wandb_connector_host::units::bytes;
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -19,16 +21,6 @@ pub(crate) fn grouped(number: u64) -> String {
 pub(crate) fn clock(time: Duration) -> String {
     let (hours, minutes, seconds) = (time.as_secs() / 3600, time.as_secs() / 60 % 60, time.as_secs() % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-/// `512 MiB`, `1.5 MiB`, `640 bytes`.
-pub(crate) fn bytes(amount: u64) -> String {
-    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units.into_iter().find(|(_, factor)| amount >= *factor) {
-        Some((unit, factor)) if amount.is_multiple_of(factor) => format!("{} {unit}", amount / factor),
-        Some((unit, factor)) => format!("{:.1} {unit}", amount as f64 / factor as f64),
-        None => format!("{amount} bytes"),
-    }
 }
 
 /// `1 run`, `2 runs`; `unit` in the singular.

@@ -8,6 +8,7 @@ use super::null::Null;
 use super::parquet::Parquet;
 use super::sqlite::Sqlite;
 use super::{Destination, DestinationError};
+use crate::url_password;
 
 /// Where rows and state go, parsed: `sqlite:PATH`, `parquet:DIR` or `null:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,36 +57,38 @@ impl FromStr for DestinationUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = |why: String| Err(DestinationError::Refused(why));
+        // A text of another form may hold a password, and what is said here goes to logs.
+        let shown = url_password::hide(text);
         let Some((kind, place)) = text.split_once(':') else {
             return match guess(text) {
-                Some(kind) => refuse(format!("destination {text:?} does not say its kind. Write `{kind}:{text}`.")),
-                None => refuse(format!("destination {text:?} is not of the form `KIND:PLACE`. {KINDS}.")),
+                Some(kind) => refuse(format!("destination {shown:?} does not say its kind. Write `{kind}:{shown}`.")),
+                None => refuse(format!("destination {shown:?} is not of the form `KIND:PLACE`. {KINDS}.")),
             };
         };
         match kind {
             "sqlite" | "parquet" => {
-                if let Some(path) = place.strip_prefix("//") {
-                    let path = path.trim_start_matches('/');
+                if place.starts_with("//") {
+                    let path = shown.split_once("://").map_or("", |(_, path)| path.trim_start_matches('/'));
                     return refuse(format!(
-                        "destination {text:?}: a path follows `{kind}:` directly. Write `{kind}:{path}` for one in the \
+                        "destination {shown:?}: a path follows `{kind}:` directly. Write `{kind}:{path}` for one in the \
                          current folder, `{kind}:/{path}` for an absolute one."
                     ));
                 }
                 if place.is_empty() || place.contains('\0') || place == ":memory:" {
                     let example = if kind == "sqlite" { "sqlite:warehouse.db" } else { "parquet:warehouse" };
-                    return refuse(format!("destination {text:?} names no path. Write for example `{example}`."));
+                    return refuse(format!("destination {shown:?} names no path. Write for example `{example}`."));
                 }
                 if let Some((scheme, _)) = place.split_once("://") {
                     return refuse(format!(
-                        "destination {text:?}: `{scheme}://` is not supported, only folders of this machine."
+                        "destination {shown:?}: `{scheme}://` is not supported, only folders of this machine."
                     ));
                 }
                 let path = PathBuf::from(place);
                 Ok(if kind == "sqlite" { Self::Sqlite(path) } else { Self::Parquet(path) })
             }
             "null" if place.is_empty() => Ok(Self::Null),
-            "null" => refuse(format!("destination {text:?}: nothing may follow `null:`.")),
-            _ => refuse(format!("destination {text:?} is of no known kind. {KINDS}.")),
+            "null" => refuse(format!("destination {shown:?}: nothing may follow `null:`.")),
+            _ => refuse(format!("destination {shown:?} is of no known kind. {KINDS}.")),
         }
     }
 }
@@ -117,6 +120,24 @@ mod tests {
             let url: DestinationUrl = text.parse().unwrap();
             assert_eq!(url, expected);
             assert_eq!(url.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn no_password_is_repeated() {
+        for text in [
+            "postgres://user:PW@host/db",
+            "postgres://host/db?password=PW",
+            "sqlite://user:PW@host/db",
+            "sqlite:postgres://user:PW@host/db",
+            "parquet:s3://id:PW@bucket/x",
+            "null:user:PW@host",
+            "user:PW@host.db",
+            "host=h password=PW.db",
+            "postgres:\u{0}user:PW@host",
+        ] {
+            let refusal = text.parse::<DestinationUrl>().unwrap_err().to_string();
+            assert!(!refusal.contains("PW") && refusal.contains("***"), "{refusal}");
         }
     }
 

@@ -109,6 +109,31 @@ pub enum DialError {
         /// What it says.
         why: String,
     },
+    /// The proxy wants to know who asks (HTTP 407).
+    #[error("the proxy {proxy} {}", demand(*.given))]
+    ProxyCredentials {
+        /// The proxy's URL, without credentials.
+        proxy: String,
+        /// Whether its variable holds a user.
+        given: bool,
+    },
+}
+
+impl DialError {
+    /// A proxy answered 407.
+    pub(crate) fn proxy_credentials(proxy: &Intercept) -> Self {
+        Self::ProxyCredentials { proxy: proxy.uri().to_string(), given: proxy.basic_auth().is_some() }
+    }
+}
+
+fn demand(given: bool) -> &'static str {
+    match given {
+        true => "does not accept the user and the password in its variable (HTTP 407 of the proxy, not of the server)",
+        false => {
+            "wants a user and a password (HTTP 407 of the proxy, not of the server); write them into its variable: \
+             HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+        }
+    }
 }
 
 /// Makes connections for a pooled client; cheap to clone.
@@ -214,7 +239,10 @@ impl Dialler {
                 if let Some(credentials) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                let tcp = tunnel.call(uri).await.map_err(|why| failed(&why))?;
+                let tcp = tunnel.call(uri).await.map_err(|why| match why {
+                    TunnelError::ProxyAuthRequired => DialError::proxy_credentials(proxy),
+                    why => failed(&why),
+                })?;
                 Ok(Stream { tcp, proxied: false })
             }
             (Some("http"), _) => {
@@ -275,6 +303,9 @@ impl Service<Uri> for Dialler {
         Box::pin(self.clone().connect(uri))
     }
 }
+
+/// The library does not name it.
+type TunnelError = <Tunnel<ToProxy> as Service<Uri>>::Error;
 
 /// The inner service of a tunnel: whatever it is asked for, it is the proxy.
 #[derive(Clone)]

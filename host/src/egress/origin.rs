@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use http::Uri;
 
+use crate::url_password;
+
 /// Who answers a request: `https://api.wandb.ai`, `http://localhost:8080`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
@@ -35,7 +37,7 @@ impl Origin {
     /// The origin of a URL; a path and a query may follow it and are left out.
     pub fn parse(url: &str) -> Result<Self, OriginError> {
         let uri = url.trim().parse::<Uri>();
-        Self::of(&uri.map_err(|_| OriginError { url: url.to_owned(), problem: "is no URL" })?)
+        Self::of(&uri.map_err(|_| OriginError { url: url_password::hide(url), problem: "is no URL" })?)
     }
 
     /// The origin of a URI.

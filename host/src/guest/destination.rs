@@ -40,7 +40,8 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`. What `mask` looks for is hidden.
+    /// Sends groups to `writer`, which has been prepared with `tables` and has stored `state`. What `mask` looks for is hidden
+    /// in rows, and refused in the state.
     pub(crate) fn new(tables: Arc<[Table]>, writer: Arc<Writer>, limits: Limits, mask: Mask, state: &State) -> Self {
         let state = StateSize::of(state);
         Self { tables, writer, limits, mask, group: Group::default(), group_bytes: 0, rows: 0, state, ignored: 0 }
@@ -68,10 +69,11 @@ impl Sink {
         self.add(keys.get_array_memory_size(), Change::Delete { table: index, keys })
     }
 
-    async fn checkpoint(&mut self, mut patch: StatePatch) -> Result<(), Error> {
-        for (key, value) in &mut patch {
-            self.mask.text(key);
-            value.iter_mut().for_each(|value| self.mask.text(value));
+    async fn checkpoint(&mut self, patch: StatePatch) -> Result<(), Error> {
+        // Never changed, unlike rows: with stars in it, two keys can become one, and a cursor can lead elsewhere.
+        if patch.iter().flat_map(|(key, value)| [Some(key), value.as_ref()]).flatten().any(|text| self.mask.is_in(text))
+        {
+            return Err(Error::Contract("a checkpoint holds a secret of the configuration".into()));
         }
         self.grow(state::patch_bytes(&patch))?;
         self.state.apply(&patch);

@@ -18,11 +18,13 @@ use crate::destination::url::{Access, open};
 use crate::error::{ConfigurationProblem, Error};
 use crate::file_access::others_may_read;
 use crate::http_client::HttpClient;
+use crate::key_origin::KeyOrigin;
 use crate::lane::Lane;
 use crate::report::cut;
 use crate::secrets::escape_control;
 use crate::spec::Spec;
 use crate::sync::{Event, Level, Observer, Outcome, SyncRequest};
+use crate::url_password;
 use crate::wandb;
 
 /// Bytes of the message that is kept of a sync.
@@ -92,7 +94,8 @@ async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, E
     let prepared = async {
         let connector = components.get(tenant.component.as_deref()).await?;
         let spec = connector.spec().await?;
-        let config = configuration(tenant, spec, &ear, salt).await?;
+        let origins = key_origins(tenant, spec);
+        let config = configuration(tenant, spec, &ear, salt).await.map_err(|error| explain(error, &origins))?;
         let mut policy = tenant.policy.clone();
         policy.download_origins.extend(fit::download_origins(tenant, spec));
         let url = tenant.destination.clone();
@@ -101,14 +104,32 @@ async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, E
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
         let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
         let request = SyncRequest { state_keys, policy, pace: turn, lane, ..SyncRequest::new(config, destination) };
-        Ok((connector, request))
+        Ok((connector, origins, request))
     };
-    let (connector, request) = tokio::select! {
+    let (connector, origins, request) = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(Error::Interrupted),
         prepared = prepared => prepared?,
     };
-    Ok(connector.sync(request, &client, ear, &cancel).await)
+    let mut outcome = connector.sync(request, &client, ear, &cancel).await;
+    outcome.error = outcome.error.map(|error| explain(error, &origins));
+    Ok(outcome)
+}
+
+/// The tenant's secrets: which servers they are for, and where they are from.
+fn key_origins(tenant: &Tenant, spec: &Spec) -> Vec<KeyOrigin> {
+    let servers: Vec<_> = spec.origins(&tenant.config).map(|(_, url)| url_password::hide(url)).collect();
+    let server = servers.join(", ");
+    let origin = |(key, source): (&String, &SecretSource)| KeyOrigin {
+        key: key.clone(),
+        server: server.clone(),
+        source: source.to_string(),
+    };
+    tenant.secrets.iter().map(origin).collect()
+}
+
+fn explain(error: Error, origins: &[KeyOrigin]) -> Error {
+    origins.iter().fold(error, |error, origin| origin.explain(error))
 }
 
 /// The configuration with its secrets. It lives as long as the sync.

@@ -22,6 +22,7 @@ use crate::egress::Origin;
 use crate::error::ConfigurationProblem;
 use crate::policy::Policy;
 use crate::spec::Spec;
+use crate::text;
 
 /// Where tenants are described.
 pub struct Registry {
@@ -252,9 +253,9 @@ impl Known {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, file::LARGEST), &mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, file::LARGEST), &mut bytes)?;
+    String::from_utf8(text::in_utf8(bytes)).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.utf8_error()))
 }
 
 /// The file, or the files of the folder whose names end in `.toml` and do not begin with a dot, in their order.

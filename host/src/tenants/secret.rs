@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backoff::Mark;
 use super::tenant::{SecretSource, Tenant};
+use crate::text;
 
 /// Bytes of a secret. Keys have a few dozen.
 const LARGEST: usize = 64 << 10;
@@ -82,7 +83,7 @@ pub async fn resolve(source: &SecretSource) -> Result<String, SecretError> {
     if bytes.len() > LARGEST {
         return Err(unfit("is larger than any secret"));
     }
-    let mut text = String::from_utf8(bytes).map_err(|_| unfit("is not UTF-8"))?;
+    let mut text = String::from_utf8(text::in_utf8(bytes)).map_err(|_| unfit("is not UTF-8"))?;
     if text.ends_with('\n') {
         text.pop();
     }
@@ -237,6 +238,11 @@ mod tests {
         assert!(read(&path).await.unwrap_err().contains("No such file"));
         std::fs::write(&path, "key\n").unwrap();
         assert_eq!(read(&path).await, Ok("key".into()));
+        // As PowerShell and Notepad write it.
+        for bytes in [&b"\xff\xfek\0e\0y\0\r\0\n\0"[..], b"\xef\xbb\xbfkey\r\n"] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read(&path).await, Ok("key".into()));
+        }
         std::fs::write(&path, vec![b'x'; LARGEST + 1]).unwrap();
         assert!(read(&path).await.unwrap_err().contains("is larger than any secret"));
         assert!(read(folder.path()).await.unwrap_err().contains("it is no file"));

@@ -78,6 +78,17 @@ pub enum SecretSource {
     Command(Vec<String>),
 }
 
+impl fmt::Display for SecretSource {
+    /// Without the arguments of a program, which may be nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Command(words) => write!(f, "the command `{}`", words.first().map_or("", String::as_str)),
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -198,10 +198,44 @@ async fn what_a_guest_stores_or_says_holds_no_key_wherever_it_has_it_from() {
     .await;
     assert_eq!(run.contents.rows(), 1);
     assert!(format!("{:?}", run.contents).contains(&"*".repeat(KEY.len())));
-    assert!(run.contents.state.values().any(|value| value.contains("***")), "{:?}", run.contents.state);
-    assert_eq!(run.log(), ["it is ***"]);
+    let told = "a secret of the configuration was found in 2 places of responses and rows; stars stand there";
+    assert_eq!(run.log(), ["it is ***", told]);
     assert_eq!(run.error(), "the connector failed: it was ***");
     run.assert_discreet();
+}
+
+#[tokio::test]
+async fn a_state_that_holds_the_key_is_refused_and_not_rewritten() {
+    let reversed: String = KEY.chars().rev().collect();
+    for (key, value) in [("a ?", "1"), ("a", "b ?"), ("a", r#"{"b":"\u006b3?"}"#)] {
+        // In the last case the letters that JSON escapes are missing from what is put in.
+        let reversed = if value.contains('\\') { &reversed[..reversed.len() - 2] } else { &reversed };
+        let steps = json!([["checkpoint", {"before": "1"}], ["checkpoint-reversed", reversed, key, value]]);
+        let run = Script::new(steps).run().await;
+        assert!(matches!(run.outcome.error, Some(Error::Contract(_))), "{}", run.error());
+        assert!(run.error().contains("a checkpoint holds a secret of the configuration"), "{}", run.error());
+        assert_eq!(run.contents.state.keys().collect::<Vec<_>>(), ["before"]);
+        run.assert_discreet();
+    }
+}
+
+#[tokio::test]
+async fn a_short_secret_changes_no_row_and_no_state() {
+    // Words of everybody's data, as a test server's key may be.
+    for secret in ["loss", "1234", "fifteen-letters"] {
+        let reversed: String = secret.chars().rev().collect();
+        let state = json!({(format!("runs/{secret}")): secret, "runs/****": "1"});
+        let steps = json!([["store-reversed", reversed], ["checkpoint", state]]);
+        let run = Script::new(steps).with("api_key", json!(secret)).run().await;
+        assert_eq!((run.error().as_str(), run.log().len()), ("", 0), "{:?}", run.log());
+        let rows = format!("{:?}", run.contents.groups);
+        assert!(
+            rows.contains(&format!("id {secret}")) && rows.contains(&format!("{{\\\"body\\\":\\\"{secret}")),
+            "{rows}"
+        );
+        assert_eq!(run.contents.state[&format!("runs/{secret}")], secret);
+        assert_eq!(run.contents.state.len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -486,3 +486,26 @@ async fn a_proxy_is_asked_for_whole_urls_and_for_tunnels() {
     assert_eq!(header(request, "proxy-authorization"), Some("Basic dXNlcjpwYXNz"));
     assert_eq!(header(request, "authorization"), None);
 }
+
+#[tokio::test]
+async fn a_proxy_that_wants_credentials_is_named_as_the_one_who_does() {
+    for (user, told) in
+        [("", "wants a user and a password"), ("user:pass@", "does not accept the user and the password")]
+    {
+        for scheme in ["http", "https"] {
+            let proxy = Server::start(|_| answer("407 Proxy Authentication Required", "who are you?")).await;
+            let url = format!("{scheme}://api.example");
+            let steps =
+                json!([["get", format!("{url}/x"), {"authorization": "Bearer KEY"}], ["fail", "upstream", "no"]]);
+            let mut script = Script::new(steps).with("base_url", json!(url));
+            script.client = client_with_proxy(&format!("http://{user}{}", proxy.address));
+            let run = script.run().await;
+            // Final for the guest: another attempt gets the same answer.
+            assert!(run.log().iter().any(|line| line.contains("HttpRequestDenied")), "{:?}", run.log());
+            let named = format!("the proxy http://{}/ {told}", proxy.address);
+            assert!(run.error().contains(&named) && run.error().contains("407"), "{}", run.error());
+            assert!(!format!("{:?} {:?}", run.events, run.outcome).contains("pass@"), "{:?}", run.events);
+            assert_eq!(proxy.requests().len(), 1);
+        }
+    }
+}

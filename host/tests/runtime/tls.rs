@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wandb_connector_host::HttpClient;
+use wandb_connector_host::certificates::Trust;
 use wandb_connector_host::egress::dial::{Boxed, Dial, Resolve};
 use wandb_connector_host::http_client::HttpOptions;
 
@@ -28,6 +29,9 @@ use crate::support::{KEY, Run, Script};
 const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
 const CERTIFICATE: &[u8] = include_bytes!("tls/leaf.pem");
 const PRIVATE_KEY: &[u8] = include_bytes!("tls/key.pem");
+/// As `openssl req -x509` makes them: with itself as authority. The second has expired.
+const SELF_SIGNED: &[u8] = include_bytes!("tls/self_signed.pem");
+const EXPIRED: &[u8] = include_bytes!("tls/expired.pem");
 
 /// Resolves every name to a public address, and answers for that address on this machine.
 struct Elsewhere(SocketAddr);
@@ -51,7 +55,12 @@ type Handshakes = Arc<Mutex<Vec<Option<HandshakeKind>>>>;
 /// A TLS server that speaks `protocols`; returns its address, its connections, and what it was asked (version, authority, key). It ends a
 /// connection after it was asked for `/last`.
 async fn serve(protocols: &[&[u8]]) -> (SocketAddr, Handshakes, Arc<Mutex<Vec<String>>>) {
-    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
+    serve_as(CERTIFICATE, protocols).await
+}
+
+/// The same with another certificate.
+async fn serve_as(certificate: &[u8], protocols: &[&[u8]]) -> (SocketAddr, Handshakes, Arc<Mutex<Vec<String>>>) {
+    let chain = vec![CertificateDer::from_pem_slice(certificate).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(PRIVATE_KEY).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -113,10 +122,14 @@ fn options(server: SocketAddr, trusted: bool) -> HttpOptions {
 }
 
 async fn ask(server: SocketAddr, trusted: bool, host: &str, times: usize) -> Run {
+    ask_with(options(server, trusted), host, times).await
+}
+
+async fn ask_with(options: HttpOptions, host: &str, times: usize) -> Run {
     let url = format!("https://{host}");
     let steps: Vec<Value> = vec![json!(["get", format!("{url}/x"), {"authorization": "Bearer KEY"}]); times];
     let mut script = Script::new(json!(steps)).with("base_url", json!(url));
-    script.client = HttpClient::new(options(server, trusted));
+    script.client = HttpClient::new(options);
     script.run().await
 }
 
@@ -146,6 +159,45 @@ async fn a_certificate_of_an_unknown_authority_or_another_name_is_refused() {
         assert!(run.log().iter().any(|line| line.contains("TlsCertificateError")), "{:?}", run.log());
         assert!(run.log().iter().any(|line| line.contains("invalid peer certificate")), "{:?}", run.log());
         assert_eq!(asked.lock().unwrap().len(), 0);
+    }
+}
+
+/// Asks a server that has one certificate, where a file names another or the same.
+async fn ask_where_a_file_names(named: &[u8], presented: &[u8], host: &str) -> (Run, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("named.pem");
+    std::fs::write(&file, named).unwrap();
+    let (server, _, asked) = serve_as(presented, &[b"http/1.1"]).await;
+    let tls = Some(Trust::in_file(&file).tls());
+    let run = ask_with(HttpOptions { tls, ..options(server, false) }, host, 1).await;
+    let asked = asked.lock().unwrap().len();
+    (run, asked)
+}
+
+#[tokio::test]
+async fn a_certificate_that_a_file_names_is_trusted_as_it_is() {
+    for certificate in [SELF_SIGNED, CERTIFICATE] {
+        let (run, _) = ask_where_a_file_names(certificate, certificate, "api.example").await;
+        assert_eq!(run.log(), ["200 over TLS"]);
+    }
+    // An authority in the file is one, as ever.
+    let (run, _) = ask_where_a_file_names(AUTHORITY, CERTIFICATE, "api.example").await;
+    assert_eq!(run.log(), ["200 over TLS"]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_a_file_names_is_refused_for_another_name_or_when_it_has_expired_or_instead_of_another() {
+    for (named, presented, host, told) in [
+        (SELF_SIGNED, SELF_SIGNED, "other.example", "it is for another name"),
+        (EXPIRED, EXPIRED, "api.example", "it has expired"),
+        (EXPIRED, SELF_SIGNED, "api.example", "name a PEM file"),
+        (AUTHORITY, SELF_SIGNED, "api.example", "name a PEM file"),
+    ] {
+        let (run, asked) = ask_where_a_file_names(named, presented, host).await;
+        assert!(run.log().iter().any(|line| line.contains("TlsCertificateError")), "{:?}", run.log());
+        let line = format!("the certificate of `{host}` is refused");
+        assert!(run.log().iter().any(|it| it.contains(&line) && it.contains(told)), "{told}: {:?}", run.log());
+        assert_eq!(asked, 0);
     }
 }
 

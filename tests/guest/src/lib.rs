@@ -133,7 +133,14 @@ fn step(step: &Value, config: &Value, state: &[(String, String)]) -> Result<(), 
             let body = vec![format!("{{\"body\":\"{text}\"}}")];
             row.columns.push(Column { name: "body".into(), values: ColumnValues::Jsons(body), nulls: vec![] });
             ended(destination::upsert("events", &row))?;
-            ended(destination::checkpoint(&[(format!("key {text}"), Some(format!("value {text}")))]))?;
+        }
+        "checkpoint-reversed" => {
+            let text = reversed(&text(1));
+            let patch = [(
+                step[2].as_str().unwrap_or_default().replace('?', &text),
+                Some(step[3].as_str().unwrap_or_default().replace('?', &text)),
+            )];
+            ended(destination::checkpoint(&patch))?;
         }
         "say-reversed" => {
             let text = reversed(&text(1));

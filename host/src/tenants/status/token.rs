@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::text;
+
 /// The shortest token: a random one of this length can't be guessed over a network.
 const SHORTEST: usize = 16;
 /// The longest.
@@ -69,7 +71,10 @@ impl Token {
     pub fn read(source: &TokenSource) -> Result<Self, TokenError> {
         let text = match source {
             TokenSource::Variable(name) => std::env::var(name).map_err(io::Error::other),
-            TokenSource::File(path) => std::fs::read_to_string(path),
+            TokenSource::File(path) => std::fs::read(path).and_then(|bytes| {
+                String::from_utf8(text::in_utf8(bytes))
+                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.utf8_error()))
+            }),
         };
         let text = text.map_err(|why| TokenError::Missing { source_of: source.clone(), why })?;
         let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
