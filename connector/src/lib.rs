@@ -21,6 +21,8 @@ pub mod history;
 pub mod json;
 pub mod limiter;
 pub mod parquet;
+pub mod quota;
+pub mod rate;
 pub mod run;
 pub mod schema;
 pub mod state;
@@ -28,6 +30,7 @@ pub mod sync;
 pub mod time;
 pub mod url;
 pub mod watermark;
+mod web_page;
 pub mod window;
 
 #[cfg(target_arch = "wasm32")]

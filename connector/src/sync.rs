@@ -214,6 +214,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                             (failures, last_success) = (0, self.client.exchange.now());
                             self.ended(&id, updated_at, end);
                         }
+                        Err(error @ Error::RateLimited { .. }) if self.client.is_shut_out() => return Err(error),
                         Err(error @ (Error::Upstream { .. } | Error::RateLimited { .. })) => {
                             failures += usize::from(last_success <= began);
                             self.quarantine(id, &error);

@@ -75,14 +75,18 @@ impl Rest {
         Request { method: Method::Get, url, headers, body: Vec::new() }
     }
 
+    /// Asks for the first page of runs.
+    pub(super) fn first_request(&self) -> Request {
+        self.get(format!("{}/projects/{}/runs?perPage={}", self.base_url, self.project, self.page_size))
+    }
+
     /// A page of runs.
     pub async fn runs<X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         next: Option<&str>,
     ) -> Result<ListingPage, Error> {
-        let first = || format!("{}/projects/{}/runs?perPage={}", self.base_url, self.project, self.page_size);
-        let request = self.get(next.map_or_else(first, str::to_owned));
+        let request = next.map_or_else(|| self.first_request(), |next| self.get(next.to_owned()));
         let what = "listing runs";
         let accept = |response: &crate::exchange::Response| {
             if let Some(error) = refusal(response, what, &self.shown) {
