@@ -3,7 +3,7 @@
 CARGO ?= cargo
 COMPONENTS = connector/build.sh wandb-connector scripted-guest conformance command-output command-run
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix component command dist dist-check bench soak build setup fuzz deny
+.PHONY: help demo test newcomer matrix component command dist dist-check bench soak build setup fuzz deny
 
 # A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
 demo test matrix bench soak: export REVISION =
@@ -22,6 +22,9 @@ test: ## Check format, lints and docs, and run all tests
 	$(CARGO) clippy --workspace --all-targets --features wandb-connector-tests/matrix --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(CARGO) test --workspace --locked
+
+newcomer: ## Clone the last commit and run the demo and all tests there, with nothing downloaded or built before (GOALS="demo test")
+	@tests/newcomer.sh $(GOALS)
 
 matrix: ## Run the tests of many combinations: 208 kills, seven hosts in both dialects
 	@tests/setup.sh test

@@ -55,7 +55,14 @@ build() {
     "$@" build --locked -p "$package" --lib --profile component --target wasm32-unknown-unknown --target-dir "$raw"
 }
 
+# The tool takes a while the first time. Meanwhile the component is built, whose last part leaves processors idle.
+cargo build --quiet --locked --manifest-path connector/package/Cargo.toml --target-dir "$target/package" &
+tool=$!
+trap '[ -z "$tool" ] || kill "$tool" 2>/dev/null || true' EXIT
+
 package_tool() {
+    [ -z "$tool" ] || wait "$tool"
+    tool=
     cargo run --quiet --locked --manifest-path connector/package/Cargo.toml --target-dir "$target/package" -- "$@"
 }
 

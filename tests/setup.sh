@@ -92,6 +92,12 @@ python_environment() {
     tests/setup-python.sh "$@" >/dev/null || fail "Packages could not be installed from PyPI."
 }
 
+# The tests read the licences of all that is locked for this machine, also of what only other goals build.
+crates() {
+    machine=$(rustc -vV | sed -n 's/^host: //p')
+    cargo fetch --locked --quiet --target "$machine" || fail "The crates of Cargo.lock could not be downloaded."
+}
+
 # What the tests run the component in as Node programs do.
 node_environment() {
     has npm || apt_install nodejs npm || fail "Node is missing." "Debian, Ubuntu: apt-get install nodejs npm"
@@ -116,6 +122,7 @@ wasm
 case $for_what in
 demo) python ;;
 test)
+    crates
     python_environment
     node_environment
     browser

@@ -4,19 +4,22 @@ use std::cell::Cell;
 use std::io::Read;
 use std::time::Duration;
 
-use chrono::DateTime;
-
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::exchange::{Exchange, Request, Response, TransportError};
-use crate::limiter::Limiter;
+use crate::limiter::{LONGEST_WAIT, Limiter, Party, Permit};
+use crate::{rate, web_page};
 
 /// Retries after the first attempt.
 const RETRIES: u32 = 5;
 /// The first wait; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait that a `Retry-After` is granted.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The backoff grows no further than to its last retry's.
+const LAST_RETRY: u32 = RETRIES - 1;
+/// For so long W&B may refuse every request for its rate and name a time each time.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// A pause that is worth telling.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// The largest body of one response, as it comes over the wire and after decompression.
 pub const BODY_LIMIT: usize = 64 << 20;
 
@@ -76,13 +79,32 @@ pub struct Client<'a, X, D> {
     limiter: Limiter,
     requests: Cell<u64>,
     retries: Cell<u64>,
+    /// Something was answered as W&B's API answers.
+    answered: Cell<bool>,
+    /// Since when every request was refused for its rate.
+    refused_since: Cell<Option<Duration>>,
+    /// Until when it was told that requests wait.
+    told_until: Cell<Duration>,
 }
 
 impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
     /// A client with at most `concurrency` requests in flight.
     pub fn new(exchange: &'a X, destination: &'a D, concurrency: u32) -> Self {
-        let limiter = Limiter::new(concurrency);
-        Self { exchange, destination, limiter, requests: Cell::new(0), retries: Cell::new(0) }
+        Self {
+            exchange,
+            destination,
+            limiter: Limiter::new(concurrency),
+            requests: Cell::new(0),
+            retries: Cell::new(0),
+            answered: Cell::new(false),
+            refused_since: Cell::new(None),
+            told_until: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// Whether W&B has refused everything for its rate for so long that there is no use in going on.
+    pub fn is_shut_out(&self) -> bool {
+        self.refused_since.get().is_some_and(|since| self.exchange.now().saturating_sub(since) >= PATIENCE)
     }
 
     /// Requests made, retries included.
@@ -95,8 +117,9 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         self.retries.get()
     }
 
-    /// Sends a request until `accept` takes the response, with up to five retries. `accept` sees responses of every status but those that
-    /// are retried; `what` names the request in messages; `limit` bounds the body in bytes.
+    /// Sends a request until `accept` takes the response, with up to five retries. Waits that W&B asks for at a 429 are none of them, for up
+    /// to a quarter of an hour. `accept` sees responses of every status but those that are retried; `what` names the request in messages;
+    /// `limit` bounds the body in bytes.
     pub async fn send<T>(
         &self,
         request: &Request,
@@ -115,7 +138,8 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
-        let mut attempt = 0;
+        let (mut attempt, mut refusals, mut refused_since) = (0, 0, None);
+        let party = party(request);
         loop {
             let (status, reason, wait) = match self.attempt(request, limit, &mut accept).await {
                 Ok(value) => return Ok(value),
@@ -124,18 +148,65 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 Err(Failure::Denied(error)) => return Err(RequestError::Denied(error)),
                 Err(Failure::Again { status, reason, wait }) => (status, reason, wait),
             };
-            if attempt == RETRIES {
+            // What a storage host does not give can be read in another way; W&B is waited for.
+            let asked_for = status == Some(429) && wait.is_some() && party == Party::Api;
+            if asked_for {
+                let now = self.exchange.now();
+                self.refused_since.set(self.refused_since.get().or(Some(now)));
+                let since = *refused_since.get_or_insert(now);
+                if self.is_shut_out() || now.saturating_sub(since) >= PATIENCE {
+                    let minutes = PATIENCE.as_secs() / 60;
+                    let message = format!("{what}: {reason}, again and again for {minutes} minutes");
+                    return Err(RequestError::Failed(Error::RateLimited { message, retry_after: wait }));
+                }
+            } else if attempt == RETRIES {
                 return Err(RequestError::Failed(give_up(what, status, &reason, wait)));
             }
-            let delay = self.delay(attempt, wait);
+            let delay = self.delay(attempt.max(refusals).min(LAST_RETRY), wait);
             self.say_retry(request, status, &reason, wait, delay);
             if status == Some(429) {
-                self.destination.throttled(delay);
+                self.say_throttled(delay);
             }
             self.exchange.sleep(delay).await;
-            attempt += 1;
+            if asked_for {
+                refusals += 1;
+            } else {
+                attempt += 1;
+            }
             self.retries.set(self.retries.get() + 1);
             self.destination.progress("retries", self.retries.get(), None);
+        }
+    }
+
+    /// Sends a request once. None: no whole response came.
+    pub async fn ask(&self, request: &Request, limit: usize) -> Option<Response> {
+        let _permit = self.permit(party(request)).await;
+        self.requests.set(self.requests.get() + 1);
+        let response = self.exchange.send(request, limit).await.ok()?;
+        decompressed(response, limit, &request.url).ok()
+    }
+
+    /// A place among the requests in flight, once the rate limit lets another one begin.
+    async fn permit(&self, party: Party) -> Permit<'_> {
+        loop {
+            match self.limiter.acquire(party, || self.exchange.now()).await {
+                Ok(permit) => return permit,
+                Err(pause) => {
+                    if party == Party::Api && pause >= LONG_PAUSE {
+                        self.say_throttled(pause);
+                    }
+                    self.exchange.sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the host that requests wait, once for all that wait until the same moment.
+    fn say_throttled(&self, wait: Duration) {
+        let until = self.exchange.now() + wait;
+        if until > self.told_until.get() {
+            self.told_until.set(until);
+            self.destination.throttled(wait);
         }
     }
 
@@ -145,10 +216,8 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         accept: &mut impl FnMut(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let permit = self.limiter.acquire().await;
-        while let Some(pause) = self.limiter.pause(self.exchange.now()) {
-            self.exchange.sleep(pause).await;
-        }
+        let party = party(request);
+        let permit = self.permit(party).await;
         let began = self.exchange.now();
         self.requests.set(self.requests.get() + 1);
         let response = self.exchange.send(request, limit).await;
@@ -160,33 +229,63 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             }
             TransportError::Failed(reason) => Failure::Again { status: None, reason, wait: None },
         })?;
-        if response.status == 429 {
-            let wait = retry_after(&response, self.exchange);
-            self.limiter.refused(began, self.exchange.now(), wait.map(|wait| wait.min(LONGEST_WAIT)));
-        } else {
-            self.limiter.succeeded(began);
+        let now = self.exchange.now();
+        if let Some(left) = rate::left(&response) {
+            self.limiter.told(party, left, began, now);
+            if left.parts <= 0.0 && left.renewed_in > LONGEST_WAIT {
+                let (wish, wait) = (left.renewed_in.as_secs(), LONGEST_WAIT.as_secs());
+                let message = format!("The rate limit is used up for {wish}s; the next request is tried after {wait}s");
+                self.destination.log(Level::Warning, &message);
+            }
         }
-        if let Some(wait) = again(response.status).then(|| retry_after(&response, self.exchange)) {
+        let refused = response.status == 429;
+        if refused {
+            self.limiter.refused(party, began, now, rate::refused_for(&response, self.exchange));
+        } else {
+            self.limiter.succeeded(party, began);
+        }
+        if again(response.status) {
+            let wait = match refused {
+                true => rate::refused_for(&response, self.exchange),
+                false => rate::retry_after(&response, self.exchange),
+            };
             return Err(Failure::Again {
                 status: Some(response.status),
                 reason: format!("HTTP {}", response.status),
                 wait,
             });
         }
+        if party == Party::Api {
+            self.refused_since.set(None);
+        }
         // Of what is tried again nobody reads the body, however it is encoded.
         let mut response = decompressed(response, limit, &request.url)?;
         self.limiter.received(response.body.len());
-        accept(&mut response)
+        let accepted = accept(&mut response);
+        if accepted.is_ok() {
+            self.answered.set(true);
+        } else if !self.answered.get() && web_page::is_one(&response) && self.answers_web_pages(&request.url).await {
+            return Err(Failure::Final(web_page::error(&request.url)));
+        }
+        accepted
+    }
+
+    /// Whether the server of `url` answers with a web page where nothing is, so that one in the place of an answer is no passing fault.
+    async fn answers_web_pages(&self, url: &str) -> bool {
+        match web_page::question(url) {
+            Some(question) => self.ask(&question, BODY_LIMIT).await.is_some_and(|response| web_page::is_one(&response)),
+            None => false,
+        }
     }
 
     /// Exponential, with up to a quarter of jitter either way, so that clients that failed together do not come back together.
     fn delay(&self, attempt: u32, wait: Option<Duration>) -> Duration {
         let part = (self.exchange.random() >> 11) as f64 / (1u64 << 53) as f64;
-        let backoff = FIRST_WAIT * 2u32.pow(attempt);
+        let backoff = (FIRST_WAIT * 2u32.pow(attempt)).mul_f64(0.75 + part / 2.0);
         match wait {
             // Never earlier than asked.
-            Some(wait) => wait.min(LONGEST_WAIT) + FIRST_WAIT.mul_f64(part / 4.0),
-            None => backoff.mul_f64(0.75 + part / 2.0),
+            Some(wait) => wait.min(LONGEST_WAIT).max(backoff) + FIRST_WAIT.mul_f64(part / 4.0),
+            None => backoff,
         }
     }
 
@@ -209,6 +308,12 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             );
         }
     }
+}
+
+/// Whom a request is for. W&B's API is what is asked with the key.
+fn party(request: &Request) -> Party {
+    let with_key = request.headers.iter().any(|(name, _)| *name == "authorization");
+    if with_key { Party::Api } else { Party::Storage }
 }
 
 /// Whether a status may be another one next time. 501 (the method is not implemented) and 505 will not.
@@ -239,26 +344,21 @@ pub fn refusal(response: &Response, what: &str, hint: &str) -> Option<Error> {
         ))),
         status @ 300..=399 => Some(Error::Upstream {
             status: Some(status),
-            message: format!("{what}: HTTP {status}, a redirect, which is not followed; check `base_url`"),
+            message: format!(
+                "{what}: HTTP {status}, a redirect{}, which is not followed; check `base_url`",
+                leads_to(response)
+            ),
         }),
         status => Some(Error::Upstream { status: Some(status), message: format!("{what}: HTTP {status}") }),
     }
 }
 
-/// `Retry-After`: seconds or a date.
-fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Duration> {
-    let text = response.header("retry-after")?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        // An absurd number of seconds is a wish for a long wait, which is what it is treated as.
-        let seconds = if seconds.is_nan() {
-            return None;
-        } else {
-            seconds.clamp(0.0, 1e9)
-        };
-        return Some(Duration::from_secs_f64(seconds));
+/// Where a redirect leads to, for a message.
+fn leads_to(response: &Response) -> String {
+    match response.header("location").map(shown).filter(|place| !place.is_empty()) {
+        Some(place) => format!(" to {}", place.chars().take(200).collect::<String>()),
+        None => String::new(),
     }
-    let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some((date.to_utc() - exchange.wall_clock()).to_std().unwrap_or(Duration::ZERO))
 }
 
 /// The response with its body as it was before `content-encoding: gzip`. The limit holds for what comes out: a small body can hold a large one.

@@ -1,5 +1,8 @@
 //! The configuration: what keys there are, their JSON Schema, and the reading of one that names every problem it has.
 
+mod address;
+mod project;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -130,7 +133,7 @@ pub fn json_schema() -> Value {
             "entity": {"type": "string", "minLength": 1, "title": "Entity",
                 "description": "The user or team that owns the project: the first part of the project's URL."},
             "project": {"type": "string", "minLength": 1, "title": "Project",
-                "description": "The project's name: the second part of its URL."},
+                "description": "The project's name: the second part of its URL. The whole URL, or entity/project, is understood too."},
             "page_size": {"type": ["integer", "string"], "minimum": 1, "maximum": 1000, "default": DEFAULT_PAGE_SIZE,
                 "title": "Page size", "description": "Runs for each page of a listing; in the rest dialect also rows for each page of a history."},
             "base_url": {"type": "string", "format": "uri", "x-elt-origin": true, "default": DEFAULT_BASE_URL,
@@ -138,7 +141,7 @@ pub fn json_schema() -> Value {
             "api": {"enum": ["auto", "rest", "graphql"], "default": "auto", "title": "API",
                 "description": "Which of W&B's interfaces to use; auto asks GraphQL first, then REST."},
             "concurrency": {"type": ["integer", "string"], "minimum": 1, "maximum": 256, "default": DEFAULT_CONCURRENCY,
-                "title": "Concurrency", "description": "Requests in flight at most. Falls by itself while W&B limits the rate."},
+                "title": "Concurrency", "description": "Requests in flight at most. Falls by itself as W&B's rate limit is used up."},
             "tables": {"type": ["array", "string"], "items": {"enum": schema::TABLES.map(TableName::as_str)}, "default": schema::TABLES.map(TableName::as_str),
                 "title": "Tables", "description": "The tables to write; a list, or names with commas between them."},
             "metrics": {"type": ["object", "array", "string"], "properties": {"include": patterns, "exclude": patterns}, "additionalProperties": false,
@@ -276,27 +279,32 @@ impl Reader {
         let Some(text) = self.text("base_url").filter(|text| !text.is_empty()) else {
             return DEFAULT_BASE_URL.to_owned();
         };
-        let text = text.trim_end_matches('/').to_owned();
-        let problem = match fluent_uri::Uri::parse(text.as_str()) {
-            Err(_) => Some("is not a URL"),
-            Ok(url) if !["http", "https"].contains(&url.scheme().as_str().to_ascii_lowercase().as_str()) => {
-                Some("must begin with https:// (or http:// for a server of your own)")
-            }
-            Ok(url) => match url.authority() {
-                None => Some("names no host"),
-                Some(authority) if authority.host().is_empty() => Some("names no host"),
-                Some(authority) if authority.has_userinfo() => {
-                    Some("must not hold a user or password; the key goes into `api_key`")
-                }
-                Some(authority) if authority.port_to_u16().is_err() => Some("has a port above 65535"),
-                Some(_) if url.has_query() || url.has_fragment() => Some("must end after the path, without ? or #"),
-                Some(_) => None,
-            },
-        };
-        if let Some(problem) = problem {
-            self.problem("base_url", format!("{problem}: an example is {DEFAULT_BASE_URL}"));
+        address::read(&text).unwrap_or_else(|problem| {
+            self.problem("base_url", problem);
+            DEFAULT_BASE_URL.to_owned()
+        })
+    }
+
+    /// Entity and project. Either may name both.
+    fn names(&mut self, base_url: &str) -> (String, String) {
+        let text = |key: &str| self.entries.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+        let (tells_entity, tells_project) = (text("project").contains('/'), text("entity").contains('/'));
+        let is_absent = |key: &str| self.entries.get(key).is_none_or(|value| value.is_null() || value == "");
+        let (no_entity, no_project) = (is_absent("entity"), is_absent("project"));
+        let before = self.problems.len();
+        let mut name = |key: &str, told: bool, hint: &str| if told { String::new() } else { self.required(key, hint) };
+        let form = "part of the project's URL, wandb.ai/<entity>/<project>";
+        let entity = name("entity", tells_entity && no_entity, &format!("it is the first {form}"));
+        let project = name("project", tells_project && no_project, &format!("it is the second {form}"));
+        self.entries.remove("entity");
+        self.entries.remove("project");
+        if self.problems.len() > before {
+            return (entity, project);
         }
-        text
+        project::read(&entity, &project, base_url).unwrap_or_else(|(key, problem)| {
+            self.problem(key, problem);
+            (entity, project)
+        })
     }
 
     fn tables(&mut self) -> Vec<TableName> {
@@ -363,13 +371,15 @@ impl Config {
                 reader.problem(&key, "is given twice");
             }
         }
+        let api_key = Secret(reader.required("api_key", "get one at https://wandb.ai/authorize"));
+        let base_url = reader.base_url();
+        let (entity, project) = reader.names(&base_url);
         let config = Self {
-            api_key: Secret(reader.required("api_key", "get one at https://wandb.ai/authorize")),
-            entity: reader.required("entity", "it is the first part of the project's URL, wandb.ai/<entity>/<project>"),
-            project: reader
-                .required("project", "it is the second part of the project's URL, wandb.ai/<entity>/<project>"),
+            api_key,
+            base_url: address::without_project(base_url, &entity, &project),
+            entity,
+            project,
             page_size: reader.number("page_size", DEFAULT_PAGE_SIZE, 1000),
-            base_url: reader.base_url(),
             api: reader.choice("api", [("auto", Api::Auto), ("rest", Api::Rest), ("graphql", Api::Graphql)]),
             concurrency: reader.number("concurrency", DEFAULT_CONCURRENCY, 256),
             tables: reader.tables(),

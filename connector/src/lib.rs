@@ -25,6 +25,8 @@ mod listing;
 mod outage;
 pub mod parquet;
 mod queue;
+pub mod quota;
+pub mod rate;
 pub mod run;
 pub mod schema;
 pub mod state;
@@ -32,6 +34,7 @@ pub mod sync;
 pub mod time;
 pub mod url;
 pub mod watermark;
+mod web_page;
 pub mod window;
 
 #[cfg(target_arch = "wasm32")]

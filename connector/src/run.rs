@@ -2,6 +2,7 @@
 //! held; then rows, deletions and the checkpoint that answers for them go out together, with nothing of another run between them.
 
 pub mod export;
+mod locate;
 
 use std::cell::RefCell;
 
@@ -23,6 +24,8 @@ use crate::window::{Pace, Strictness};
 
 use export::Exported;
 
+/// After so many empty ranges in a row the next row is looked for, unless the next range reaches the end.
+const EMPTY_RANGES: u32 = 2;
 /// Columns larger than this are sent before the run is complete.
 const CHUNK_BYTES: usize = 512 << 10;
 
@@ -277,6 +280,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             Window { start, steps: pace.steps().min(room.max(1)) }
         };
         let mut window = window_at(start, pace);
+        let mut empty = 0;
         loop {
             let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
             let limit = pace.body_limit();
@@ -328,6 +332,21 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 return Ok(None);
             }
             window = window_at(at, pace);
+            empty = if rows == 0 { empty + 1 } else { 0 };
+            let (last, lines) = heavy.as_ref().map_or((None, None), |heavy| (heavy.last_step, heavy.lines));
+            let end = end.or(last.map(|last| last.saturating_add(1))).unwrap_or(1 << 53);
+            if empty < EMPTY_RANGES || window.end() >= end {
+                continue;
+            }
+            match locate::first_row(client, graphql, &self.listed.id, at, end).await? {
+                None => return Ok(Some(Pass::Deleted)),
+                Some(step) if step >= end => return Ok(None),
+                Some(step) => {
+                    let left = lines.filter(|_| last.is_some()).map_or(0, |lines| lines.saturating_sub(read));
+                    pace.land(left, end.saturating_sub(step));
+                    window = window_at(step, pace);
+                }
+            }
         }
     }
 

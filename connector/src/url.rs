@@ -28,6 +28,14 @@ fn origin(url: &Uri<&str>) -> Option<(String, String, u16)> {
     Some((scheme, authority.host().to_ascii_lowercase(), port))
 }
 
+/// The part of a URL that names the server: scheme, host and port.
+pub fn server(url: &str) -> Option<&str> {
+    let after_scheme = url.find("://")? + 3;
+    let rest = url.get(after_scheme..)?;
+    let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    url.get(..after_scheme + length)
+}
+
 /// The address that `link`, found on the page at `page`, leads to. Refused unless it is of `page`'s own origin: requests carry the key.
 pub fn follow(page: &str, link: &str) -> Result<String, String> {
     let page = Uri::parse(page).map_err(|_| "the page has no valid address".to_owned())?;
@@ -82,6 +90,18 @@ mod tests {
             "not a url",
         ] {
             assert!(download(link).is_err(), "{link}");
+        }
+    }
+
+    #[test]
+    fn the_server_of_a_url_is_all_before_its_path() {
+        for (url, expected) in [
+            ("https://api.wandb.ai/graphql", Some("https://api.wandb.ai")),
+            ("http://[::1]:8080?x=/", Some("http://[::1]:8080")),
+            ("http://localhost", Some("http://localhost")),
+            ("api.wandb.ai", None),
+        ] {
+            assert_eq!(server(url), expected, "{url}");
         }
     }
 

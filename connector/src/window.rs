@@ -4,7 +4,7 @@
 /// What a response should hold.
 const TARGET_BYTES: f64 = (1 << 20) as f64;
 /// A response larger than this is given up and asked for in smaller parts.
-const BODY_LIMIT: usize = 6 << 20;
+pub(crate) const BODY_LIMIT: usize = 6 << 20;
 /// A response of a single step may be as large as any other.
 const STEP_BODY_LIMIT: usize = crate::client::BODY_LIMIT;
 /// Rows of the first response, before the width of a row is known.
@@ -75,6 +75,14 @@ impl Pace {
         self.steps = (fitting / density).min(asked * 16.0);
     }
 
+    /// The next row was found behind a gap: about `rows` rows (0: not known) lie in the next `span` steps.
+    pub fn land(&mut self, rows: u64, span: i64) {
+        let fitting =
+            if self.row_bytes > 0.0 { (TARGET_BYTES / self.row_bytes).clamp(1.0, MOST_ROWS) } else { FIRST_ROWS };
+        let steps_per_row = if rows > 0 { (span as f64 / rows as f64).max(1.0) } else { 1.0 };
+        self.steps = fitting.min((rows as f64).max(FIRST_ROWS)) * steps_per_row;
+    }
+
     /// The width of the rows seen last, for the next history's first response.
     pub fn row_bytes(&self) -> f64 {
         self.row_bytes
@@ -113,6 +121,18 @@ mod tests {
             requests += 1;
         }
         assert!(requests <= 6, "{requests}");
+    }
+
+    #[test]
+    fn behind_a_gap_rows_are_taken_to_be_as_dense_as_their_number_says() {
+        let mut pace = Pace::new(Strictness::Adaptive, 10_000, 0.0);
+        pace.observe(1000, 0, 0);
+        pace.land(10_000, 10_000_000_000);
+        assert_eq!(pace.steps(), 1_000_000_000);
+        pace.land(0, 10_000_000_000);
+        assert_eq!(pace.steps(), 1000);
+        pace.land(10, 5);
+        assert_eq!(pace.steps(), 1000);
     }
 
     #[test]

@@ -29,7 +29,8 @@ if [ -n "${NO_COLOR:-}" ] || [ ! -t 1 ]; then
 fi
 
 title "Building (the first time takes some minutes)"
-cargo build --locked --quiet --workspace --bins
+# As part of the workspace, so that the tests build nothing of it again.
+cargo build --locked --workspace --bin wandb-connector --bin local-wandb
 
 rm -rf "$folder"
 mkdir -p "$folder"

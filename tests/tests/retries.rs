@@ -81,7 +81,9 @@ async fn faults_that_pass_lose_nothing() {
 
 #[tokio::test]
 async fn after_five_retries_a_listing_that_fails_ends_the_sync() {
-    for (fault, limited) in [(Fault::status(503), false), (Fault::rate_limited(None), true), (Fault::html(), false)] {
+    for (fault, limited) in
+        [(Fault::status(503), false), (Fault::rate_limited(None), true), (Fault::malformed_json(), false)]
+    {
         let server = serve(Options::default());
         server.fault(Matcher::any(), fault.clone());
         let result = sync_into(&Memory::new(), &config(&server, Dialect::Graphql)).await;

@@ -235,6 +235,18 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// What is read offline here would be missing on a machine where only the tests were built.
+#[test]
+fn make_test_downloads_every_package_that_is_looked_at_here() {
+    let makefile = read("Makefile");
+    let recipe = makefile.split("\ntest:").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    assert!(recipe.contains("tests/setup.sh test"), "{recipe}");
+    let set_up = read("tests/setup.sh");
+    let of_tests = set_up.split("\ntest)\n").nth(1).and_then(|rest| rest.split(";;").next()).unwrap();
+    let fetches = Regex::new(r"\ncrates\(\) \{\n(?:    .*\n)*    cargo fetch --locked").unwrap();
+    assert!(of_tests.contains("    crates\n") && fetches.is_match(&set_up), "{of_tests}");
+}
+
 #[test]
 fn every_build_keeps_to_the_lock_file() {
     let call = Regex::new(
@@ -248,6 +260,7 @@ fn every_build_keeps_to_the_lock_file() {
         "connector/build.sh",
         "connector/dist.sh",
         "connector/dist-check.sh",
+        "tests/newcomer.sh",
         "tests/setup.sh",
         "tests/fuzz/run.sh",
         "tests/demo/demo.sh",

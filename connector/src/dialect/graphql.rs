@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::client::{BODY_LIMIT, Client, Failure, RequestError};
-use crate::config::Config;
+use crate::config::{Config, MetricFilter};
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::exchange::{Exchange, Method, Request, Response};
@@ -522,9 +522,14 @@ impl Graphql {
         }
     }
 
+    /// Asks who the key belongs to.
+    pub(super) fn viewer_request(&self) -> Request {
+        self.request("Viewer", VIEWER, json!({}))
+    }
+
     /// Who the key belongs to.
     pub async fn viewer<X: Exchange, D: Destination>(&self, client: &Client<'_, X, D>) -> Result<String, Error> {
-        let request = self.request("Viewer", VIEWER, json!({}));
+        let request = self.viewer_request();
         let question = self.question("asking whose key it is", About::Project);
         let read = |data: Data<'_>, _| Ok(data.viewer);
         let viewer = self.query(client, &request, &question, BODY_LIMIT, false, read).await?;
@@ -621,6 +626,31 @@ impl Graphql {
         Ok(self.query(client, &request, &question, BODY_LIMIT, false, read).await?)
     }
 
+    /// Steps of a run between `from` and `to` (exclusive) that have rows: all of them, or those that W&B chose where there are more than
+    /// `samples`. Good for finding out where rows are, never for reading them. None: the run does not exist any more.
+    pub async fn some_steps<X: Exchange, D: Destination>(
+        &self,
+        client: &Client<'_, X, D>,
+        run_id: &str,
+        (from, to): (i64, i64),
+        samples: u32,
+        limit: usize,
+    ) -> Result<Option<Vec<i64>>, RequestError> {
+        let variables = json!({"run": run_id, "minStep": from, "maxStep": to, "samples": samples});
+        let request = self.request("History", HISTORY, variables);
+        let what = format!("looking for the first row of the history of run {run_id}");
+        let question = self.question(what, About::Run(run_id));
+        let read = |data: Data<'_>, _| {
+            let Some(node) = data.run(&question)? else { return Ok(None) };
+            let mut rows = History::new(MetricFilter::default());
+            if let Some(list) = node.history {
+                page::graphql(list.get(), &mut rows, 0)?;
+            }
+            Ok(Some(rows.rows().map(|row| row.step).filter(|step| (from..to).contains(step)).collect()))
+        };
+        self.query(client, &request, &question, limit, false, read).await
+    }
+
     /// Whether the project has that run. A project that is not to be seen is an error: nothing follows from it for its runs.
     pub async fn has_run<X: Exchange, D: Destination>(
         &self,
@@ -657,7 +687,8 @@ fn listed(edge: &str) -> serde_json::Result<Listed> {
     Ok(Listed { id, version, updated_at: node.updated_at(), history: Some(history), row: None })
 }
 
-fn looks_like_graphql(body: &[u8]) -> bool {
+/// Whether a body begins as answers of GraphQL do.
+pub(super) fn looks_like_graphql(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{\"data\"") || body.trim_ascii_start().starts_with(b"{\"errors\"")
 }
 

@@ -1,6 +1,7 @@
 //! The two ways to ask W&B. Both list runs and read histories; they differ in how, and in what a listing already holds.
 
 mod complaint;
+mod elsewhere;
 pub mod graphql;
 pub mod rest;
 pub(crate) mod seen;
@@ -162,6 +163,16 @@ impl Dialect {
         config: &Config,
         client: &Client<'_, X, D>,
     ) -> Result<(Self, ListingPage), Error> {
+        match Self::settle(config, client).await {
+            Err(error) => Err(elsewhere::explained(error, config, client).await),
+            settled => settled,
+        }
+    }
+
+    async fn settle<X: Exchange, D: Destination>(
+        config: &Config,
+        client: &Client<'_, X, D>,
+    ) -> Result<(Self, ListingPage), Error> {
         let rest = Rest::new(config);
         let graphql = Graphql::new(config);
         if config.api == Api::Rest {
@@ -177,9 +188,16 @@ impl Dialect {
         client.destination.log(Level::Debug, &format!("GraphQL did not answer as expected ({refused}); asking REST"));
         match (rest.runs(client, None).await, refused) {
             (Ok(page), _) => Ok((Self::Rest(rest), page)),
+            (Err(error @ Error::Configuration(_)), _) => Err(error),
             // GraphQL is not there at all: what REST says of the project counts.
             (Err(error), Error::Upstream { status: Some(404 | 405 | 501), .. } | Error::NotFound(_)) => Err(error),
-            (Err(_), refused @ (Error::Authentication(_) | Error::Permission(_))) => Err(refused),
+            // Nor is another attempt of use where the key is refused, or the server sends one elsewhere.
+            (
+                Err(_),
+                refused @ (Error::Authentication(_)
+                | Error::Permission(_)
+                | Error::Upstream { status: Some(300..=399), .. }),
+            ) => Err(refused),
             (Err(_), _) => {
                 let page = graphql.runs(client, None, false).await?;
                 Ok((Self::Graphql(graphql), page))

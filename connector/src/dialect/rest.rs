@@ -83,6 +83,11 @@ impl Rest {
         Question::new(what, about, &self.entity, &self.project)
     }
 
+    /// Asks for the first page of runs.
+    pub(super) fn first_request(&self) -> Request {
+        self.get(format!("{}/projects/{}/runs?perPage={}", self.base_url, self.path, self.page_size))
+    }
+
     /// A page of runs.
     pub async fn runs<X: Exchange, D: Destination>(
         &self,

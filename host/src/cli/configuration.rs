@@ -48,8 +48,10 @@ impl Configuration {
     /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
     /// them.
     pub(crate) fn fill_gaps(&mut self) {
+        // A project that is given as a path or a URL names its entity.
+        let names_both = self.values.get("project").and_then(Value::as_str).is_some_and(|text| text.contains('/'));
         for key in ["api_key", "entity", "project"] {
-            if !is_given(&self.values, key) {
+            if !is_given(&self.values, key) && !(key == "entity" && names_both) {
                 self.values.insert(key.into(), "-".into());
             }
         }

@@ -4,11 +4,11 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use wandb_connector_tests::local_wandb::{
-    LocalWandb, Options, ParquetOptions, TEST_KEY, World, awkward, generate, unions,
+    LocalWandb, Options, ParquetOptions, RateLimit, TEST_KEY, Time, World, awkward, generate, unions,
 };
 
 /// Serves made-up W&B projects on 127.0.0.1, in both dialects.
@@ -45,6 +45,9 @@ struct Arguments {
     /// Time added to each answer
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
+    /// Answer so many requests in so many seconds, and 429 to others (REQUESTS/SECONDS)
+    #[arg(long, value_parser = rate_limit)]
+    rate_limit: Option<RateLimit>,
     /// Export no histories to parquet: they come by steps alone
     #[arg(long)]
     no_parquet: bool,
@@ -65,6 +68,14 @@ enum Preset {
     Unions,
 }
 
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    let parts =
+        text.split_once('/').and_then(|(requests, seconds)| Some((requests.parse().ok()?, seconds.parse().ok()?)));
+    let (requests, seconds) =
+        parts.filter(|(_, seconds)| *seconds > 0).ok_or("the form is REQUESTS/SECONDS, as in 200/60")?;
+    Ok(RateLimit { requests, window: Duration::from_secs(seconds), time: Time::Real(Instant::now()) })
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let project = match arguments.preset {
@@ -81,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         port: arguments.port,
         latency: Duration::from_millis(arguments.latency_ms),
         gzip: !arguments.no_gzip,
+        rate_limit: arguments.rate_limit,
         parquet: ParquetOptions { enabled: !arguments.no_parquet, ..ParquetOptions::default() },
         ..Options::with_world(world)
     })?;

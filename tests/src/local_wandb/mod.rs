@@ -33,6 +33,7 @@ mod mutate;
 mod options;
 mod project;
 mod random;
+mod rate_limit;
 mod rest;
 mod sampled;
 mod server;
@@ -52,6 +53,7 @@ pub use mutate::{Mutation, NotFound};
 pub use options::{BadKey, Options, ParquetCodec, ParquetOptions, TEST_KEY};
 pub use project::{Project, RestHistory, Run, STATES, User, World};
 pub use random::Random;
+pub use rate_limit::{RateLimit, Time, VirtualTime};
 pub use truth::{Dialect, Difference, Truth, compare_sqlite};
 
 use faults::Hook;

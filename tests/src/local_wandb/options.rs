@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::clock::{Micros, START};
 use super::project::World;
+use super::rate_limit::RateLimit;
 
 /// The API key that a server accepts unless told otherwise: 40 hexadecimal digits, as W&B's are.
 pub const TEST_KEY: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -90,6 +91,8 @@ pub struct Options {
     pub now: Micros,
     /// Whether new rows move `updatedAt` too, or only `heartbeatAt`.
     pub append_moves_updated_at: bool,
+    /// The rate limit of the service; none without it. Stored files are not the service's.
+    pub rate_limit: Option<RateLimit>,
     /// Threads that serve.
     pub threads: usize,
 }
@@ -110,6 +113,7 @@ impl Default for Options {
             parquet: ParquetOptions::default(),
             now: START,
             append_moves_updated_at: true,
+            rate_limit: None,
             threads: 2,
         }
     }

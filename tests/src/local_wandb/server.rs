@@ -23,6 +23,7 @@ use super::http::{Answer, Body, error, full, path_parts};
 use super::log::{HistoryRead, LoggedRequest, RequestKind, RequestLog};
 use super::options::Options;
 use super::project::World;
+use super::rate_limit::{Meter, Told};
 use super::{control, file_stream, rest, storage};
 
 /// What every request can reach.
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) log: RequestLog,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) storage: storage::Storage,
+    meter: Meter,
     /// Grows with every sampled answer, so that no two are alike.
     pub(crate) samplings: AtomicU64,
 }
@@ -50,6 +52,7 @@ impl Shared {
             log: RequestLog::default(),
             faults: Mutex::default(),
             storage: storage::Storage::default(),
+            meter: Meter::default(),
             samplings: AtomicU64::new(0),
             options,
         }
@@ -245,10 +248,16 @@ async fn exchange(
         Some(fault) => fault.before(connection).await?,
         None => None,
     };
-    let answer = match answered {
-        Some(answer) => answer,
-        None => answer(shared, schema, &mut request).await,
+    let limit = shared.options.rate_limit.as_ref().filter(|_| request.kind != RequestKind::Storage);
+    let told = limit.map(|limit| shared.meter.count(limit));
+    let mut answer = match (answered, &told) {
+        (Some(answer), _) => answer,
+        (None, Some(Told { refused: true, .. })) => Told::refusal(),
+        (None, _) => answer(shared, schema, &mut request).await,
     };
+    if let Some(told) = told {
+        told.write_to(&mut answer);
+    }
     shared.log.answer(number, |entry| {
         entry.status = Some(answer.status().as_u16());
         entry.body_bytes = answer.body().len();

@@ -1,6 +1,5 @@
 //! An [`Exchange`] over hyper and tokio.
 
-use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -43,19 +42,12 @@ pub fn outgoing(request: &Request) -> http::Result<http::Request<Full<Bytes>>> {
 pub struct NativeExchange {
     client: PlainClient,
     started: Instant,
-    hurried: bool,
-    slept: Cell<Duration>,
 }
 
 impl NativeExchange {
     /// With real time.
     pub fn new() -> Self {
-        Self { client: client(), started: Instant::now(), hurried: false, slept: Cell::new(Duration::ZERO) }
-    }
-
-    /// With a clock that jumps ahead instead of waiting.
-    pub fn hurried() -> Self {
-        Self { hurried: true, ..Self::new() }
+        Self { client: client(), started: Instant::now() }
     }
 }
 
@@ -90,16 +82,11 @@ impl Exchange for NativeExchange {
     }
 
     async fn sleep(&self, duration: Duration) {
-        if self.hurried {
-            self.slept.set(self.slept.get() + duration);
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(duration).await;
-        }
+        tokio::time::sleep(duration).await;
     }
 
     fn now(&self) -> Duration {
-        self.started.elapsed() + self.slept.get()
+        self.started.elapsed()
     }
 
     fn wall_clock(&self) -> DateTime<Utc> {
