@@ -378,3 +378,26 @@ fn a_sync_and_a_verification_of_one_destination_refuse_each_other() {
         assert_eq!(person.sync().code, 0, "the lock is gone");
     }
 }
+
+#[test]
+fn a_run_that_came_by_steps_is_equal_to_its_export() {
+    let row = |step: i64| match step % 100 {
+        7 => format!(
+            r#"{{"_step":{step},"list":[3, 3.0,1e3,2.50,-0.0],"media":{{"size":1.0,"_type":"image-file","a":{{"z":1,"b":"\u00e9"}}}}}}"#
+        ),
+        8 => format!(r#"{{"_step":{step},"loss":NaN,"mixed":[1.0,"x",NaN,[true]]}}"#),
+        _ => format!(r#"{{"_step":{step},"loss":0.5}}"#),
+    };
+    for destination in [SQLITE, PARQUET] {
+        let mut run = Run::new("late").with_history((0..6_000).map(row));
+        run.exported_rows = 0;
+        let server = serve(Project::new([run]));
+        let person = synced(&server, Dialect::Graphql, destination);
+        let (entity, project) = names();
+        server.mutate(&Mutation::Export { entity, project, run: "late".to_owned(), rows: None }).unwrap();
+        server.log().clear();
+        let ended = verify(&person);
+        assert_eq!((ended.code, results(&ended)), (0, BTreeMap::new()), "{destination}: {ended:?}");
+        assert!(server.log().history_reads().iter().all(|read| read.rows < 10), "its export was read");
+    }
+}
