@@ -9,7 +9,6 @@
 //! trusted where a server presents exactly it. Its dates, the name of the server and the signatures of the handshake are
 //! checked as ever.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -37,7 +36,7 @@ type Named = (&'static str, PathBuf);
 pub struct Trust {
     roots: Arc<RootCertStore>,
     /// What a server may present as it is.
-    pinned: Arc<BTreeSet<CertificateDer<'static>>>,
+    pinned: Arc<Vec<CertificateDer<'static>>>,
     problems: Vec<String>,
 }
 
@@ -152,7 +151,7 @@ fn system_certs() -> Vec<CertificateDer<'static>> {
 #[derive(Debug)]
 struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
-    pinned: Arc<BTreeSet<CertificateDer<'static>>>,
+    pinned: Arc<Vec<CertificateDer<'static>>>,
 }
 
 impl ServerCertVerifier for Verifier {

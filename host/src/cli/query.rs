@@ -6,7 +6,6 @@ use serde::Serialize;
 use wandb_connector_host::error::Error;
 use wandb_connector_host::schema::{Column, Table};
 use wandb_connector_host::secrets::escape_control;
-use wandb_connector_host::sync::Level;
 
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::configuration::{self, Configuration};

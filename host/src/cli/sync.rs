@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wandb_connector_host::error::Error;
-use wandb_connector_host::sync::{Level, Outcome};
+use wandb_connector_host::sync::Outcome;
 
 use super::args::{Format, SandboxArgs, SyncArgs};
 use super::configuration::{self, Configuration};
