@@ -129,8 +129,13 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
 /// Reads `body` strictly, and after [`repair`] when that fails or would pass on what is not sound; the error is the strict one's, without a
 /// quotation of the text.
 pub fn parse<T>(body: &[u8], mut read: impl FnMut(&str) -> serde_json::Result<T>) -> Result<T, String> {
+    parse_with(body, |text| read(text).map_err(|error| place(&error)))
+}
+
+/// The same, for a reader with errors of its own.
+pub fn parse_with<T>(body: &[u8], mut read: impl FnMut(&str) -> Result<T, String>) -> Result<T, String> {
     let strict = std::str::from_utf8(body).map_err(|error| error.to_string()).and_then(|text| match is_sound(text) {
-        true => read(text).map_err(|error| place(&error)),
+        true => read(text),
         false => Err("it holds half of a surrogate pair".to_owned()),
     });
     strict.or_else(|error| read(&repair(body)).map_err(|_| error))

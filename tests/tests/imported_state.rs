@@ -45,8 +45,8 @@ struct Reports(std::cell::RefCell<Vec<(String, u64, Option<u64>)>>);
 impl Reports {
     async fn sync(&self, config: &serde_json::Value) {
         let config = wandb_connector::config::Config::parse(&config.to_string()).unwrap();
-        let exchange = wandb_connector_tests::native::NativeExchange::hurried();
-        wandb_connector::sync::sync(&exchange, self, &config, Default::default()).await.unwrap();
+        let exchange = wandb_connector_tests::native::HurriedExchange::default();
+        exchange.drive(wandb_connector::sync::sync(&exchange, self, &config, Default::default())).await.unwrap();
     }
 }
 

@@ -293,9 +293,7 @@ impl<'a> Question<'a> {
             About::Run(_) => message.clone(),
         };
         Failure::Final(match complaints.meaning(&[self.entity, self.project, run]) {
-            Meaning::SignedOut => Error::Authentication(advice(
-                "check the API key, or get a new one".to_owned(),
-            )),
+            Meaning::SignedOut => Error::Authentication(advice("check the API key, or get a new one".to_owned())),
             Meaning::Forbidden => {
                 self.doubt.set(complaints.has_permission_error().then_some(Doubt::Key));
                 Error::Permission(advice(format!("ask the owner of {} for access", self.hint())))

@@ -188,15 +188,13 @@ fn no_answer(question: &Question<'_>, response: &Response, why: &str) -> Failure
 type ReadRuns = (Vec<Listed>, Vec<Unreadable>, Option<String>);
 
 fn read_runs(body: &[u8]) -> Result<ReadRuns, String> {
-    let read = |text: &str| {
+    json::parse_with(body, |text| {
         let page: RunsPage<'_> = serde_json::from_str(text).map_err(|error| json::place(&error))?;
         let read = |_, text: &str| listed(text).map_err(|error| json::place(&error));
         let (runs, unreadable) =
             entries(page.runs.iter().map(|raw| raw.get()), read, |entry| entry.get("id")?.as_str())?;
         Ok((runs, unreadable, page.next_url.filter(|url| !url.is_empty())))
-    };
-    let strict = std::str::from_utf8(body).map_err(|error| error.to_string()).and_then(read);
-    strict.or_else(|error| read(&json::repair(body)).map_err(|_| error))
+    })
 }
 
 fn listed(raw: &str) -> serde_json::Result<Listed> {
@@ -225,7 +223,7 @@ mod tests {
     #[test]
     fn half_of_a_surrogate_pair_in_a_run_is_never_stored() {
         let page = br#"{"runs":[{"id":"r","tags":["\ud83e"],"config":{"\ud800":1},"summaryMetrics":{"s":"\udfff"}}]}"#;
-        let (mut runs, _) = json::parse(page, read_runs).unwrap();
+        let (mut runs, ..) = read_runs(page).unwrap();
         let row = runs.pop().and_then(|run| run.row).unwrap();
         assert_eq!(row.tags.as_deref(), Some(r#"["\ufffd"]"#));
         assert_eq!(row.config.as_deref(), Some(r#"{"\ufffd":1}"#));
