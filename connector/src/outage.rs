@@ -63,6 +63,11 @@ impl Failures {
         self.open.push(failed);
     }
 
+    /// A run whose reading began at `began` was not there. Where that is so of many in a row, it may be said of anything.
+    pub(crate) fn absence(&mut self, began: Duration) {
+        self.in_a_row += usize::from(self.last_success <= began);
+    }
+
     /// Whether to ask for something known to work. `all_read`: there is nothing to be read any more.
     pub(crate) fn raise_doubt(&self, all_read: bool) -> bool {
         match all_read {

@@ -265,7 +265,10 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                             self.can_be_read(&id, size);
                             self.summary.borrow_mut().synced += 1;
                         }
-                        Ok(RunEnd::Gone) => gone.push((id, updated_at)),
+                        Ok(RunEnd::Gone) => {
+                            failures.absence(began);
+                            gone.push((id, updated_at));
+                        }
                         Err(error @ Error::RateLimited { .. }) if self.client.is_shut_out() => return Err(error),
                         Err(error) if error.is_of_one_question() => failures.failure(Failed { id, error }, began),
                         Err(error) => return Err(error),

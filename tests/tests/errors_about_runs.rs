@@ -270,7 +270,8 @@ async fn a_server_that_goes_down_midway_ends_the_sync_in_a_bounded_number_of_req
                 _ => assert!(matches!(error, Error::Upstream { .. }), "{what}: {error:?}"),
             }
             assert!(error.to_string().contains("seems to be down"), "{what}: {error}");
-            assert!(server.log().len() < 12 + 14 * 6 + 6, "{what}: {} requests", server.log().len());
+            // Ten in a row, those that were under way before and beside them, and the question whether W&B is down.
+            assert!(server.log().len() <= 12 + 17 * 6 + 6, "{what}: {} requests", server.log().len());
             assert!(!memory.stored().state.keys().any(|key| key.starts_with("failed/")), "no run is to blame");
             server.clear_faults();
             let summary = sync_into(&memory, &config).await.unwrap();
