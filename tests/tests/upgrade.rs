@@ -13,15 +13,19 @@ use wandb_connector_tests::person::{Ended, Person, serve};
 
 const DESTINATIONS: [&str; 2] = ["sqlite:warehouse.db", "parquet:warehouse"];
 
+/// Copies a file or a folder; links stay links.
 fn copy(from: &Path, to: &Path) {
-    if from.is_file() {
+    let kind = fs::symlink_metadata(from).unwrap().file_type();
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from).unwrap(), to).unwrap();
+    } else if kind.is_file() {
         fs::copy(from, to).unwrap();
-        return;
-    }
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        copy(&entry.path(), &to.join(entry.file_name()));
+    } else {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
     }
 }
 
