@@ -100,16 +100,16 @@ fn a_sync_that_fills_a_table_again_goes_on_where_it_was_stopped() {
         let server = serve(generate::realistic(5, 1));
         let person = person(&server, Dialect::Graphql, destination);
         assert_eq!(person.sync().code, 0);
-        drop_table(&person, destination, "metric_objects");
+        drop_table(&person, destination, "metrics");
         let bad = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
         server.fault(Matcher::history().run(&bad).when(When::Always), Fault::status(503));
         let ended = person.sync();
         assert_eq!((ended.code, &counts(&ended)["synced"]), (4, &json!(4)), "{ended:?}");
-        assert!(says_lost(&ended, "metric_objects"), "{ended:?}");
+        assert!(says_lost(&ended, "metrics"), "{ended:?}");
         server.clear_faults();
         let ended = person.sync();
         assert_eq!((&counts(&ended)["unchanged"], &counts(&ended)["synced"]), (&json!(4), &json!(1)), "{ended:?}");
-        assert!(!says_lost(&ended, "metric_objects"), "{ended:?}");
+        assert!(!says_lost(&ended, "metrics"), "{ended:?}");
         assert_holds(&person, destination, &server.truth(Dialect::Graphql, "acme", "demo"));
     }
 }

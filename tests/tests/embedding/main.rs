@@ -154,6 +154,22 @@ fn a_destination_that_fails_keeps_what_was_complete() {
     });
 }
 
+/// What the examples show is for people: a line now and then, with what is known.
+#[test]
+fn progress_is_a_line_and_not_a_report_of_every_step() {
+    let server = server();
+    for_each_other_host(|host| {
+        let output = Warehouse::new(host, Dialect::Graphql, &server).try_sync(server.api_key());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{host:?}: {said}");
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(" runs") && line.contains(" of ")).collect();
+        assert!(!said.contains("unknown") && !lines.is_empty(), "{host:?}: {said}");
+        let runs = lines[lines.len() - 1].split(' ').next().unwrap_or_default();
+        let whole = format!("{runs} of {runs} runs, {runs} runs synced");
+        assert!(lines.len() < 20 && lines[lines.len() - 1] == whole, "{host:?}: {lines:?}");
+    });
+}
+
 #[test]
 fn errors_of_the_connector_reach_other_hosts_with_their_kind() {
     let server = server();
