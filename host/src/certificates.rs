@@ -215,23 +215,24 @@ pub(crate) fn advice(host: &str, why: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(certificate) = why else {
         return format!("TLS with `{host}` failed: {why}");
     };
-    let todo = match certificate {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired; the server needs a new one (or the clock of this machine is wrong)"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet; is the clock of this machine right?"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is for another name; use the name in it as the address, or give the server one for this name"
-        }
+    let told = match certificate {
         why if is_about_issuer(why) => {
             "nobody that this machine trusts has signed it; if it is the right server, name a PEM file with its certificate, or \
              with that of its authority, in SSL_CERT_FILE"
+                .to_owned()
         }
-        _ => "see what is wrong with it",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("it has expired ({certificate}); the server needs a new one, unless the clock of this machine is wrong")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("it is not valid yet ({certificate}); is the clock of this machine right?")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("it is for another name ({certificate}); use the name in it as the address, or give the server another one")
+        }
+        other => other.to_string(),
     };
-    format!("the certificate of `{host}` is refused ({why}): {todo}")
+    format!("the certificate of `{host}` is refused: {told}")
 }
 
 #[cfg(test)]
