@@ -238,7 +238,7 @@ pub(crate) struct StateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// A JSON file with the configuration (`-`: standard input); what it lacks comes from WANDB_API_KEY, WANDB_ENTITY,
-    /// WANDB_PROJECT, WANDB_BASE_URL and ~/.netrc.
+    /// WANDB_PROJECT, WANDB_BASE_URL, the settings of the wandb tools and ~/.netrc.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

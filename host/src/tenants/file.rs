@@ -31,7 +31,7 @@
 //! Relative paths begin in the folder of the file. An entry with a problem is skipped, whatever the problem is; with a problem in
 //! `[defaults]` or in a budget all of the file is, since its tenants would otherwise run with less restriction than was meant. Who is
 //! not legible because of a slip of the syntax, or of what stands before the entries, and ran until then goes on as the file said
-//! before ([`Reading::keep`]): a slip is no wish to end anything.
+//! before: a slip is no wish to end anything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
