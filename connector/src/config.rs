@@ -478,10 +478,10 @@ mod tests {
             r#"{"api_key":"","entity":5,"page_size":0,"base_url":"ftp://x","api":"soap","tables":["run"],"metrics":{"only":1},
                 "start_time":"soon","page_sise":3,"concurrency":1.5,"colour":"red","metrics ":1,"deletes":"drop"}"#), @r"
         api_key: is empty; get one at https://wandb.ai/authorize
+        base_url: must begin with https:// (or http:// for a server of your own): an example is https://api.wandb.ai
         entity: must be a text, not a number
         project: is missing; it is the second part of the project's URL, wandb.ai/<entity>/<project>
         page_size: must be a whole number from 1 to 1000, not 0
-        base_url: must begin with https:// (or http:// for a server of your own): an example is https://api.wandb.ai
         api: must be auto, rest or graphql, not `soap`
         concurrency: must be a whole number from 1 to 256, not 1.5
         tables: `run` is no table; the tables are `runs`, `metrics`, `metric_objects`

@@ -289,7 +289,7 @@ mod tests {
     fn what_a_storage_host_refuses_slows_nothing_else() {
         let limiter = Limiter::new(4);
         for _ in 0..4 {
-            limiter.refused(Storage, SECOND, SECOND, Some(50 * SECOND));
+            limiter.refused(Storage, SECOND, 2 * SECOND, Some(50 * SECOND));
         }
         limiter.told(Storage, Left { parts: 0.0, renewed_in: 50 * SECOND }, SECOND, SECOND);
         assert_eq!((fitting(&limiter, Api, SECOND), fitting(&limiter, Storage, SECOND)), (4, 0));

@@ -51,7 +51,8 @@ impl Configuration {
         // A project that is given as a path or a URL names its entity.
         let names_both = self.values.get("project").and_then(Value::as_str).is_some_and(|text| text.contains('/'));
         for key in ["api_key", "entity", "project"] {
-            if !is_given(&self.values, key) && !(key == "entity" && names_both) {
+            let is_told = key == "entity" && names_both;
+            if !is_told && !is_given(&self.values, key) {
                 self.values.insert(key.into(), "-".into());
             }
         }
