@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
-use crate::history::names::hash;
-use crate::schema::{self, TableName};
-use crate::time;
+use crate::records::names::hash;
+use crate::tables::{self, TableName};
+use crate::records::time;
 
 /// Where W&B's own service answers.
 pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";

@@ -18,8 +18,8 @@ use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::Config;
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
-use wandb_connector::exchange::{Exchange, Method, Request, Response, TransportError};
-use wandb_connector::state::State;
+use wandb_connector::api::exchange::{Exchange, Method, Request, Response, TransportError};
+use wandb_connector::sync::state::State;
 use wandb_connector::sync::{Summary, sync};
 
 /// A row: its step, its timestamp and its loss.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use serde_json::json;
-use wandb_connector::time;
+use wandb_connector::records::time;
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Matcher, Mutation, Options, Run, SECOND, When, World};
 use wandb_connector_tests::native::{Key, Memory, sync_into};

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use wandb_connector::time;
+use wandb_connector::records::time;
 use wandb_connector_tests::aftermath::Running;
 use wandb_connector_tests::local_wandb::{Dialect, Fault, TEST_KEY, generate};
 use wandb_connector_tests::platform::{Platform, held, outcomes, server, wait_until};

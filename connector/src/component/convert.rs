@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Column, Values};
 use crate::error::{Error, Problem};
-use crate::schema::{DataType, TableName};
+use crate::tables::{DataType, TableName};
 use crate::sync::Summary;
 
 use super::bindings::elt::connector::destination::DestinationError;

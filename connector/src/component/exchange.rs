@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::bodies::Bodies;
-use crate::exchange::{Exchange, Method, Request, Response, TransportError};
+use crate::api::bodies::Bodies;
+use crate::api::exchange::{Exchange, Method, Request, Response, TransportError};
 
 use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use super::bindings::wasi::http::outgoing_handler;

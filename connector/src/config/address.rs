@@ -48,7 +48,7 @@ pub(super) fn read(text: &str) -> Result<String, String> {
 
 /// A base URL that goes on with the project's path is meant to end before it.
 pub(super) fn without_project(url: String, entity: &str, project: &str) -> String {
-    let path_at = crate::url::server(&url).map_or(url.len(), str::len);
+    let path_at = crate::api::url::server(&url).map_or(url.len(), str::len);
     let (server, path) = url.split_at(path_at);
     let parts: Vec<String> = path.split('/').map(decoded).collect();
     match parts.windows(2).position(|pair| pair[0] == entity && pair[1] == project) {

@@ -7,11 +7,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use crate::client::{BODY_LIMIT, Client, Failure, RequestError};
+use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::exchange::{Exchange, Method, Request, Response};
-use crate::url;
+use crate::api::exchange::{Exchange, Method, Request, Response};
+use crate::api::url;
 
 use super::Broken;
 use super::footer::{Footer, TRAILER_BYTES, footer_length};
@@ -108,7 +108,7 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
 
     /// What names the file, whatever its signature.
     pub fn name(&self) -> String {
-        crate::client::shown(&self.url.borrow()).to_owned()
+        crate::api::client::shown(&self.url.borrow()).to_owned()
     }
 
     /// Takes a URL with a new signature.

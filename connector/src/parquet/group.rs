@@ -5,9 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::history::names::NameId;
-use crate::history::row::History;
-use crate::time;
+use crate::records::names::NameId;
+use crate::records::row::History;
+use crate::records::time;
 
 use super::Broken;
 use super::budget::Share;
@@ -404,7 +404,7 @@ impl<'b> GroupReader<'b> {
                     let bytes = values.get(at).ok_or_else(cut)?;
                     match nested::document(column.leaf().meaning, bytes) {
                         Some(json) => add_json(history, start, *name, &json)?,
-                        None => history.add_text(start, *name, &crate::json::text(bytes)),
+                        None => history.add_text(start, *name, &crate::records::json::text(bytes)),
                     }
                     check_size(history, most)?;
                 }
@@ -465,7 +465,7 @@ fn check_size(history: &History, most: usize) -> Result<(), Broken> {
     if history.bytes() > most { Err(Broken::new("a row is too large")) } else { Ok(()) }
 }
 
-fn add_integer(history: &mut History, start: crate::history::row::Mark, name: NameId, leaf: &Leaf, value: i64) {
+fn add_integer(history: &mut History, start: crate::records::row::Mark, name: NameId, leaf: &Leaf, value: i64) {
     match (leaf.physical, leaf.meaning) {
         (Physical::Boolean, _) => history.add_double(start, name, f64::from(u8::from(value != 0))),
         (physical, Meaning::Unsigned) => match i64::try_from(nested::unsigned(physical, value)) {
@@ -476,10 +476,10 @@ fn add_integer(history: &mut History, start: crate::history::row::Mark, name: Na
     }
 }
 
-fn add_json(history: &mut History, start: crate::history::row::Mark, name: NameId, json: &str) -> Result<(), Broken> {
+fn add_json(history: &mut History, start: crate::records::row::Mark, name: NameId, json: &str) -> Result<(), Broken> {
     history
         .add_json(start, name, json)
-        .map_err(|error| Broken::new(format!("a value is no JSON: {}", crate::json::place(&error))))
+        .map_err(|error| Broken::new(format!("a value is no JSON: {}", crate::records::json::place(&error))))
 }
 
 fn timestamp(column: &mut Column) -> Option<i64> {

@@ -8,7 +8,7 @@
 //! | [`values`] | the encodings of values and levels |
 //! | [`mod@column`] | one column of a row group, a window of rows at a time |
 //! | [`nested`] | rows of nested columns as JSON |
-//! | [`group`] | a row group, row by row into a [`crate::history::row::History`] |
+//! | [`group`] | a row group, row by row into a [`crate::records::row::History`] |
 //! | [`budget`] | how much may be buffered by all runs together |
 //!
 //! The format is read here rather than by the `parquet` crate, which the tests write files with and compare against: in the component a

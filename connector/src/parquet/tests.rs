@@ -16,8 +16,8 @@ use super::footer::{Footer, TRAILER_BYTES, footer_length};
 use super::group::{GroupReader, Ranges, ReadError, Selection};
 use crate::batch::{Batch, Values};
 use crate::config::MetricFilter;
-use crate::history::page;
-use crate::history::row::History;
+use crate::records::page;
+use crate::records::row::History;
 
 /// A column's values, without nulls, and its levels.
 #[derive(Debug, Clone)]

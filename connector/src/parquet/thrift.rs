@@ -83,7 +83,7 @@ impl<'b> Reader<'b> {
     }
 
     pub(super) fn text(&mut self) -> Result<String> {
-        Ok(crate::json::text(self.binary()?).into_owned())
+        Ok(crate::records::json::text(self.binary()?).into_owned())
     }
 
     /// The next field of a structure, none at its end. `last` is the number of the field before, 0 at first.

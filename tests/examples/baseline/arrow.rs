@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{Field, Schema};
 use wandb_connector::batch::{Batch, Column, Values};
-use wandb_connector::schema::{self, TABLES};
+use wandb_connector::tables::{self, TABLES};
 use wandb_connector_host::schema::{self as host, DataType, Table};
 
 /// The connector's tables.

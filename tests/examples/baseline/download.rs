@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use wandb_connector::exchange::Request;
+use wandb_connector::api::exchange::Request;
 use wandb_connector_tests::native::{client, outgoing};
 
 /// Makes all requests again, `concurrency` at a time, with one pooled client that looks at nothing. Returns the bytes of the

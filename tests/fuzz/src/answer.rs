@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use wandb_connector::client::{Client, Failure};
-use wandb_connector::exchange::{Method, Request, Response};
+use wandb_connector::api::client::{Client, Failure};
+use wandb_connector::api::exchange::{Method, Request, Response};
 use wandb_connector::parquet::download::RemoteFile;
 
 use crate::parquet::check_footer;

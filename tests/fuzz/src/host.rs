@@ -65,7 +65,7 @@ pub fn host_origin(bytes: &[u8]) {
         return;
     };
     assert_eq!(Origin::parse(&origin.to_string()).as_ref(), Ok(&origin));
-    if let Ok(next) = wandb_connector::url::follow(own, other)
+    if let Ok(next) = wandb_connector::api::url::follow(own, other)
         && let Ok(next) = Origin::parse(&next)
     {
         assert_eq!(next, origin, "the connector follows {other}");

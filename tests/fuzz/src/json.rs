@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use wandb_connector::json;
+use wandb_connector::records::json;
 
 /// What is JSON already stays as it is; what is repaired needs no second repair, and can be read when [`json::parse`] says so.
 pub fn repair(bytes: &[u8]) {

@@ -9,8 +9,8 @@ use ::parquet::record::{Field, Row};
 use bytes::Bytes;
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::MetricFilter;
-use wandb_connector::history::page;
-use wandb_connector::history::row::History;
+use wandb_connector::records::page;
+use wandb_connector::records::row::History;
 use wandb_connector::parquet::column::Column;
 use wandb_connector::parquet::footer::{
     Chunk, Codec, Element, Footer, Leaf, Meaning, Node, Physical, Shape, TRAILER_BYTES, footer_length,
@@ -306,7 +306,7 @@ fn double(value: f64, kept: bool) -> String {
 fn json(field: &Field, meaning: Meaning, kept: bool) -> Option<String> {
     let text = |bytes: &[u8]| match nested::document(meaning, bytes) {
         Some(json) => json.into_owned(),
-        None => quoted(&wandb_connector::json::text(bytes)),
+        None => quoted(&wandb_connector::records::json::text(bytes)),
     };
     Some(match field {
         Field::Null => "null".to_owned(),

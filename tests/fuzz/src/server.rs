@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use wandb_connector::exchange::{Exchange, Request, Response, TransportError};
+use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
 
 /// Where the configuration of every target says that W&B is.
 pub const BASE_URL: &str = "https://api.example";

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use wandb_connector::exchange::{Exchange, Request, Response, TransportError};
-use wandb_connector::state::{RUNS, RunEntry, State, WATERMARK};
+use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
+use wandb_connector::sync::state::{RUNS, RunEntry, State, WATERMARK};
 use wandb_connector::sync::sync;
-use wandb_connector::time;
+use wandb_connector::records::time;
 
 use crate::pages::config;
 use crate::rows::Sink;
@@ -30,7 +30,7 @@ pub fn state(bytes: &[u8]) {
     for dialect in ["rest", "graphql"] {
         let mut given = given.clone();
         // A destination of another project is refused before anything is asked.
-        given.remove(wandb_connector::state::SOURCE);
+        given.remove(wandb_connector::sync::state::SOURCE);
         check_syncs(dialect, given);
     }
 }
@@ -45,7 +45,7 @@ fn check_entry(state: &State, id: &str) {
 
 fn check_syncs(dialect: &str, given: State) {
     let known = IDS.iter().any(|id| given.contains_key(&format!("{RUNS}{id}")));
-    let bare_watermark = given.contains_key(WATERMARK) || given.contains_key(wandb_connector::state::IMPORT);
+    let bare_watermark = given.contains_key(WATERMARK) || given.contains_key(wandb_connector::sync::state::IMPORT);
     let before = given.get(WATERMARK).and_then(|text| time::parse(text));
 
     let sink = Sink::with_state(given);

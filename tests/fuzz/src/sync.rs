@@ -1,6 +1,6 @@
 //! A whole sync against a server that answers what it likes.
 
-use wandb_connector::state::{RUNS, RunEntry, State};
+use wandb_connector::sync::state::{RUNS, RunEntry, State};
 
 use crate::pages::config;
 use crate::rows::Sink;

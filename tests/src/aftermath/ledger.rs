@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, bail, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
-use wandb_connector::time;
+use wandb_connector::records::time;
 use wandb_connector_host::state::State;
 
 use super::{Left, narrow};

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use wandb_connector::exchange::{Exchange, Method, Request, Response, TransportError};
+use wandb_connector::api::exchange::{Exchange, Method, Request, Response, TransportError};
 
 /// Plain HTTP with pooled connections.
 pub type PlainClient = Client<HttpConnector, Full<Bytes>>;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use wandb_connector::exchange::{Exchange, Request, Response, TransportError};
+use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
 
 use super::NativeExchange;
 use crate::local_wandb::VirtualTime;

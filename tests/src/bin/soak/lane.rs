@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
-use wandb_connector::time;
+use wandb_connector::records::time;
 use wandb_connector_tests::aftermath::{Ended, Left, Running, Site, Storage, narrow};
 use wandb_connector_tests::local_wandb::truth::compare;
 use wandb_connector_tests::local_wandb::{Dialect, Matcher, Random, When};

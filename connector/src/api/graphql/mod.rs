@@ -9,15 +9,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::client::{BODY_LIMIT, Client, Failure, RequestError};
+use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
 use crate::config::{Config, MetricFilter};
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::exchange::{Exchange, Method, Request, Response};
-use crate::history::names::hash;
-use crate::history::page;
-use crate::history::row::{Entries, History};
-use crate::state::HistoryVersion;
+use crate::api::exchange::{Exchange, Method, Request, Response};
+use crate::records::names::hash;
+use crate::records::page;
+use crate::records::row::{Entries, History};
+use crate::sync::state::HistoryVersion;
 use crate::{json as lenient, time};
 
 use super::complaint::{About, Complaints, Doubt, Question};

@@ -15,9 +15,9 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::client::{Failure, refusal};
+use crate::api::client::{Failure, refusal};
 use crate::error::Error;
-use crate::exchange::Response;
+use crate::api::exchange::Response;
 
 use super::words;
 

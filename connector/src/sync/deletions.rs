@@ -16,13 +16,13 @@ use crate::batch::{Batch, Column, Values};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::listing::{Listing, Pages, Seen};
-use crate::outage::MOST_FAILURES;
-use crate::schema::{TABLES, TableName};
-use crate::state::{self, RunEntry, State};
+use crate::api::exchange::Exchange;
+use crate::sync::listing::{Listing, Pages, Seen};
+use crate::sync::outage::MOST_FAILURES;
+use crate::tables::{TABLES, TableName};
+use crate::sync::state::{self, RunEntry, State};
 use crate::sync::Sync;
-use crate::time;
+use crate::records::time;
 
 /// Runs whose deletion is stored in one group.
 const GROUP: usize = 256;

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
-use crate::client::{BODY_LIMIT, RequestError, shown};
+use crate::api::client::{BODY_LIMIT, RequestError, shown};
 use crate::destination::{Destination, Level};
-use crate::dialect::graphql::{Beside, Graphql};
+use crate::api::graphql::{Beside, Graphql};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::history::lineage::Tail;
+use crate::api::exchange::Exchange;
+use crate::records::lineage::Tail;
 use crate::parquet::Broken;
 use crate::parquet::budget::Budget;
 use crate::parquet::download::RemoteFile;
@@ -366,7 +366,7 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
     ///
     /// All rows of a step are added, in the order in which their files begin, so that they are merged in the destination and the last value
     /// of a metric counts. A row that two files hold is one row all the same.
-    fn emit(&mut self, history: &mut crate::history::row::History, until: i64) -> Result<usize, Broken> {
+    fn emit(&mut self, history: &mut crate::records::row::History, until: i64) -> Result<usize, Broken> {
         let mut rows = 0;
         if let [(_, reader)] = self.active.as_mut_slice() {
             while let Some(step) = reader.step().filter(|step| *step < until && history.bytes() < CHUNK_BYTES) {

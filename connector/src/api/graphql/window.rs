@@ -6,7 +6,7 @@ const TARGET_BYTES: f64 = (1 << 20) as f64;
 /// A response larger than this is given up and asked for in smaller parts.
 pub(crate) const BODY_LIMIT: usize = 6 << 20;
 /// A response of a single step may be as large as any other.
-const STEP_BODY_LIMIT: usize = crate::client::BODY_LIMIT;
+const STEP_BODY_LIMIT: usize = crate::api::client::BODY_LIMIT;
 /// Rows of the first response, before the width of a row is known.
 const FIRST_ROWS: f64 = 1000.0;
 /// The most rows to ask for at once.

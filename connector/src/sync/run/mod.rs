@@ -7,20 +7,20 @@ mod locate;
 use std::cell::RefCell;
 
 use crate::batch::Batch;
-use crate::client::{BODY_LIMIT, RequestError};
+use crate::api::client::{BODY_LIMIT, RequestError};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level};
-use crate::dialect::graphql::{Beside, Graphql, HeavyRun, Window};
-use crate::dialect::rest::Rest;
-use crate::dialect::{Circle, Dialect, Listed, RunRow};
+use crate::api::graphql::{Beside, Graphql, HeavyRun, Window};
+use crate::api::rest::Rest;
+use crate::api::{Circle, Dialect, Listed, RunRow};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::history::lineage::{Digest, Tail};
-use crate::history::row::History;
-use crate::schema::TableName;
-use crate::state::{self, HistoryVersion, RunEntry};
+use crate::api::exchange::Exchange;
+use crate::records::lineage::{Digest, Tail};
+use crate::records::row::History;
+use crate::tables::TableName;
+use crate::sync::state::{self, HistoryVersion, RunEntry};
 use crate::sync::Sync;
-use crate::window::{Pace, Strictness};
+use crate::api::graphql::window::{Pace, Strictness};
 
 use export::Exported;
 
@@ -429,7 +429,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         Ok(if self.entry.rows < known + u64::from(resume.is_some()) { Pass::Rewound } else { Pass::Complete })
     }
 
-    fn remember(&mut self, last: &crate::history::lineage::Row) {
+    fn remember(&mut self, last: &crate::records::lineage::Row) {
         self.entry.next_step = Some(last.step.saturating_add(1));
         self.entry.last = Some(Tail::of(last));
     }

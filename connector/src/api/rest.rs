@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::client::{BODY_LIMIT, Client, Failure};
+use crate::api::client::{BODY_LIMIT, Client, Failure};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::exchange::{Exchange, Method, Request, Response};
-use crate::history::names::hash;
-use crate::history::page;
-use crate::history::row::History;
+use crate::api::exchange::{Exchange, Method, Request, Response};
+use crate::records::names::hash;
+use crate::records::page;
+use crate::records::row::History;
 use crate::{json, time, url};
 
 use super::complaint::{About, Complaints, Question};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::exchange::{Exchange, Response};
+use crate::api::exchange::{Exchange, Response};
 
 /// What `RateLimit-Remaining` says while nothing is used.
 pub const WHOLE: f64 = 1000.0;

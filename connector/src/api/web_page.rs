@@ -1,11 +1,11 @@
 //! Web pages where W&B's API should be: `base_url` names a web site, or a sign-in page stands before everything. One page alone can be a
 //! passing fault of a proxy. A server that answers with one where nothing is at all has no API.
 
-use crate::client::shown;
+use crate::api::client::shown;
 use crate::config::DEFAULT_BASE_URL;
 use crate::error::{Error, Problem};
-use crate::exchange::{Method, Request, Response};
-use crate::url;
+use crate::api::exchange::{Method, Request, Response};
+use crate::api::url;
 
 /// What no server has beside what was asked for. W&B's API answers 404.
 const NOWHERE: &str = "-/nothing-is-here";

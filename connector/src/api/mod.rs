@@ -8,13 +8,13 @@ pub(crate) mod seen;
 mod words;
 
 use crate::batch::{Batch, Column, Values};
-use crate::client::Client;
+use crate::api::client::Client;
 use crate::config::{Api, Config};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::json;
-use crate::state::HistoryVersion;
+use crate::api::exchange::Exchange;
+use crate::records::json;
+use crate::sync::state::HistoryVersion;
 
 use graphql::Graphql;
 use rest::Rest;
@@ -282,7 +282,7 @@ impl Circle {
 
     /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the pages.
     pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
-        if !self.pages.insert(crate::history::names::hash(page.as_bytes())) {
+        if !self.pages.insert(crate::records::names::hash(page.as_bytes())) {
             return Err("a page came a second time: the pages go in a circle".to_owned());
         }
         self.empty = if is_empty { self.empty + 1 } else { 0 };

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::lineage::Tail;
+use crate::records::lineage::Tail;
 
 /// The watermark's key; Fivetran's connector has the same.
 pub const WATERMARK: &str = "runs_hwm_utc";

@@ -4,12 +4,12 @@
 //! with few samples: any that comes has a row, and the least of them bounds the next question, until nothing comes below it. No row is read
 //! from such an answer, and what W&B counts shows whether one was left out.
 
-use crate::client::{Client, RequestError};
+use crate::api::client::{Client, RequestError};
 use crate::destination::Destination;
-use crate::dialect::graphql::Graphql;
+use crate::api::graphql::Graphql;
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::window::BODY_LIMIT;
+use crate::api::exchange::Exchange;
+use crate::api::graphql::window::BODY_LIMIT;
 
 /// Samples of one question. Of a million rows the first is found with three or four.
 const SAMPLES: u32 = 100;

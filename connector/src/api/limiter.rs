@@ -7,8 +7,8 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::quota::Quota;
-use crate::rate::Left;
+use crate::api::quota::Quota;
+use crate::api::rate::Left;
 
 /// The longest wait that a server is granted. After it one request shows whether it was enough.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);

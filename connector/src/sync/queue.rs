@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::dialect::Listed;
-use crate::run::Earlier;
+use crate::api::Listed;
+use crate::sync::run::Earlier;
 
 /// One of so many runs is the smallest that waits.
 const MIX: u64 = 4;
@@ -60,7 +60,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::HistoryVersion;
+    use crate::sync::state::HistoryVersion;
 
     fn ready(lines: u64) -> Ready {
         let history = Some(HistoryVersion { lines: Some(lines), heartbeat: None });

@@ -12,17 +12,17 @@ use base64::engine::general_purpose::STANDARD;
 use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
-use crate::dialect::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
+use crate::api::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::history::names::hash;
-use crate::queue::{Queue, Ready};
-use crate::run::Earlier;
-use crate::run::export::LEAST_ROWS as LEAST_EXPORTED_ROWS;
-use crate::schema::TableName;
-use crate::state::{self, RunEntry, State};
+use crate::api::exchange::Exchange;
+use crate::records::names::hash;
+use crate::sync::queue::{Queue, Ready};
+use crate::sync::run::Earlier;
+use crate::sync::run::export::LEAST_ROWS as LEAST_EXPORTED_ROWS;
+use crate::tables::TableName;
+use crate::sync::state::{self, RunEntry, State};
 use crate::sync::Sync;
-use crate::time;
+use crate::records::time;
 
 /// How often the runs are listed, at most.
 const MOST_PASSES: u32 = 3;

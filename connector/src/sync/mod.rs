@@ -9,21 +9,21 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::client::Client;
+use crate::api::client::Client;
 use crate::config::{Config, Deletes};
-use crate::deleted;
+use crate::sync::deletions;
 use crate::destination::{Destination, Level, StatePatch};
-use crate::dialect::{Dialect, Listed, ListingPage};
+use crate::api::{Dialect, Listed, ListingPage};
 use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::listing::{Ask, Listing};
-use crate::outage::{Failed, Failures, Verdict};
-use crate::queue::{Queue, Ready};
-use crate::run::export::Exports;
-use crate::run::{RunEnd, RunReader};
-use crate::state::{self, State};
-use crate::time;
-use crate::watermark::Watermark;
+use crate::api::exchange::Exchange;
+use crate::sync::listing::{Ask, Listing};
+use crate::sync::outage::{Failed, Failures, Verdict};
+use crate::sync::queue::{Queue, Ready};
+use crate::sync::run::export::Exports;
+use crate::sync::run::{RunEnd, RunReader};
+use crate::sync::state::{self, State};
+use crate::records::time;
+use crate::sync::watermark::Watermark;
 
 /// The listing waits while more changed runs than this are not read yet. Entries of the `rest` dialect hold whole rows.
 const MOST_READY: usize = 10_000;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::destination::{Destination, Level};
 use crate::error::Error;
-use crate::exchange::{Exchange, Request, Response, TransportError};
-use crate::limiter::{LONGEST_WAIT, Limiter, Party, Permit};
+use crate::api::exchange::{Exchange, Request, Response, TransportError};
+use crate::api::limiter::{LONGEST_WAIT, Limiter, Party, Permit};
 use crate::{rate, web_page};
 
 /// Retries after the first attempt.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::rate::{Left, WHOLE};
+use crate::api::rate::{Left, WHOLE};
 
 /// From here on down, what is left is spread over the time until the limit is renewed.
 const SPARING: f64 = WHOLE / 4.0;

@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::json;
+use crate::records::json;
 
 use super::row::{History, RowSeed};
 
