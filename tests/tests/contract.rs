@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use memchr::memmem;
-use wandb_connector_host::cache::Cache;
-use wandb_connector_host::{Connector, Engine, EngineOptions};
+use elt_host::component::cache::Cache;
+use elt_host::{Connector, Engine, EngineOptions};
 use wandb_connector_tests::product::component_file;
 use wit_parser::{Docs, Resolve, TypeDefKind};
 

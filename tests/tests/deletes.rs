@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use rusqlite::Connection;
-use wandb_connector_host::error::Error;
-use wandb_connector_host::sync::Level;
+use elt_host::error::Error;
+use elt_host::runtime::sync::Level;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, Truth, When, World,
 };

@@ -11,7 +11,7 @@ use memchr::memmem;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use wandb_connector_host::metadata::Metadata;
+use elt_host::component::metadata::Metadata;
 use wandb_connector_tests::product::{binary, target_dir};
 use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wandb_connector_host::destination::null::Null;
-use wandb_connector_host::sync::{Event, Observer, SyncRequest};
-use wandb_connector_host::{CancellationToken, HttpClient};
+use elt_destinations::null::Null;
+use elt_host::runtime::sync::{Event, Observer, SyncRequest};
+use elt_host::{CancellationToken, HttpClient};
 use wandb_connector_tests::plain_http::{PlainServer, Request, answer};
 use wandb_connector_tests::product::{binary, connector, target_dir};
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use wandb_connector_host::cache::Cache;
-use wandb_connector_host::destination::url::{Access, DestinationUrl, open};
-use wandb_connector_host::sync::{Event, Observer, SyncRequest};
-use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::component::cache::Cache;
+use elt_destinations::url::{Access, DestinationUrl, open};
+use elt_host::runtime::sync::{Event, Observer, SyncRequest};
+use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 const PAUSE: Duration = Duration::from_secs(5);
 

@@ -11,7 +11,8 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{Field, Schema};
 use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::tables::{self, TABLES};
-use wandb_connector_host::schema::{self as host, DataType, Table};
+use elt_host::schema as host;
+use elt_host::schema::{DataType, Table};
 
 /// The connector's tables.
 pub(crate) fn tables() -> anyhow::Result<Vec<Table>> {

@@ -6,7 +6,7 @@ use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt3
 use arrow_array::{Array as _, RecordBatch};
 use chrono::DateTime;
 use rusqlite::Connection;
-use wandb_connector_host::destination::{Change, Group};
+use elt_host::destination::{Change, Group};
 
 /// Rows of one statement.
 const MANY: usize = 50;

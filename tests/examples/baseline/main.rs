@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use wandb_connector_host::destination::writer::{Writer, WriterOptions};
-use wandb_connector_host::destination::{Group, Preparation, url};
+use elt_host::destination::writer::{Writer, WriterOptions};
+use elt_host::destination::{Group, Preparation};
+use elt_destinations::url;
 
 use native::Collected;
 

@@ -13,7 +13,7 @@ use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError
 use wandb_connector::tables::TABLES;
 use wandb_connector::sync::state::State;
 use wandb_connector::sync;
-use wandb_connector_host::destination::{Change, Group};
+use elt_host::destination::{Change, Group};
 use wandb_connector_tests::native::NativeExchange;
 
 use crate::arrow;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use wandb_connector_host::cache::Cache;
-use wandb_connector_host::destination::{Destination, DestinationError, Group, Preparation, url};
-use wandb_connector_host::state::State;
-use wandb_connector_host::sync::{Event, Observer, SyncRequest};
-use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::component::cache::Cache;
+use elt_host::destination::{Destination, DestinationError, Group, Preparation};
+use elt_destinations::url;
+use elt_host::state::State;
+use elt_host::runtime::sync::{Event, Observer, SyncRequest};
+use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 struct Silent;
 

@@ -10,13 +10,13 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wandb_connector_host::cache::Cache;
-use wandb_connector_host::destination::url;
-use wandb_connector_host::egress::Origin;
-use wandb_connector_host::engine::Allocator;
-use wandb_connector_host::pace::Pace;
-use wandb_connector_host::sync::{Event, Observer, Outcome, SyncRequest};
-use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::component::cache::Cache;
+use elt_destinations::url;
+use elt_host::http::egress::Origin;
+use elt_host::runtime::engine::Allocator;
+use elt_host::http::pace::Pace;
+use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
+use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 /// Holds the syncs at one of their requests, until all are there.
 struct Hold {

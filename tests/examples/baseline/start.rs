@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use wandb_connector_host::engine::{Allocator, Engine, EngineOptions};
+use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 

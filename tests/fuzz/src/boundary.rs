@@ -2,10 +2,8 @@
 
 use arrow_array::{Array, RecordBatch};
 use serde::de::IgnoredAny;
-use wandb_connector_host::boundary::{
-    Batch, BatchError, Column as GuestColumn, ColumnValues, TextDictionary, keys, rows,
-};
-use wandb_connector_host::schema::{Column, DataType, Table};
+use elt_host::boundary::{Batch, BatchError, Column as GuestColumn, ColumnValues, TextDictionary, keys, rows};
+use elt_host::schema::{Column, DataType, Table};
 
 use crate::rows::TIMESTAMPS;
 

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
-use wandb_connector_host::destination::url::DestinationUrl;
-use wandb_connector_host::egress::address::{is_allowed, special};
-use wandb_connector_host::egress::{Egress, Origin, OriginPattern, Permit};
-use wandb_connector_host::netrc::{self, NetrcError};
-use wandb_connector_host::secrets::{Extracted, Secrets};
-use wandb_connector_host::spec::Spec;
-use wandb_connector_host::{json as strict, state};
+use elt_destinations::url::DestinationUrl;
+use elt_host::http::egress::address::{is_allowed, special};
+use elt_host::http::egress::{Egress, Origin, OriginPattern, Permit};
+use wandb_connector_cli::netrc;
+use wandb_connector_cli::netrc::NetrcError;
+use elt_host::http::secrets::{Extracted, Secrets};
+use elt_host::component::spec::Spec;
+use elt_host::{json as strict, state};
 
 /// A configuration file or an exported state. What is taken means the same to every reader of JSON; a mistake has a place in the file.
 pub fn host_json(bytes: &[u8]) {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
 use wandb_connector::records::time;
-use wandb_connector_host::state::State;
+use elt_host::state::State;
 
 use super::{Left, narrow};
 use crate::local_wandb::Truth;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use rusqlite::{Connection, OpenFlags};
-use wandb_connector_host::destination::url::{Access, open};
-use wandb_connector_host::state::State;
+use elt_destinations::url::{Access, open};
+use elt_host::state::State;
 
 use super::site::{Site, Storage};
 use crate::local_wandb::truth::load_parquet;

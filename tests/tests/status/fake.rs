@@ -10,13 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use wandb_connector_host::CancellationToken;
-use wandb_connector_host::tenants::metrics::Metrics;
-use wandb_connector_host::tenants::overview::{RunningSync, Slots, TenantOverview, Watch};
-use wandb_connector_host::tenants::record::{SyncEnd, SyncRecord};
-use wandb_connector_host::tenants::status::Server;
-use wandb_connector_host::tenants::status::token::Token;
-use wandb_connector_host::tenants::tenant::TenantId;
+use elt_host::CancellationToken;
+use elt_serve::metrics::Metrics;
+use elt_serve::overview::{RunningSync, Slots, TenantOverview, Watch};
+use elt_serve::record::{SyncEnd, SyncRecord};
+use elt_serve::status::Server;
+use elt_serve::status::token::Token;
+use elt_serve::tenant::TenantId;
 
 /// The token of every server here that has one.
 pub(crate) const TOKEN: &str = "t0ken-of-the-tests-0123456789";

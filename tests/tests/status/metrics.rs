@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
-use wandb_connector_host::tenants::metrics::Metrics;
-use wandb_connector_host::tenants::tenant::TenantId;
+use elt_serve::metrics::Metrics;
+use elt_serve::tenant::TenantId;
 
 use crate::fake::{Fake, Running, record};
 
@@ -23,7 +23,7 @@ fn syncs_are_counted_by_tenant_and_outcome() {
         metrics.ended(&record(&acme, now, TimeDelta::milliseconds(millis), outcome));
     }
     let unfinished = {
-        wandb_connector_host::tenants::record::SyncRecord { end: None, ..record(&acme, now, TimeDelta::zero(), "ok") }
+        elt_serve::record::SyncRecord { end: None, ..record(&acme, now, TimeDelta::zero(), "ok") }
     };
     metrics.ended(&unfinished);
     let text = metrics.text(&watch, now);

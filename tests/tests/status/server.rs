@@ -8,8 +8,8 @@ use chrono::{TimeDelta, Utc};
 use flate2::read::GzDecoder;
 use serde_json::json;
 use std::io::Read as _;
-use wandb_connector_host::tenants::metrics::Metrics;
-use wandb_connector_host::tenants::status::Server;
+use elt_serve::metrics::Metrics;
+use elt_serve::status::Server;
 
 use crate::fake::{Fake, Running, TOKEN};
 

@@ -1,0 +1,222 @@
+//! Where the configuration comes from: the file goes before the environment, that before what the `wandb` tools have written,
+//! [settings](super::settings) and `~/.netrc`.
+//!
+//! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
+//! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use elt_host::error::{ConfigurationProblem, Error};
+use elt_host::file_access::others_may_read;
+use elt_host::runtime::sync::Level;
+use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
+use elt_host::{json, text};
+use crate::netrc;
+
+use super::console::Console;
+use super::settings;
+
+/// Keys that the environment can fill, and from what.
+const VARIABLES: [(&str, &str); 4] = [
+    ("api_key", "WANDB_API_KEY"),
+    ("entity", "WANDB_ENTITY"),
+    ("project", "WANDB_PROJECT"),
+    ("base_url", "WANDB_BASE_URL"),
+];
+
+/// A configuration, and what there is to say about it.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {
+    pub(crate) values: Map<String, Value>,
+    pub(crate) base_url: String,
+    pub(crate) key_source: KeySource,
+    /// Lines for the log.
+    pub(crate) warnings: Vec<String>,
+    /// Lines that tell where something is from that nobody gave here.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Configuration {
+    /// Says what there is to say, once.
+    pub(crate) fn tell(&mut self, console: &Console) {
+        self.warnings.drain(..).for_each(|line| console.log(Level::Warning, line));
+        self.notes.drain(..).for_each(|line| console.log(Level::Info, line));
+    }
+
+    /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
+    /// them.
+    pub(crate) fn fill_gaps(&mut self) {
+        // A project that is given as a path or a URL names its entity.
+        let names_both = self.values.get("project").and_then(Value::as_str).is_some_and(|text| text.contains('/'));
+        for key in ["api_key", "entity", "project"] {
+            let is_told = key == "entity" && names_both;
+            if !is_told && !is_given(&self.values, key) {
+                self.values.insert(key.into(), "-".into());
+            }
+        }
+    }
+}
+
+/// Where the API key was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    #[default]
+    Nowhere,
+    File(PathBuf),
+    Variable(&'static str),
+    Netrc(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("nowhere"),
+            Self::File(path) if path == Path::new("-") => f.write_str("the configuration on standard input"),
+            Self::File(path) => write!(f, "the configuration file {}", path.display()),
+            Self::Netrc(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "the environment variable {name}"),
+        }
+    }
+}
+
+/// What lies around the process: a value of its own, so that tests need not change the real one.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) home: Option<PathBuf>,
+    /// The current folder.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Surroundings<'_> {
+    /// A path that may begin with `~/`.
+    pub(crate) fn expand(&self, path: &str) -> Option<PathBuf> {
+        match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => Some(self.home.as_ref()?.join(&rest[1..])),
+            _ => Some(path.into()),
+        }
+    }
+}
+
+/// Reads the configuration from all its places. `-` as the file is standard input.
+pub(crate) fn load(file: Option<&Path>) -> Result<Configuration, Error> {
+    let surroundings = Surroundings {
+        variable: &|name| std::env::var(name).ok(),
+        home: std::env::home_dir(),
+        folder: std::env::current_dir().ok(),
+    };
+    load_from(file, &surroundings)
+}
+
+fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Configuration, Error> {
+    let mut configuration = Configuration::default();
+    if let Some(path) = file {
+        configuration.values = read_object(path)?;
+        if is_given(&configuration.values, "api_key") {
+            configuration.key_source = KeySource::File(path.into());
+            configuration.warnings.extend(loose_permissions(path));
+        }
+    }
+    for (key, name) in VARIABLES {
+        let variable = (surroundings.variable)(name).map(|value| value.trim().to_owned());
+        if let Some(value) = variable.filter(|value| !value.is_empty() && !is_given(&configuration.values, key)) {
+            configuration.values.insert(key.into(), value.into());
+            if key == "api_key" {
+                configuration.key_source = KeySource::Variable(name);
+            }
+        }
+    }
+    if !is_given(&configuration.values, "base_url")
+        && let Some(found) = settings::base_url(surroundings, &mut configuration.warnings)
+    {
+        configuration.notes.push(format!("the server is {}, as {} says", found.base_url, found.file.display()));
+        configuration.values.insert("base_url".into(), found.base_url.into());
+    }
+    let base_url = configuration.values.get("base_url").and_then(Value::as_str).map(str::trim);
+    configuration.base_url = base_url.filter(|url| !url.is_empty()).unwrap_or(DEFAULT_BASE_URL).to_owned();
+    if !is_given(&configuration.values, "api_key") {
+        fill_from_netrc(&mut configuration, surroundings);
+    }
+    Ok(configuration)
+}
+
+/// Whether `key` has a value. One of a wrong type counts as given: the connector says what is wrong with it.
+fn is_given(values: &Map<String, Value>, key: &str) -> bool {
+    match values.get(key) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(_) => true,
+    }
+}
+
+/// Reads a JSON object from a file, or from standard input if it is `-`.
+pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let shown = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let text = if path == Path::new("-") {
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).map(|_| text)
+    } else {
+        std::fs::read(path)
+    };
+    let text = text.map_err(|error| problem(format!("{shown} can't be read: {error}")))?;
+    json::object(&text::in_utf8(text))
+        .map_err(|error| problem(format!("{shown}:{}:{}: {}", error.line, error.column, error.message)))
+}
+
+/// A problem with the configuration as a whole.
+pub(crate) fn problem(message: String) -> Error {
+    Error::Configuration(vec![ConfigurationProblem { key: None, message }])
+}
+
+fn loose_permissions(path: &Path) -> Option<String> {
+    let shown = path.display();
+    others_may_read(path)
+        .then(|| format!("{shown} holds an API key and other users may read it; run `chmod 600 {shown}`"))
+}
+
+/// A file that can't be read or understood is a warning and no more, as with the `wandb` tools: it is not ours.
+fn fill_from_netrc(configuration: &mut Configuration, surroundings: &Surroundings<'_>) {
+    let Some(path) = netrc_path(surroundings) else { return };
+    let text = match std::fs::read(&path) {
+        Ok(text) => String::from_utf8_lossy(&text::in_utf8(text)).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            configuration.warnings.push(format!("{} can't be read: {error}", path.display()));
+            return;
+        }
+    };
+    let Some((machine, host)) = machine(&configuration.base_url) else { return };
+    // Older tools wrote a machine without its port.
+    let mut machines = vec![machine.as_str(), host.as_str()];
+    if SAME_SERVICE.contains(&machine.as_str()) {
+        machines.extend(SAME_SERVICE);
+    }
+    match netrc::password(&text, &machines) {
+        Ok(Some(key)) => {
+            configuration.values.insert("api_key".into(), key.into());
+            configuration.key_source = KeySource::Netrc(path);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let line = error.line;
+            configuration.warnings.push(format!("{}:{line}: not understood; no key is read from it", path.display()));
+        }
+    }
+}
+
+/// `NETRC`, else `~/.netrc`, else `~/_netrc`: the order of the `wandb` tools.
+fn netrc_path(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    if let Some(named) = (surroundings.variable)("NETRC").filter(|path| !path.is_empty()) {
+        return surroundings.expand(&named);
+    }
+    let home = surroundings.home.as_deref()?;
+    [".netrc", "_netrc"].into_iter().map(|name| home.join(name)).find(|path| path.exists())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "configuration_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! `check`, `schema` and `spec`: commands that ask the component and print what it answers.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use elt_host::error::Error;
+use elt_host::schema::{Column, Table};
+use elt_host::http::secrets::escape_control;
+
+use super::args::{Format, QueryArgs, SandboxArgs};
+use super::configuration::{self, Configuration};
+use super::console::Console;
+use super::exit::Exit;
+use super::run::Runner;
+use super::table::{self, Heading};
+use super::{advice, interrupt, json, output, report};
+
+/// Tries the configuration. As JSON, a failure too is an object on standard output.
+pub(crate) async fn check(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let found = try_configuration(args, sandbox, console).await;
+    if let Err(error) = &found {
+        report::error(console, error);
+    }
+    let error = found.as_ref().err();
+    let text = match args.format {
+        Format::Text => found.as_ref().map(|found| format!("{}\n", escape_control(found))).unwrap_or_default(),
+        Format::Json => json::line(&Checked {
+            status: if error.is_none() { "ok" } else { "failed" },
+            message: found.as_ref().ok(),
+            error: error.map(Error::to_string),
+            error_kind: error.map(Error::kind),
+        }),
+    };
+    console.flush();
+    output::print(&text)?;
+    Ok(error.map_or(Exit::Ok, Exit::from))
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    status: &'static str,
+    message: Option<&'a String>,
+    error: Option<String>,
+    error_kind: Option<&'static str>,
+}
+
+async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<String, Error> {
+    let token = interrupt::watch(console, "stopping")
+        .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
+    let configuration = load(args, console)?;
+    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
+    let answer = runner.check(&configuration.values, &token).await;
+    answer.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
+}
+
+/// Loads the configuration and says what is doubtful about it.
+pub(crate) fn load(args: &QueryArgs, console: &Console) -> Result<Configuration, Error> {
+    let mut configuration = configuration::load(args.config.config.as_deref())?;
+    configuration.tell(console);
+    Ok(configuration)
+}
+
+/// Prints the JSON Schema of the configuration.
+pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let runner = Runner::load(sandbox, console, "")?;
+    let schema = runner.spec().await?.schema();
+    output::print(&json::for_terminals(&format!("{schema:#}\n")))?;
+    Ok(Exit::Ok)
+}
+
+/// Prints the tables. They can be seen before there is a key or a project.
+pub(crate) async fn schema(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let mut configuration = load(args, console)?;
+    configuration.fill_gaps();
+    let tables = Runner::load(sandbox, console, &configuration.base_url)?.schema(&configuration.values).await;
+    let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
+    output::print(&match args.format {
+        Format::Text => tables.iter().map(as_text).collect::<Vec<_>>().join("\n"),
+        Format::Json => json::line(&tables.iter().map(as_json).collect::<Vec<_>>()),
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn as_text(table: &Table) -> String {
+    let row = |(i, column): (usize, &Column)| {
+        let note = match (table.primary_key().contains(&i), column.nullable) {
+            (true, _) => "primary key",
+            (false, false) => "never null",
+            (false, true) => "",
+        };
+        vec![column.name.clone(), column.data_type.name().into(), note.into()]
+    };
+    let rows: Vec<_> = table.columns().iter().enumerate().map(row).collect();
+    let headings = [Heading::Left(table.name()), Heading::Left("type"), Heading::Left("")];
+    table::render(&headings, &rows)
+}
+
+fn as_json(table: &Table) -> JsonTable<'_> {
+    let key = table.primary_key().iter().filter_map(|i| table.columns().get(*i));
+    JsonTable {
+        table: table.name(),
+        primary_key: key.map(|column| column.name.as_str()).collect(),
+        columns: table.columns().iter().map(JsonColumn::from).collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct JsonTable<'a> {
+    table: &'a str,
+    primary_key: Vec<&'a str>,
+    columns: Vec<JsonColumn<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonColumn<'a> {
+    name: &'a str,
+    r#type: &'static str,
+    nullable: bool,
+}
+
+impl<'a> From<&'a Column> for JsonColumn<'a> {
+    fn from(column: &'a Column) -> Self {
+        Self { name: &column.name, r#type: column.data_type.name(), nullable: column.nullable }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use elt_host::schema::DataType;
+
+    use super::*;
+
+    pub(crate) fn metrics() -> Table {
+        let column = |name: &str, data_type, nullable| Column { name: name.into(), data_type, nullable };
+        let columns = vec![
+            column("run_id", DataType::Text, false),
+            column("step", DataType::Integer, false),
+            column("metric_value", DataType::Double, true),
+            column("value_json", DataType::Json, true),
+            column("timestamp", DataType::Timestamp, true),
+        ];
+        Table::new("metrics".into(), columns, &["run_id".into(), "step".into()]).unwrap()
+    }
+
+    #[test]
+    fn a_table_as_text_and_as_json() {
+        insta::assert_snapshot!(as_text(&metrics()), @"
+        metrics      | type      |
+        -------------+-----------+------------
+        run_id       | text      | primary key
+        step         | integer   | primary key
+        metric_value | double    |
+        value_json   | json      |
+        timestamp    | timestamp |
+        ");
+        insta::assert_snapshot!(json::line(&as_json(&metrics())), @r#"
+        {"table":"metrics","primary_key":["run_id","step"],"columns":[{"name":"run_id","type":"text","nullable":false},{"name":"step","type":"integer","nullable":false},{"name":"metric_value","type":"double","nullable":true},{"name":"value_json","type":"json","nullable":true},{"name":"timestamp","type":"timestamp","nullable":true}]}
+        "#);
+    }
+}

@@ -1,0 +1,36 @@
+//! Which component runs, and the policy that the flags make.
+
+use elt_host::error::Error;
+use elt_host::runtime::policy::{Limits, Policy};
+
+use super::args::SandboxArgs;
+use super::configuration::problem;
+
+/// The component that the binary carries.
+const EMBEDDED: &[u8] = include_bytes!(env!(
+    "WANDB_CONNECTOR_WASM",
+    "the component is not built yet: run `make component` first, or name one in WANDB_CONNECTOR_COMPONENT"
+));
+
+/// The component's bytes, from a file or from the binary itself.
+pub(crate) fn component(sandbox: &SandboxArgs) -> Result<Vec<u8>, Error> {
+    match &sandbox.component {
+        None => Ok(EMBEDDED.into()),
+        Some(path) => std::fs::read(path).map_err(|error| problem(format!("--component {}: {error}", path.display()))),
+    }
+}
+
+/// The default policy, changed by what was asked for.
+pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
+    let default = Limits::default();
+    Policy {
+        download_origins: sandbox.allow_origin.clone(),
+        networks: sandbox.allow_network.clone(),
+        limits: Limits {
+            memory: sandbox.memory_limit.unwrap_or(default.memory),
+            wall_time: sandbox.timeout.unwrap_or(default.wall_time),
+            ..default
+        },
+        ..Policy::default()
+    }
+}

@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use elt_host::error::ConfigurationProblem;
+use elt_host::runtime::sync::Items;
+
+use super::*;
+
+fn outcome() -> Outcome {
+    Outcome {
+        items: Items { unit: "run".into(), seen: 48, synced: 11, unchanged: 36, deleted: 3, quarantined: 1 },
+        rows: [("runs".into(), 11), ("metrics".into(), 31_204)].into(),
+        deletes: [("metrics".into(), 2)].into(),
+        requests: 130,
+        retries: 3,
+        checkpoints: 12,
+        elapsed: Duration::from_millis(4_250),
+        state: [(WATERMARK.into(), "2025-06-01T12:00:00Z".into())].into(),
+        quarantined: vec![("3f\u{1b}[2J".into(), "502 five times".into())],
+        ..Outcome::default()
+    }
+}
+
+fn summary(outcome: &Outcome) -> Summary<'_> {
+    Summary { outcome, full_refresh: false, tables: &TABLES }
+}
+
+#[test]
+fn people_see_a_table_and_a_few_sentences() {
+    insta::assert_snapshot!(summary(&outcome()).text(), @r#"
+    Operation   |  Calls
+    ------------+-------
+    Upserts     | 31,215
+    Updates     |      0
+    Deletes     |      2
+    Truncates   |      0
+    Checkpoints |     12
+
+    Table          |   Rows
+    ---------------+-------
+    runs           |     11
+    metrics        | 31,204
+    metric_objects |      0
+
+    48 runs seen: 11 synced, 36 unchanged, 1 quarantined, 3 deleted at the source
+    130 requests (3 retries) in 4.2 s
+    watermark 2025-06-01T12:00:00Z
+
+    quarantined, to be tried again by the next sync:
+      3f\u{1b}[2J: 502 five times
+    "#);
+}
+
+#[test]
+fn programs_see_one_object() {
+    insta::assert_snapshot!(summary(&outcome()).json(), @r#"
+    {"status":"partial","runs":{"seen":48,"synced":11,"unchanged":36,"deleted":3,"quarantined":1},"rows":{"runs":11,"metrics":31204,"metric_objects":0},"requests":130,"retries":3,"checkpoints":12,"seconds":4.25,"runs_hwm_utc":"2025-06-01T12:00:00Z","error":null,"error_kind":null}
+    "#);
+}
+
+#[test]
+fn a_sync_that_never_began_still_has_its_object_and_no_table() {
+    let problems = [("entity", "is missing"), ("page_size", "must be a number, but is \"a\u{9b}\"")];
+    let problems =
+        problems.map(|(key, message)| ConfigurationProblem { key: Some(key.into()), message: message.into() });
+    let failed = Outcome { error: Some(Error::Configuration(problems.into())), ..Outcome::default() };
+    insta::assert_snapshot!(summary(&failed).json(), @r#"
+    {"status":"failed","runs":{"seen":0,"synced":0,"unchanged":0,"deleted":0,"quarantined":0},"rows":{"runs":0,"metrics":0,"metric_objects":0},"requests":0,"retries":0,"checkpoints":0,"seconds":0.0,"runs_hwm_utc":null,"error":"the configuration can't be used: `entity`: is missing; `page_size`: must be a number, but is \"a\u009b\"","error_kind":"configuration"}
+    "#);
+    assert_eq!(summary(&failed).text(), "");
+}
+
+#[test]
+fn status_follows_from_how_the_sync_ended() {
+    let with = |error: Option<Error>, quarantined: u64| {
+        let items = Items { quarantined, ..Items::default() };
+        summary(&Outcome { error, items, ..Outcome::default() }).status()
+    };
+    assert_eq!(with(None, 0), "ok");
+    assert_eq!(with(None, 1), "partial");
+    assert_eq!(with(Some(Error::Interrupted), 1), "interrupted");
+    assert_eq!(with(Some(Error::Internal(String::new())), 1), "failed");
+}

@@ -1,0 +1,469 @@
+//! Keeps secrets on the host's side of the boundary, and out of everything that people read.
+//!
+//! The guest is given a random text, the *handle*, in the place of each secret. It can do nothing with it but put it in the
+//! `authorization` header of a request; there, and only on the way to an origin that the configuration names, the host puts the
+//! secret back ([`Secrets::authorize`]). So a connector can't log, store or send a secret elsewhere, whatever it tries.
+//! [`Redactor`] takes secrets and handles out of text: a server may echo what it was sent.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Map, Value};
+
+use crate::error::{ConfigurationProblem, Error};
+use crate::http::mask;
+use crate::http::mask::Mask;
+use crate::component::spec::Spec;
+
+/// Shorter secrets are not looked for in text for people: replacing every `a` would say more about the secret than it hides. In data
+/// the bound is higher ([`mask::SHORTEST`]): a log line with stars is still a log line, while a row with stars is another row.
+const SHORTEST_REDACTED: usize = 4;
+
+/// A secret and its handle. Deliberately without `Debug` output: a value that is never formatted is never logged.
+#[derive(Clone)]
+struct Secret {
+    value: String,
+    handle: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The secrets of one configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    secrets: Vec<Secret>,
+}
+
+/// A configuration, taken apart.
+#[derive(Debug, Clone)]
+pub struct Extracted {
+    /// Its secrets.
+    pub secrets: Secrets,
+    /// The configuration as the guest gets it, with handles.
+    pub shown: Map<String, Value>,
+    /// What is wrong with the secrets.
+    pub problems: Vec<ConfigurationProblem>,
+}
+
+/// Why a request can't be sent with its credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// A handle stands where no secret may go.
+    #[error("it carries a secret outside of the `authorization` header")]
+    Misplaced,
+    /// It brings credentials that are not the configuration's: data could be sent to somebody else's account.
+    #[error("its `authorization` header holds none of the configuration's secrets")]
+    Foreign,
+    /// The secret can't be part of a header.
+    #[error("the secret can't be sent in a header")]
+    NotAHeader,
+}
+
+impl Secrets {
+    /// Takes the secrets out of `config`. Handles are new for each call.
+    ///
+    /// A secret that is no text, or an empty one, is replaced by something of the same kind, so that the connector's own
+    /// complaint about it stays true.
+    pub fn extract(spec: &Spec, config: &Map<String, Value>) -> Result<Extracted, Error> {
+        let (mut secrets, mut shown, mut problems) = (Vec::new(), config.clone(), Vec::new());
+        for key in spec.secrets() {
+            let Some(value) = shown.get_mut(key) else {
+                continue;
+            };
+            *value = match std::mem::take(value) {
+                Value::String(text) => match text.trim() {
+                    "" => Value::String(String::new()),
+                    trimmed => {
+                        if let Some(message) = slip(trimmed) {
+                            problems.push(ConfigurationProblem { key: Some(key.clone()), message: message.into() });
+                        }
+                        let handle = new_handle()?;
+                        secrets.push(Secret { value: trimmed.to_owned(), handle: handle.clone() });
+                        Value::String(handle)
+                    }
+                },
+                Value::Number(_) => Value::from(0),
+                Value::Array(_) => Value::Array(Vec::new()),
+                Value::Object(_) => Value::Object(Map::new()),
+                other => other,
+            };
+        }
+        Ok(Extracted { secrets: Self { secrets }, shown, problems })
+    }
+
+    /// Prepares a request's headers. With `credentials`, handles in `authorization` become secrets; without, `authorization` and
+    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error, and so are credentials of the
+    /// connector's own.
+    pub fn authorize(&self, uri: &http::Uri, headers: &mut HeaderMap, credentials: bool) -> Result<(), SecretError> {
+        let held = headers.remove(header::AUTHORIZATION);
+        headers.remove(header::PROXY_AUTHORIZATION);
+        if !credentials {
+            headers.remove(header::COOKIE);
+        }
+        let in_uri = uri.to_string();
+        let in_headers = headers
+            .iter()
+            .any(|(name, value)| self.has_handle(name.as_str().as_bytes()) || self.has_handle(value.as_bytes()));
+        if self.has_handle(in_uri.as_bytes()) || in_headers {
+            return Err(SecretError::Misplaced);
+        }
+        if let (true, Some(held)) = (credentials, held) {
+            headers.insert(header::AUTHORIZATION, self.reveal(&held)?);
+        }
+        Ok(())
+    }
+
+    /// Handles are case-insensitive here: a header's name arrives in lower case, and a host's name is one in any case.
+    fn has_handle(&self, text: &[u8]) -> bool {
+        let mut handles = self.secrets.iter().map(|secret| secret.handle.as_bytes());
+        handles.any(|handle| text.windows(handle.len()).any(|part| part.eq_ignore_ascii_case(handle)))
+    }
+
+    fn reveal(&self, held: &HeaderValue) -> Result<HeaderValue, SecretError> {
+        let text = held.to_str().map_err(|_| SecretError::NotAHeader)?;
+        let put_back = |text: &str| {
+            self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.handle, &secret.value))
+        };
+        let pair = basic_credentials(text);
+        if !self.has_handle(pair.as_deref().unwrap_or(text).as_bytes()) {
+            return Err(SecretError::Foreign);
+        }
+        let revealed = match pair {
+            Some(pair) => format!("Basic {}", BASE64.encode(put_back(&pair))),
+            None => put_back(text),
+        };
+        let mut value = HeaderValue::from_str(&revealed).map_err(|_| SecretError::NotAHeader)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Takes these secrets and their handles out of text.
+    pub fn redactor(&self) -> Redactor {
+        let mut needles = self.spellings(SHORTEST_REDACTED);
+        needles.extend(self.secrets.iter().map(|secret| secret.handle.clone()));
+        // The longest first: one needle may be a part of another.
+        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        needles.dedup();
+        Redactor { needles }
+    }
+
+    /// Takes those of these secrets out of data that can't be there by chance.
+    pub(crate) fn mask(&self) -> Mask {
+        Mask::new(self.spellings(mask::SHORTEST).iter().map(String::as_str))
+    }
+
+    /// How the secrets of at least `shortest` bytes can occur in text: as they are, percent-encoded, and in Basic credentials.
+    fn spellings(&self, shortest: usize) -> Vec<String> {
+        let mut spellings = Vec::new();
+        for secret in self.secrets.iter().filter(|secret| secret.value.len() >= shortest) {
+            let value = &secret.value;
+            let encoded = percent_encode(value);
+            if encoded != *value {
+                spellings.push(encoded);
+            }
+            for pair in [format!("api:{value}"), format!(":{value}"), value.clone()] {
+                spellings.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
+            }
+            spellings.push(value.clone());
+        }
+        spellings
+    }
+}
+
+/// What was copied together with a secret, or in its place.
+fn slip(secret: &str) -> Option<&'static str> {
+    const QUOTES: [char; 9] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '«'];
+    const SCHEMES: [&str; 3] = ["bearer", "basic", "token"];
+    if secret.starts_with(QUOTES) || secret.ends_with(QUOTES) {
+        return Some("has quotes around it that are no part of a key; write it without them");
+    }
+    let scheme = secret.split_once([' ', '\t']).map(|(first, _)| first.trim_end_matches(':'));
+    if scheme.is_some_and(|first| SCHEMES.iter().any(|scheme| first.eq_ignore_ascii_case(scheme))) {
+        return Some(
+            "begins with the name of an authentication scheme (such as `Bearer`), which is no part of a key; write the key alone",
+        );
+    }
+    let fits = secret.is_ascii() && HeaderValue::from_str(secret).is_ok();
+    (!fits).then_some("holds a character that no key has (a line break, or one that is not ASCII); copy it again")
+}
+
+fn new_handle() -> Result<String, Error> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random)
+        .map_err(|why| Error::Internal(format!("the system gives no random numbers: {why}")))?;
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("elt-secret-{hex}"))
+}
+
+/// The `user:password` of Basic credentials (RFC 7617).
+fn basic_credentials(text: &str) -> Option<String> {
+    let (scheme, encoded) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()
+}
+
+fn percent_encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// Makes text fit to be shown: without secrets, and without characters that a terminal acts on.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    needles: Vec<String>,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(…)")
+    }
+}
+
+impl Redactor {
+    /// Replaces secrets by `***` and shows control characters escaped.
+    pub fn clean(&self, text: &str) -> String {
+        escape_control(&self.redact(text))
+    }
+
+    /// Replaces secrets and handles: as they are, percent-encoded, and in Basic credentials.
+    pub fn redact(&self, text: &str) -> String {
+        self.needles.iter().fold(text.to_owned(), |text, needle| match text.contains(needle.as_str()) {
+            true => text.replace(needle.as_str(), "***"),
+            false => text,
+        })
+    }
+
+    /// The same error with every text in it cleaned.
+    pub fn clean_error(&self, error: Error) -> Error {
+        let clean = |text: String| self.clean(&text);
+        match error {
+            Error::Configuration(problems) => Error::Configuration(
+                problems
+                    .into_iter()
+                    .map(|problem| ConfigurationProblem {
+                        key: problem.key.map(clean),
+                        message: clean(problem.message),
+                    })
+                    .collect(),
+            ),
+            Error::Authentication(text) => Error::Authentication(clean(text)),
+            Error::Permission(text) => Error::Permission(clean(text)),
+            Error::NotFound(text) => Error::NotFound(clean(text)),
+            Error::RateLimited { message, retry_after } => Error::RateLimited { message: clean(message), retry_after },
+            Error::Upstream { status, message } => Error::Upstream { status, message: clean(message) },
+            Error::Destination(text) => Error::Destination(clean(text)),
+            Error::Interrupted => Error::Interrupted,
+            Error::Limit { limit, detail } => Error::Limit { limit, detail: clean(detail) },
+            Error::Contract(text) => Error::Contract(clean(text)),
+            Error::Internal(text) => Error::Internal(clean(text)),
+        }
+    }
+}
+
+/// Shows what a terminal or a log reader would act on instead of printing: control characters (C0, DEL, C1 such as the
+/// one-byte CSI), line and paragraph separators, and the marks that reverse the order of letters.
+pub fn escape_control(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(acts) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match acts(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: &str = "0123456789abcdef/+ key?";
+
+    fn secrets(key: &Value) -> (Secrets, Map<String, Value>, Vec<ConfigurationProblem>) {
+        let spec = Spec::parse(r#"{"properties": {"api_key": {"writeOnly": true}, "entity": {}}}"#).unwrap();
+        let config = json!({"api_key": key, "entity": "e"}).as_object().unwrap().clone();
+        let Extracted { secrets, shown, problems } = Secrets::extract(&spec, &config).unwrap();
+        (secrets, shown, problems)
+    }
+
+    fn handle(config: &Map<String, Value>) -> &str {
+        config["api_key"].as_str().unwrap()
+    }
+
+    fn authorized(value: &str, credentials: bool) -> Option<String> {
+        let (secrets, config, _) = secrets(&json!(KEY));
+        let mut headers = HeaderMap::new();
+        let value = value.replace("HANDLE", handle(&config));
+        let value = match value.strip_prefix("Basic ") {
+            Some(pair) => format!("Basic {}", BASE64.encode(pair)),
+            None => value,
+        };
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        headers.insert(header::COOKIE, "a=b".parse().unwrap());
+        secrets.authorize(&"https://a.example/".parse().unwrap(), &mut headers, credentials).unwrap();
+        assert_eq!(headers.contains_key(header::COOKIE), credentials);
+        headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_guest_gets_a_new_handle_each_time() {
+        let [(_, first, _), (_, second, _)] = [secrets(&json!(KEY)), secrets(&json!(KEY))];
+        for config in [&first, &second] {
+            assert_eq!(handle(config).len(), "elt-secret-".len() + 32);
+            assert!(!handle(config).contains(KEY));
+            assert_eq!(config["entity"], "e");
+        }
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn what_is_no_secret_text_keeps_its_kind() {
+        let shown = |key: Value| secrets(&key).1["api_key"].clone();
+        assert_eq!(shown(json!(12_345)), json!(0));
+        assert_eq!(shown(json!(" \n")), json!(""));
+        assert_eq!(shown(json!(["k"])), json!([]));
+        assert_eq!(shown(json!({"k": "v"})), json!({}));
+        assert_eq!(shown(json!(null)), json!(null));
+    }
+
+    #[test]
+    fn white_space_around_a_key_is_dropped_and_inside_it_is_a_problem() {
+        let (secrets_, _, problems) = secrets(&json!("  key-key\n"));
+        assert_eq!((secrets_.secrets[0].value.as_str(), problems.len()), ("key-key", 0));
+        for bad in ["a\nb", "a\u{0}b", "clé"] {
+            assert_eq!(secrets(&json!(bad)).2[0].key.as_deref(), Some("api_key"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_and_schemes_around_a_key_are_named_as_what_they_are() {
+        let said =
+            |key: &str| secrets(&json!(key)).2.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        for quoted in ["\"0123\"", "'0123'", "`0123`", "“0123”", " '0123' \n", "\"0123", "0123'"] {
+            assert!(said(quoted).contains("quotes"), "{quoted}: {}", said(quoted));
+        }
+        for named in ["Bearer 0123", "bearer\t0123", "Basic YXBp", "Token: 0123"] {
+            assert!(said(named).contains("`Bearer`"), "{named}: {}", said(named));
+        }
+        for fine in ["0123", "bearer", "bearer-0123", "a'b", "a b"] {
+            assert_eq!(said(fine), "", "{fine}");
+        }
+        assert!(!said("Bearer 0123").contains("0123"));
+    }
+
+    #[test]
+    fn the_secret_is_put_in_the_authorization_header_of_the_named_origin_only() {
+        assert_eq!(authorized("Bearer HANDLE", true).unwrap(), format!("Bearer {KEY}"));
+        let basic = format!("Basic {}", BASE64.encode(format!("api:{KEY}")));
+        assert_eq!(authorized("Basic api:HANDLE", true).unwrap(), basic);
+        assert_eq!(authorized("Bearer HANDLE", false), None);
+        assert_eq!(authorized("Bearer another", false), None);
+    }
+
+    #[test]
+    fn credentials_of_the_connectors_own_are_refused() {
+        let (secrets, _, _) = secrets(&json!(KEY));
+        for own in ["Bearer mine", "Basic bWU6bWluZQ==", "Basic x"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, own.parse().unwrap());
+            let uri = "https://a.example/".parse().unwrap();
+            assert_eq!(secrets.authorize(&uri, &mut headers, true), Err(SecretError::Foreign));
+        }
+    }
+
+    #[test]
+    fn a_handle_anywhere_else_is_refused() {
+        let (secrets, config, _) = secrets(&json!(KEY));
+        let handle = handle(&config);
+        let attempt = |uri: String, name: Option<&str>, value: &str| {
+            let mut headers = HeaderMap::new();
+            if let Some(name) = name {
+                headers.insert(header::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+            }
+            secrets.authorize(&uri.parse().unwrap(), &mut headers, true)
+        };
+        assert_eq!(attempt(format!("https://a.example/?k={handle}"), None, ""), Err(SecretError::Misplaced));
+        assert_eq!(attempt(format!("https://{handle}.example/"), None, ""), Err(SecretError::Misplaced));
+        assert_eq!(
+            attempt(format!("https://{}.example/", handle.to_uppercase()), None, ""),
+            Err(SecretError::Misplaced)
+        );
+        assert_eq!(attempt("https://a.example/".into(), Some("x-key"), handle), Err(SecretError::Misplaced));
+        assert_eq!(attempt("https://a.example/".into(), Some(handle), "x"), Err(SecretError::Misplaced));
+        assert_eq!(attempt("https://a.example/".into(), Some("x-key"), "other"), Ok(()));
+    }
+
+    #[test]
+    fn text_loses_the_secret_in_every_spelling() {
+        let (secrets, config, _) = secrets(&json!(KEY));
+        let redactor = secrets.redactor();
+        let spellings = [
+            KEY.to_owned(),
+            percent_encode(KEY),
+            BASE64.encode(format!("api:{KEY}")),
+            BASE64.encode(KEY),
+            handle(&config).to_owned(),
+        ];
+        for spelling in spellings {
+            let clean = redactor.clean(&format!("before {spelling} after"));
+            assert!(clean.starts_with("before ***") && clean.ends_with(" after"), "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_looked_for_in_what_people_read_and_not_in_data() {
+        let masked = |key: &str, text: &str| {
+            let mut text = text.to_owned();
+            secrets(&json!(key)).0.mask().text(&mut text);
+            text
+        };
+        assert_eq!(masked("loss", "loss 1"), "loss 1");
+        assert_eq!(masked("123456789012345", "n=123456789012345"), "n=123456789012345");
+        assert_eq!(masked("1234567890123456", "n=1234567890123456"), "n=****************");
+        assert_eq!(secrets(&json!("loss")).0.redactor().redact("loss 1"), "*** 1");
+    }
+
+    #[test]
+    fn nothing_prints_a_secret_for_debugging() {
+        let (secrets, _, _) = secrets(&json!(KEY));
+        let shown = format!("{secrets:?} {:?}", secrets.redactor());
+        assert!(!shown.contains("0123") && !shown.contains("elt-secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_terminal_acts_on_is_shown_escaped() {
+        let cases = [
+            ("plain é 漢 🙂 *", "plain é 漢 🙂 *"),
+            ("a\x1b[31mb", "a\\u{1b}[31mb"),
+            ("a\u{9b}31m", "a\\u{9b}31m"),
+            ("two\nlines\r\t", "two\\nlines\\r\\t"),
+            ("\u{202e}gpj.exe", "\\u{202e}gpj.exe"),
+            ("a\u{2028}b\u{7f}\0", "a\\u{2028}b\\u{7f}\\u{0}"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(escape_control(text), shown);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the host has to say about requests that went wrong, which the guest can't know: where a name led, why a request was refused.
+//!
+//! Each thing is told once, as a warning. When a sync ends for want of an answer, its error says it too, but only where it is sure to belong
+//! there: it is the one thing that has gone wrong since a request last went well. Requests run side by side, and the trouble of
+//! another one would send people the wrong way.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::runtime::report::Reporter;
+use crate::runtime::sync::Level;
+
+/// Different complaints that are shown; each of them once.
+const MOST_COMPLAINTS: usize = 100;
+
+/// The trouble that the requests of one sync had.
+pub(crate) struct Troubles {
+    report: Arc<Reporter>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    told: HashSet<String>,
+    since_success: Since,
+}
+
+/// What has gone wrong since a request last went well.
+#[derive(Default)]
+enum Since {
+    #[default]
+    Nothing,
+    /// One thing, however often; with nothing to say about it, it speaks for itself.
+    One(Option<String>),
+    Several,
+}
+
+impl Troubles {
+    pub(crate) fn new(report: Arc<Reporter>) -> Self {
+        Self { report, known: Mutex::default() }
+    }
+
+    /// A request failed. `advice` is what there is to say beyond the code that the guest gets.
+    pub(crate) fn failed(&self, advice: Option<String>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.since_success = match std::mem::take(&mut known.since_success) {
+            Since::Nothing => Since::One(advice.clone()),
+            Since::One(earlier) if earlier == advice => Since::One(earlier),
+            Since::One(_) | Since::Several => Since::Several,
+        };
+        let Some(advice) = advice else { return };
+        if known.told.len() < MOST_COMPLAINTS && known.told.insert(advice.clone()) {
+            drop(known);
+            self.report.line(Level::Warning, &advice);
+        }
+    }
+
+    /// A request went well, and earlier trouble explains nothing any more.
+    pub(crate) fn succeeded(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).since_success = Since::Nothing;
+    }
+
+    /// Why requests fail now, where there is one reason.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match &self.known.lock().unwrap_or_else(PoisonError::into_inner).since_success {
+            Since::One(advice) => advice.clone(),
+            Since::Nothing | Since::Several => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::connector::Silent;
+    use crate::runtime::policy::Limits;
+    use crate::http::secrets::Redactor;
+
+    #[test]
+    fn trouble_is_a_cause_only_where_nothing_else_went_wrong_since_the_last_success() {
+        let report = Reporter::new(Arc::new(Silent), Redactor::default(), &Limits::default());
+        let troubles = Troubles::new(Arc::new(report));
+        let refused = || Some("refused".to_owned());
+        assert_eq!(troubles.cause(), None);
+        troubles.failed(refused());
+        troubles.failed(refused());
+        assert_eq!(troubles.cause(), refused());
+        troubles.failed(None);
+        assert_eq!(troubles.cause(), None, "which of the two ended it is not known");
+        troubles.failed(refused());
+        assert_eq!(troubles.cause(), None);
+        troubles.succeeded();
+        troubles.failed(None);
+        assert_eq!(troubles.cause(), None);
+        troubles.failed(refused());
+        assert_eq!(troubles.cause(), None);
+        troubles.succeeded();
+        troubles.failed(refused());
+        troubles.failed(Some("another".to_owned()));
+        assert_eq!(troubles.cause(), None);
+        troubles.succeeded();
+        assert_eq!(troubles.cause(), None);
+    }
+}

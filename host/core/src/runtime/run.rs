@@ -1,0 +1,198 @@
+//! One sync, from the configuration to the last commit.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::component::connector::Connector;
+use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
+use crate::destination::{DestinationError, Group, Preparation};
+use crate::error::Error;
+use crate::imports::destination::Sink;
+use crate::http::client::HttpClient;
+use crate::runtime::policy::Limits;
+use crate::schema::Table;
+use crate::runtime::instance::{Call, GRACE, Session};
+use crate::state::{State, StateKeys};
+use crate::runtime::sync::{Level, Observer, Outcome, SyncRequest};
+use crate::destination::lost;
+use crate::state;
+use crate::imports::convert as wit;
+
+impl Connector {
+    /// Brings a destination up to date.
+    ///
+    /// Whatever happens, the groups that the connector completed are stored before this returns, and the outcome tells as much as is
+    /// known. After `cancel` the connector is stopped at once, wherever it is. Only a destination that does not answer is not waited for
+    /// beyond [`destination_grace`](crate::runtime::policy::Policy::destination_grace): then the error says what is not known.
+    pub async fn sync(
+        &self,
+        request: SyncRequest,
+        client: &HttpClient,
+        observer: Arc<dyn Observer>,
+        cancel: &CancellationToken,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let spec = match self.spec().await {
+            Ok(spec) => spec,
+            Err(why) => {
+                return Outcome { error: Some(why), ..outcome };
+            }
+        };
+        let (pace, lane) = (request.pace.clone(), request.lane.clone());
+        let session = match Session::open(spec, &request.config, &request.policy, client, pace, lane, observer) {
+            Ok(session) => session,
+            Err(why) => {
+                return Outcome { error: Some(why), ..outcome };
+            }
+        };
+        let ended = self.store(&session, request, cancel, &mut outcome).await;
+        let hidden = session.gate.mask().hidden();
+        if hidden > 0 {
+            let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
+            let line =
+                format!("a secret of the configuration was found in {places} of responses and rows; stars stand there");
+            session.report.line(Level::Warning, &line);
+        }
+        session.report.finish();
+        outcome.error = ended.err().map(|why| session.clean(session.explain(why)));
+        outcome.requests = session.gate.quota().requests();
+        (outcome.bytes_in, outcome.bytes_out) = session.gate.quota().bytes();
+        outcome.throttled = session.gate.told_waits();
+        outcome.cpu_time = session.usage.cpu_time();
+        outcome.memory = session.usage.memory();
+        outcome.elapsed = session.elapsed();
+        outcome
+    }
+
+    /// Runs the guest beside the writer, and brings both to their end.
+    async fn store(
+        &self,
+        session: &Session,
+        request: SyncRequest,
+        cancel: &CancellationToken,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, pace: _, lane } = request;
+        let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
+        let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
+        let report = session.report.clone();
+        let options = WriterOptions {
+            commit_after: policy.commit_after,
+            lane,
+            on_commit: Box::new(move |written: &WriterReport| {
+                report.committed(written.rows.clone(), written.commit_took)
+            }),
+            ..WriterOptions::default()
+        };
+        let (writer, prepared) = Writer::start(destination, preparation, options);
+        let writer = Arc::new(writer);
+        let (read, grace) = match opened(session, prepared, cancel).await {
+            Ok(prepared) => {
+                let read = match forget_lost(session, &writer, prepared, state_keys.as_ref()).await {
+                    Ok(state) => self.read(session, &tables, &writer, state, policy.limits, cancel, outcome).await,
+                    Err(why) => Err(why),
+                };
+                (read, policy.destination_grace)
+            }
+            // Nothing was begun that it could bring to an end.
+            Err(why) => (Err(why), policy.destination_grace.min(GRACE)),
+        };
+        // The guest and its sink are gone, so this is the last one.
+        let Some(writer) = Arc::into_inner(writer) else {
+            return Err(Error::Internal("the writer is still in use".into()));
+        };
+        let given_up = async {
+            session.end_of_time(cancel).await;
+            tokio::time::sleep(grace).await;
+        };
+        let (written, stored) = writer.close_unless(given_up).await;
+        outcome.rows = written.rows;
+        outcome.deletes = written.deletes;
+        outcome.checkpoints = written.checkpoints;
+        outcome.state = written.state;
+        // A destination that fails also ends the guest: its error is the cause.
+        stored.map_err(destination_error).and(read)
+    }
+
+    /// Runs the guest, once the destination is prepared.
+    #[allow(clippy::too_many_arguments)]
+    async fn read(
+        &self,
+        session: &Session,
+        tables: &Arc<[Table]>,
+        writer: &Arc<Writer>,
+        state: State,
+        limits: Limits,
+        cancel: &CancellationToken,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let sink = Sink::new(tables.clone(), writer.clone(), limits, session.gate.mask().clone(), &state);
+        let config = session.config();
+        let state: Vec<(String, String)> = state.into_iter().collect();
+        let call: Call<_> = Box::new(move |world, store| {
+            Box::pin(async move { world.elt_connector_source().call_sync(store, &config, &state).await })
+        });
+        let (returned, sink) = self.call(session, Some(sink), cancel, call).await;
+        let summary = returned.and_then(|returned| returned.map_err(wit::error));
+        let summary = match summary {
+            Ok(summary) => summary,
+            Err(why) => {
+                (outcome.items, outcome.retries) = session.report.items();
+                return Err(why);
+            }
+        };
+        wit::summarize(summary, session.report.redactor(), outcome);
+        let Some(sink) = sink else { return Ok(()) };
+        tokio::select! {
+            biased;
+            reason = session.end_of_time(cancel) => Err(reason),
+            sent = sink.finish() => sent,
+        }
+    }
+}
+
+/// Waits until the destination is prepared, and says what it holds.
+async fn opened(
+    session: &Session,
+    prepared: oneshot::Receiver<Result<Prepared, DestinationError>>,
+    cancel: &CancellationToken,
+) -> Result<Prepared, Error> {
+    let found = tokio::select! {
+        biased;
+        reason = session.end_of_time(cancel) => return Err(reason),
+        found = prepared => found,
+    };
+    let stopped = |_| DestinationError::Failed("it stopped while it was being opened".into());
+    found.map_err(stopped).flatten().map_err(destination_error)
+}
+
+/// The stored state without what it says of tables that are lost.
+async fn forget_lost(
+    session: &Session,
+    writer: &Writer,
+    prepared: Prepared,
+    state_keys: Option<&StateKeys>,
+) -> Result<State, Error> {
+    let Prepared { mut state, lost } = prepared;
+    if let Some(patch) = lost::forget(&state, &lost, state_keys) {
+        let notice = lost::notice(&lost);
+        session.report.line(Level::Warning, &format!("{notice}; all that is still at the source is read again"));
+        state::apply(&mut state, patch.clone());
+        let group = Group { changes: Vec::new(), patch };
+        writer.send(group).await.map_err(destination_error)?;
+    }
+    Ok(state)
+}
+
+fn destination_error(error: DestinationError) -> Error {
+    Error::Destination(error.to_string())
+}
+
+/// Microseconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

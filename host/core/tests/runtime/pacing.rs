@@ -1,0 +1,93 @@
+//! Syncs that are held back by whoever runs them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use elt_host::http::egress::Origin;
+use elt_host::error::Error;
+use elt_host::http::pace::Pace;
+
+use crate::server::{Server, answer};
+use crate::support::Script;
+
+/// Lets as many requests through as it has permits, and remembers what it was told.
+struct Toll {
+    permits: Semaphore,
+    told: Mutex<Vec<String>>,
+}
+
+impl Toll {
+    fn closed() -> Arc<Self> {
+        Arc::new(Self { permits: Semaphore::new(0), told: Mutex::default() })
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+
+    fn script(self: &Arc<Self>, server: &Server, steps: Value) -> Script {
+        let mut script = Script::new(steps).with("base_url", json!(server.url()));
+        script.pace = self.clone();
+        script
+    }
+
+    /// Waits until somebody waits here.
+    async fn visited(&self) {
+        let told = async {
+            while self.told().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("nobody came");
+    }
+}
+
+impl Pace for Toll {
+    fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            self.told.lock().unwrap().push(origin.to_string());
+            self.permits.acquire().await.unwrap().forget();
+        })
+    }
+
+    fn throttled(&self, wait: Duration) {
+        self.told.lock().unwrap().push(format!("{wait:?}"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_sent_when_its_pace_lets_it_and_waits_are_told() {
+    let server = Server::start(|_| answer("200 OK", "fine")).await;
+    let toll = Toll::closed();
+    let steps =
+        json!([["get", "http://elsewhere.example"], ["get", server.url()], ["throttled", 1500], ["get", server.url()]]);
+    let run = tokio::spawn(toll.script(&server, steps).run());
+    toll.visited().await;
+    assert_eq!(
+        (toll.told(), server.requests().len()),
+        (vec![server.url()], 0),
+        "only what is allowed asks for its turn"
+    );
+    toll.permits.add_permits(2);
+    let run = run.await.unwrap();
+    assert_eq!(run.log()[2..], ["200 fine", "200 fine"], "{:?}", run.log());
+    assert_eq!(toll.told(), [server.url(), "1.5s".to_owned(), server.url()]);
+}
+
+#[tokio::test]
+async fn a_sync_that_is_held_back_can_be_cancelled() {
+    let server = Server::start(|_| answer("200 OK", "fine")).await;
+    let toll = Toll::closed();
+    let script = toll.script(&server, json!([["rows", 0, 1], ["checkpoint", {"a": "1"}], ["get", server.url()]]));
+    let cancel = script.cancel.clone();
+    let run = tokio::spawn(script.run());
+    toll.visited().await;
+    cancel.cancel();
+    let run = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    assert!(matches!(run.outcome.error, Some(Error::Interrupted)), "{}", run.error());
+    assert_eq!((run.contents.rows(), server.requests().len()), (1, 0));
+}

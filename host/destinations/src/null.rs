@@ -1,0 +1,60 @@
+//! `null:` stores nothing. It shows how fast everything before the destination is.
+//!
+//! State is kept in memory, so that a sync behaves as it does elsewhere until the process ends.
+
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::state;
+use elt_host::state::{MergedPatch, State};
+
+/// Takes everything, stores nothing.
+#[derive(Debug, Default)]
+pub struct Null {
+    tables: usize,
+    state: State,
+    /// Patches of the open transaction.
+    pending: MergedPatch,
+}
+
+impl Null {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Destination for Null {
+    fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
+        self.tables = preparation.tables.len();
+        if preparation.full_refresh {
+            self.state.clear();
+        }
+        Ok(self.state.clone())
+    }
+
+    fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
+        if let Some(change) = group.changes.iter().find(|change| change.table() >= self.tables) {
+            return Err(DestinationError::misfit(format!("table number {}", Change::table(change))));
+        }
+        self.pending.extend(group.patch);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), DestinationError> {
+        state::apply(&mut self.state, std::mem::take(&mut self.pending));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DestinationError> {
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State, DestinationError> {
+        Ok(self.state.clone())
+    }
+
+    fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
+        self.state.clone_from(state);
+        Ok(())
+    }
+}

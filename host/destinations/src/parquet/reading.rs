@@ -1,0 +1,128 @@
+//! A Parquet destination that is only read: the rows that any reader of its folders sees, while no sync can change them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow_array::{RecordBatch, new_null_array};
+use arrow_schema::{Field, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::catalog::Catalog;
+use super::generations::{self, Generations};
+use super::part::batch_rows;
+use super::trouble::Trouble;
+use elt_host::destination::lock::SyncLock;
+use elt_host::destination::{DestinationError, LostTable};
+use elt_host::schema::Table;
+use elt_host::state::State;
+
+/// The open folder.
+pub(crate) struct Reading {
+    root: PathBuf,
+    /// As the user wrote it.
+    name: String,
+    catalog: Catalog,
+    // The last field: let go after the catalog is closed.
+    _lock: Option<SyncLock>,
+}
+
+impl Reading {
+    /// Opens the folder, which must exist, and keeps syncs away from it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DestinationError> {
+        let name = format!("parquet:{}", path.display());
+        let refused = |why: &dyn std::fmt::Display| DestinationError::Refused(format!("{name} can't be read: {why}"));
+        let root = path.canonicalize().map_err(|error| refused(&error))?;
+        let home = root.join("_elt");
+        if !home.join("catalog.db").is_file() {
+            return Err(refused(&"there is no data set of ours in it. Run a sync first."));
+        }
+        let lock = SyncLock::acquire_for_reading(home.join("lock"), &name)?;
+        let catalog = Catalog::look(&home.join("catalog.db")).map_err(|trouble| refused(&trouble))?;
+        Ok(Self { root, name, catalog, _lock: lock })
+    }
+
+    /// The stored state.
+    pub(crate) fn state(&self) -> Result<State, DestinationError> {
+        self.catalog.state().map_err(|trouble| self.failed(&trouble))
+    }
+
+    /// Those of `tables` that miss files with rows.
+    pub(crate) fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+        let look = || -> Result<Vec<LostTable>, Trouble> {
+            let generations = Generations::new(&self.root, self.catalog.generation()?);
+            let mut missing = Vec::new();
+            for table in tables {
+                missing.extend(generations.missing(&self.catalog, table.name())?);
+            }
+            Ok(generations::lost(&missing))
+        };
+        look().map_err(|trouble| self.failed(&trouble))
+    }
+
+    /// Hands every row of a table's files to `each`, in no order, with the columns of `table`; null where a file lacks one.
+    pub(crate) fn scan(
+        &self,
+        table: &Table,
+        each: &mut dyn FnMut(RecordBatch) -> Result<(), DestinationError>,
+    ) -> Result<(), DestinationError> {
+        let files = self.files(table).map_err(|error| self.failed(&error.into()))?;
+        for file in files {
+            let failed = |trouble: Trouble| self.failed(&Trouble::Failed(format!("{}: {trouble}", file.display())));
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).map_err(|why| failed(why.into()))?);
+            let reader = reader.map_err(|why| failed(why.into()))?;
+            let groups = reader.metadata().row_groups();
+            let rows = groups.iter().map(|group| group.num_rows().max(0) as u64).sum();
+            let bytes = groups.iter().map(|group| group.total_byte_size().max(0) as u64).sum();
+            let reader = reader.with_batch_size(batch_rows(rows, bytes)).build().map_err(|why| failed(why.into()))?;
+            for batch in reader {
+                let batch = batch.map_err(|why| failed(why.into()))?;
+                each(of_table(table, &batch).map_err(failed)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails when of `rows` rows some have the same key, so that fewer are `distinct`.
+    pub(crate) fn check_unique(&self, table: &Table, rows: u64, distinct: u64) -> Result<(), DestinationError> {
+        if rows == distinct {
+            return Ok(());
+        }
+        let twice = rows.saturating_sub(distinct);
+        Err(DestinationError::Failed(format!(
+            "{}: {twice} rows of `{}` are there more than once. Remove files that are not ours from it.",
+            self.name,
+            table.name()
+        )))
+    }
+
+    fn files(&self, table: &Table) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(self.root.join(table.name())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
+        files.sort();
+        Ok(files)
+    }
+
+    fn failed(&self, trouble: &Trouble) -> DestinationError {
+        DestinationError::Failed(format!("reading {} failed: {trouble}", self.name))
+    }
+}
+
+/// The columns of `table`, in its order.
+fn of_table(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, Trouble> {
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for column in table.columns() {
+        let array = match batch.column_by_name(&column.name) {
+            Some(array) => array.clone(),
+            None => new_null_array(&column.data_type.arrow(), batch.num_rows()),
+        };
+        fields.push(Field::new(&column.name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    Ok(RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), arrays)?)
+}

@@ -1,0 +1,231 @@
+//! What the destinations' tests share: tables, batches and a model to compare with.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::types::UInt32Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow_schema::{Field, Schema};
+
+use super::cells::{Cell, Cells};
+use elt_host::destination::{Change, DestinationError, Preparation};
+use elt_host::schema::{Column, DataType, Table};
+
+/// The time of every test sync.
+pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;
+
+/// What a refusal says.
+pub(crate) fn refusal<T>(result: Result<T, DestinationError>) -> String {
+    match result {
+        Err(DestinationError::Refused(message)) => message,
+        Err(other) => panic!("failed in the place of refusing: {other:?}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+/// One cell, as the tests write it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Time(i64),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+
+pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
+    Column { name: name.to_owned(), data_type, nullable }
+}
+
+fn table(name: &str, columns: Vec<Column>, key: &[&str]) -> Table {
+    let key: Vec<String> = key.iter().map(|&part| part.to_owned()).collect();
+    Table::new(name.to_owned(), columns, &key).unwrap()
+}
+
+/// One row for each run, with every type beside the key.
+pub(crate) fn runs() -> Table {
+    let columns = vec![
+        column("run_id", DataType::Text, false),
+        column("name", DataType::Text, true),
+        column("created_at", DataType::Timestamp, true),
+        column("config_json", DataType::Json, true),
+        column("starred", DataType::Boolean, true),
+    ];
+    table("runs", columns, &["run_id"])
+}
+
+/// The table that speed is about.
+pub(crate) fn metrics() -> Table {
+    let columns = vec![
+        column("run_id", DataType::Text, false),
+        column("step", DataType::Integer, false),
+        column("metric_name", DataType::Text, false),
+        column("metric_value", DataType::Double, true),
+        column("timestamp", DataType::Timestamp, true),
+    ];
+    table("metrics", columns, &["run_id", "step", "metric_name"])
+}
+
+pub(crate) fn preparation(tables: &[Table]) -> Preparation {
+    Preparation { tables: tables.to_vec(), synced_at: SYNCED_AT, full_refresh: false }
+}
+
+/// An array of the column's type; text as a dictionary when `dictionary`.
+fn array(data_type: DataType, values: &[Value], dictionary: bool) -> ArrayRef {
+    macro_rules! values {
+        ($case:ident) => {
+            values.iter().map(|value| match value {
+                Value::$case(value) => Some(value.clone()),
+                Value::Null => None,
+                other => panic!("{other:?} in a column of {data_type:?}"),
+            })
+        };
+    }
+    match data_type {
+        DataType::Boolean => Arc::new(values!(Bool).collect::<BooleanArray>()),
+        DataType::Integer => Arc::new(values!(Int).collect::<Int64Array>()),
+        DataType::Double => Arc::new(values!(Double).collect::<Float64Array>()),
+        DataType::Timestamp => Arc::new(values!(Time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+        DataType::Text | DataType::Json if dictionary => {
+            let texts: Vec<Option<String>> = values!(Text).collect();
+            Arc::new(texts.iter().map(Option::as_deref).collect::<DictionaryArray<UInt32Type>>())
+        }
+        DataType::Text | DataType::Json => Arc::new(values!(Text).collect::<StringArray>()),
+    }
+}
+
+fn batch(columns: &[&Column], rows: &[Vec<Value>], dictionary: bool) -> RecordBatch {
+    let arrays: Vec<ArrayRef> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            let values: Vec<Value> = rows.iter().map(|row| row[index].clone()).collect();
+            array(column.data_type, &values, dictionary && column.data_type == DataType::Text)
+        })
+        .collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .zip(&arrays)
+        .map(|(column, array)| Field::new(&column.name, array.data_type().clone(), column.nullable))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+/// An upsert of `rows` into table number `number`, which is `table`.
+pub(crate) fn upsert(number: usize, table: &Table, rows: &[Vec<Value>], dictionary: bool) -> Change {
+    let columns: Vec<&Column> = table.columns().iter().collect();
+    Change::Upsert { table: number, rows: batch(&columns, rows, dictionary) }
+}
+
+/// A deletion by leading parts of the key, all of one length.
+pub(crate) fn delete(number: usize, table: &Table, keys: &[Vec<Value>]) -> Change {
+    let parts = keys.first().map_or(1, Vec::len);
+    let columns: Vec<&Column> = table.primary_key()[..parts].iter().map(|&index| &table.columns()[index]).collect();
+    Change::Delete { table: number, keys: batch(&columns, keys, false) }
+}
+
+/// A row of `metrics`.
+pub(crate) fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value> {
+    vec![run.into(), step.into(), name.into(), value.into(), Value::Time(1_600_000_000_000_000 + step)]
+}
+
+/// A cell in a form that can be compared and that every destination's reader can bring its own cells into.
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => i64::from(*value).to_string(),
+        Value::Int(value) => value.to_string(),
+        // SQLite has no NaN and no negative zero.
+        Value::Double(value) if value.is_nan() => "null".to_owned(),
+        Value::Double(value) => format!("{:?}", value + 0.0),
+        Value::Text(value) => format!("{value:?}"),
+        Value::Time(value) => format!("{:?}", super::sqlite::TimestampText::new().of(*value)),
+    }
+}
+
+/// What a table holds: for each row its cells, the key first; sorted. Without `_synced_at`.
+pub(crate) type Contents = BTreeSet<Vec<String>>;
+
+/// Reads a table of a SQLite destination as anybody would.
+pub(crate) fn read_sqlite(path: &Path, table: &Table) -> Contents {
+    use rusqlite::types::Value as Stored;
+    let connection = rusqlite::Connection::open(path).unwrap();
+    if !connection.table_exists(None, table.name()).unwrap() {
+        return Contents::new();
+    }
+    let columns: Vec<_> = table.columns().iter().map(|column| format!("\"{}\"", column.name)).collect();
+    let sql = format!("SELECT {} FROM \"{}\"", columns.join(","), table.name());
+    let mut statement = connection.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        (0..columns.len())
+            .map(|column| {
+                Ok(shown(&match row.get(column)? {
+                    Stored::Null => Value::Null,
+                    Stored::Integer(value) => Value::Int(value),
+                    Stored::Real(value) => Value::Double(value),
+                    Stored::Text(value) => Value::Text(value),
+                    Stored::Blob(_) => panic!("a blob"),
+                }))
+            })
+            .collect()
+    });
+    let rows: Vec<Vec<String>> = rows.unwrap().map(Result::unwrap).collect();
+    let contents: Contents = rows.iter().cloned().collect();
+    assert_eq!(contents.len(), rows.len(), "rows twice");
+    contents
+}
+
+/// Reads a data set of a Parquet destination as anybody would: every file that the pattern `DIR/<table>/*.parquet` finds.
+pub(crate) fn read_parquet(folder: &Path, table: &Table) -> Contents {
+    let mut rows = Vec::new();
+    let Ok(files) = std::fs::read_dir(folder.join(table.name())) else { return Contents::new() };
+    for file in files {
+        let file = std::fs::File::open(file.unwrap().path()).unwrap();
+        let reader = ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let cells = table
+                .columns()
+                .iter()
+                .map(|column| Cells::new(column, batch.column_by_name(&column.name).unwrap().as_ref()).unwrap());
+            let cells: Vec<_> = cells.collect();
+            rows.extend((0..batch.num_rows()).map(|row| {
+                let value = |cells: &Cells<'_>| match cells.get(row) {
+                    Cell::Null => Value::Null,
+                    Cell::Boolean(value) => Value::Bool(value),
+                    Cell::Integer(value) => Value::Int(value),
+                    Cell::Double(value) => Value::Double(value),
+                    Cell::Text(value) => Value::Text(value.to_owned()),
+                    Cell::Timestamp(value) => Value::Time(value),
+                };
+                cells.iter().map(|cells| shown(&value(cells))).collect::<Vec<_>>()
+            }));
+        }
+    }
+    let contents: Contents = rows.iter().cloned().collect();
+    assert_eq!(contents.len(), rows.len(), "rows twice");
+    contents
+}

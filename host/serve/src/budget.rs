@@ -1,0 +1,223 @@
+//! How often all tenants together may ask an origin.
+//!
+//! W&B counts the requests of a key and of an address, and tenants of one platform often share either. So a budget belongs to an
+//! origin, whichever tenant asks it and with whatever key. Requests that have to wait get their turn tenant by tenant: one with many
+//! requests does not come before one with a single one. What was not used is lost, but for about a second's worth.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::tenant::TenantId;
+use elt_host::http::egress::Origin;
+
+/// How long an unused budget saves up.
+const SAVED: Duration = Duration::from_secs(1);
+
+/// The budgets of all origins that have one.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    by_origin: Mutex<HashMap<Origin, Arc<Budget>>>,
+}
+
+impl Budgets {
+    /// Puts other budgets in force. Who waits for one that has changed still gets a turn by the old one.
+    pub fn replace(&self, budgets: impl IntoIterator<Item = (Origin, u32)>) {
+        let mut by_origin = self.by_origin.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *by_origin);
+        let kept = budgets.into_iter().map(|(origin, per_minute)| {
+            let same = old.remove(&origin).filter(|budget| budget.per_minute == per_minute);
+            (origin, same.unwrap_or_else(|| Arc::new(Budget::new(per_minute))))
+        });
+        *by_origin = kept.collect();
+    }
+
+    /// The budget of an origin; none where there is no limit.
+    pub(super) fn of(&self, origin: &Origin) -> Option<Arc<Budget>> {
+        self.by_origin.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned()
+    }
+}
+
+/// How often one origin may be asked.
+#[derive(Debug)]
+pub(super) struct Budget {
+    per_minute: u32,
+    interval: Duration,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// When the next request is due, if requests were sent one by one; lies in the past by what was saved up.
+    next: Instant,
+    /// Tenants in the order of their turns, each with its requests.
+    waiting: VecDeque<(TenantId, VecDeque<oneshot::Sender<()>>)>,
+    served: bool,
+}
+
+impl Budget {
+    fn new(per_minute: u32) -> Self {
+        let interval = Duration::from_secs(60) / per_minute.max(1);
+        let line = Line { next: Instant::now(), waiting: VecDeque::new(), served: false };
+        Self { per_minute, interval, line: Mutex::new(line) }
+    }
+
+    /// Takes one request out of the budget, if that needs no wait.
+    pub(super) fn try_take(&self) -> bool {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.waiting.is_empty() && self.spend(&mut line, Instant::now())
+    }
+
+    /// Waits for the tenant's turn.
+    pub(super) async fn take(self: &Arc<Self>, tenant: &TenantId) {
+        let turn = {
+            let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sender, turn) = oneshot::channel();
+            match line.waiting.iter_mut().find(|(other, _)| other == tenant) {
+                Some((_, requests)) => requests.push_back(sender),
+                None => line.waiting.push_back((tenant.clone(), VecDeque::from([sender]))),
+            }
+            if !std::mem::replace(&mut line.served, true) {
+                tokio::spawn(self.clone().serve());
+            }
+            turn
+        };
+        // Fails only when the process ends.
+        turn.await.ok();
+    }
+
+    /// Gives turns until nobody waits.
+    async fn serve(self: Arc<Self>) {
+        loop {
+            let next = {
+                let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+                loop {
+                    line.forget_gone();
+                    if line.waiting.is_empty() {
+                        line.served = false;
+                        return;
+                    }
+                    if !self.spend(&mut line, Instant::now()) {
+                        break line.next;
+                    }
+                    line.give_turn();
+                }
+            };
+            sleep_until(next).await;
+        }
+    }
+
+    fn spend(&self, line: &mut Line, now: Instant) -> bool {
+        if line.next > now {
+            return false;
+        }
+        // At least one is saved, or a timer that fires late would cost requests.
+        let saved = SAVED.max(self.interval);
+        line.next = line.next.max(now.checked_sub(saved).unwrap_or(now)) + self.interval;
+        true
+    }
+}
+
+impl Line {
+    /// Requests whose sync was stopped need no turn.
+    fn forget_gone(&mut self) {
+        for (_, requests) in &mut self.waiting {
+            requests.retain(|request| !request.is_closed());
+        }
+        self.waiting.retain(|(_, requests)| !requests.is_empty());
+    }
+
+    fn give_turn(&mut self) {
+        let Some((tenant, mut requests)) = self.waiting.pop_front() else { return };
+        if let Some(request) = requests.pop_front() {
+            request.send(()).ok();
+        }
+        if !requests.is_empty() {
+            self.waiting.push_back((tenant, requests));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::parse("https://api.example").unwrap()
+    }
+
+    fn budget(per_minute: u32) -> Arc<Budget> {
+        let budgets = Budgets::default();
+        budgets.replace([(origin(), per_minute)]);
+        budgets.of(&origin()).unwrap()
+    }
+
+    /// Lets tenants wait with so many requests each, and tells whose turn came in which order.
+    async fn turns(budget: &Arc<Budget>, waiting: &[(&str, usize)]) -> Vec<String> {
+        while budget.try_take() {}
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for (tenant, requests) in waiting {
+            for _ in 0..*requests {
+                let (budget, order, tenant) = (budget.clone(), order.clone(), tenant.parse::<TenantId>().unwrap());
+                tasks.push(tokio::spawn(async move {
+                    budget.take(&tenant).await;
+                    order.lock().unwrap().push(tenant.to_string());
+                }));
+                tokio::task::yield_now().await;
+            }
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        Arc::into_inner(order).unwrap().into_inner().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_tenant_with_many_requests_does_not_come_before_one_with_few() {
+        let order = turns(&budget(6000), &[("greedy", 30), ("modest", 2), ("small", 1)]).await;
+        let last = |tenant: &str| order.iter().rposition(|it| it == tenant).unwrap();
+        assert!(last("modest") <= 6 && last("small") <= 4, "{order:?}");
+        assert_eq!(order.len(), 33);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_sent_than_were_budgeted() {
+        let budget = budget(3000);
+        let started = Instant::now();
+        turns(&budget, &[("a", 25), ("b", 25)]).await;
+        // 50 a second, and one second saved up was taken before. A slow machine makes it longer, never shorter.
+        assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_longer_waited_for_takes_no_turn() {
+        let budget = budget(60);
+        while budget.try_take() {}
+        let (gone, tenant) = (budget.clone(), "gone".parse::<TenantId>().unwrap());
+        let stopped = tokio::spawn(async move { gone.take(&tenant).await });
+        tokio::task::yield_now().await;
+        stopped.abort();
+        assert!(stopped.await.unwrap_err().is_cancelled());
+        let mut line = budget.line.lock().unwrap();
+        line.forget_gone();
+        assert!(line.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn unchanged_budgets_stay_and_others_are_new() {
+        let budgets = Budgets::default();
+        budgets.replace([(origin(), 60)]);
+        let first = budgets.of(&origin()).unwrap();
+        budgets.replace([(origin(), 60)]);
+        assert!(Arc::ptr_eq(&first, &budgets.of(&origin()).unwrap()));
+        budgets.replace([(origin(), 61)]);
+        assert!(!Arc::ptr_eq(&first, &budgets.of(&origin()).unwrap()));
+        budgets.replace([]);
+        assert!(budgets.of(&origin()).is_none());
+    }
+}

@@ -1,0 +1,201 @@
+//! One sync of one tenant: what it takes from the host, and what is noted of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Mark;
+use super::components::Components;
+use super::record::SyncEnd;
+use super::scheduler::Listener;
+use super::tenant::{SecretSource, Tenant};
+use super::turn::Turn;
+use super::{fit, secret};
+use elt_destinations::url::{Access, open};
+use elt_host::error::{ConfigurationProblem, Error};
+use elt_host::file_access::others_may_read;
+use elt_host::http::client::HttpClient;
+use elt_host::key_origin::KeyOrigin;
+use elt_host::runtime::lane::Lane;
+use elt_host::runtime::report::cut;
+use elt_host::http::secrets::escape_control;
+use elt_host::component::spec::Spec;
+use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
+use elt_host::url_password;
+use elt_host::wandb;
+
+/// Bytes of the message that is kept of a sync.
+const MESSAGE_BYTES: usize = 1000;
+
+/// A sync that runs: what can be seen of it.
+#[derive(Default)]
+pub(super) struct Progress {
+    rows: AtomicU64,
+    mark: OnceLock<Mark>,
+}
+
+impl Progress {
+    /// Rows committed so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// What it runs with, once its secrets were looked up.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark.get().copied()
+    }
+}
+
+/// Passes the events of a sync on, under the tenant's name.
+struct Ear {
+    tenant: Arc<Tenant>,
+    progress: Arc<Progress>,
+    listener: Arc<dyn Listener>,
+}
+
+impl Observer for Ear {
+    fn event(&self, event: Event) {
+        if let Event::Committed { rows, .. } = &event {
+            self.progress.rows.store(rows.values().sum(), Ordering::Relaxed);
+        }
+        self.listener.event(&self.tenant.id, event);
+    }
+}
+
+/// What a sync needs of the host.
+pub(super) struct Means {
+    pub(super) components: Components,
+    pub(super) client: HttpClient,
+    pub(super) turn: Arc<Turn>,
+    pub(super) lane: Lane,
+    pub(super) listener: Arc<dyn Listener>,
+    /// Of marks.
+    pub(super) salt: u64,
+    pub(super) cancel: CancellationToken,
+}
+
+/// Runs one sync to its end.
+pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progress>) -> (Outcome, SyncEnd) {
+    let listener = means.listener.clone();
+    let ear = Arc::new(Ear { tenant: tenant.clone(), progress, listener });
+    let outcome = match sync(&tenant, means, ear).await {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+    };
+    let end = end_of(&outcome);
+    (outcome, end)
+}
+
+async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, Error> {
+    let Means { components, client, turn, lane, listener: _, salt, cancel } = means;
+    let prepared = async {
+        let connector = components.get(tenant.component.as_deref()).await?;
+        let spec = connector.spec().await?;
+        let origins = key_origins(tenant, spec);
+        let config = configuration(tenant, spec, &ear, salt).await.map_err(|error| explain(error, &origins))?;
+        let mut policy = tenant.policy.clone();
+        policy.download_origins.extend(fit::download_origins(tenant, spec));
+        let url = tenant.destination.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&url, Access::ReadWrite)).await;
+        let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
+        let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
+        let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
+        let request = SyncRequest { state_keys, policy, pace: turn, lane, ..SyncRequest::new(config, destination) };
+        Ok((connector, origins, request))
+    };
+    let (connector, origins, request) = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(Error::Interrupted),
+        prepared = prepared => prepared?,
+    };
+    let mut outcome = connector.sync(request, &client, ear, &cancel).await;
+    outcome.error = outcome.error.map(|error| explain(error, &origins));
+    Ok(outcome)
+}
+
+/// The tenant's secrets: which servers they are for, and where they are from.
+fn key_origins(tenant: &Tenant, spec: &Spec) -> Vec<KeyOrigin> {
+    let servers: Vec<_> = spec.origins(&tenant.config).map(|(_, url)| url_password::hide(url)).collect();
+    let server = servers.join(", ");
+    let origin = |(key, source): (&String, &SecretSource)| KeyOrigin {
+        key: key.clone(),
+        server: server.clone(),
+        source: source.to_string(),
+    };
+    tenant.secrets.iter().map(origin).collect()
+}
+
+fn explain(error: Error, origins: &[KeyOrigin]) -> Error {
+    origins.iter().fold(error, |error, origin| origin.explain(error))
+}
+
+/// The configuration with its secrets. It lives as long as the sync.
+async fn configuration(
+    tenant: &Tenant,
+    spec: &Spec,
+    ear: &Ear,
+    salt: u64,
+) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+    let mut problems = fit::problems(tenant, spec);
+    let mut config = tenant.config.clone();
+    let found = secret::resolve_all(tenant).await;
+    // It is set once for each sync.
+    ear.progress.mark.set(secret::mark(tenant, &found, salt)).ok();
+    for (key, value) in found {
+        match value {
+            Ok(value) => drop(config.insert(key, value.into())),
+            Err(why) => problems.push(ConfigurationProblem { key: Some(key), message: why.to_string() }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Configuration(problems));
+    }
+    for message in doubts(&tenant.secrets) {
+        ear.event(Event::Log { level: Level::Warning, message });
+    }
+    Ok(config)
+}
+
+/// What is doubtful about where secrets are, though they can be used.
+pub(super) fn doubts(secrets: &BTreeMap<String, SecretSource>) -> Vec<String> {
+    let doubt = |source: &SecretSource| match source {
+        SecretSource::File(path) if others_may_read(path) => {
+            let path = escape_control(&path.display().to_string());
+            Some(format!("{path} holds a secret and other users may read it; run `chmod 600 {path}`"))
+        }
+        _ => None,
+    };
+    secrets.values().filter_map(doubt).collect()
+}
+
+fn end_of(outcome: &Outcome) -> SyncEnd {
+    let left_out = outcome.items.quarantined.max(outcome.quarantined.len() as u64);
+    let (name, message) = match &outcome.error {
+        Some(error) => (error.kind(), Some(error.to_string())),
+        None if left_out > 0 => {
+            let first = outcome.quarantined.first().map(|(id, reason)| format!("; the first, {id}: {reason}"));
+            ("partial", Some(format!("{left_out} left out{}", first.unwrap_or_default())))
+        }
+        None => ("ok", None),
+    };
+    SyncEnd {
+        at: Utc::now(),
+        outcome: name.to_owned(),
+        message: message.map(|message| cut(&escape_control(&message), MESSAGE_BYTES).to_owned()),
+        rows: outcome.rows.values().sum(),
+        items: (outcome.items.synced, left_out),
+        requests: outcome.requests,
+        retries: outcome.retries,
+        throttled: outcome.throttled,
+        memory: outcome.memory,
+    }
+}
+
+/// What is noted of a sync whose task panicked: a fault of the host that is no other tenant's concern.
+pub(super) fn crashed() -> SyncEnd {
+    let error = Error::Internal("the host failed while it ran this sync; what was committed is stored".into());
+    end_of(&Outcome { error: Some(error), ..Outcome::default() })
+}
