@@ -50,7 +50,7 @@ deny: ## Check licences, duplicate versions and sources of all dependencies
 	$(CARGO) deny --locked --config tests/deny.toml check licenses bans sources
 
 build: component ## Build the command line tool: target/release/wandb-connector
-	$(CARGO) build --locked --release --package wandb-connector-host --bin wandb-connector
+	$(CARGO) build --locked --release --package wandb-connector-cli --bin wandb-connector
 
 component: setup ## Build just the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
 	@connector/build.sh

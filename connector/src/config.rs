@@ -12,8 +12,8 @@ use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
 use crate::records::names::hash;
-use crate::tables::{self, TableName};
 use crate::records::time;
+use crate::tables::{self, TableName};
 
 /// Where W&B's own service answers.
 pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
@@ -142,7 +142,7 @@ pub fn json_schema() -> Value {
                 "description": "Which of W&B's interfaces to use; auto asks GraphQL first, then REST."},
             "concurrency": {"type": ["integer", "string"], "minimum": 1, "maximum": 256, "default": DEFAULT_CONCURRENCY,
                 "title": "Concurrency", "description": "Requests in flight at most. Falls by itself as W&B's rate limit is used up."},
-            "tables": {"type": ["array", "string"], "items": {"enum": schema::TABLES.map(TableName::as_str)}, "default": schema::TABLES.map(TableName::as_str),
+            "tables": {"type": ["array", "string"], "items": {"enum": tables::TABLES.map(TableName::as_str)}, "default": tables::TABLES.map(TableName::as_str),
                 "title": "Tables", "description": "The tables to write; a list, or names with commas between them."},
             "metrics": {"type": ["object", "array", "string"], "properties": {"include": patterns, "exclude": patterns}, "additionalProperties": false,
                 "title": "Metrics", "description": "Patterns of the metrics to write, in which * stands for any text and ? for one character. A bare list or a text with commas means include."},
@@ -308,15 +308,15 @@ impl Reader {
     }
 
     fn tables(&mut self) -> Vec<TableName> {
-        let all = schema::TABLES.to_vec();
+        let all = tables::TABLES.to_vec();
         let Some(value) = self.take("tables") else {
             return all;
         };
         let before = self.problems.len();
         let names = self.list("tables", value);
         for name in &names {
-            if !schema::TABLES.iter().any(|table| table.as_str() == name) {
-                let known = schema::TABLES.map(|table| format!("`{}`", table.as_str())).join(", ");
+            if !tables::TABLES.iter().any(|table| table.as_str() == name) {
+                let known = tables::TABLES.map(|table| format!("`{}`", table.as_str())).join(", ");
                 self.problem("tables", format!("`{name}` is no table; the tables are {known}"));
             }
         }
@@ -419,7 +419,7 @@ impl Config {
 
     /// A hash of what is written of a run; none when it is everything. When it changes, runs that were done are read anew.
     pub fn selection(&self) -> Option<String> {
-        if self.tables == schema::TABLES && self.metrics.include.is_empty() && self.metrics.exclude.is_empty() {
+        if self.tables == tables::TABLES && self.metrics.include.is_empty() && self.metrics.exclude.is_empty() {
             return None;
         }
         let list = |patterns: &[WildMatch]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -459,7 +459,7 @@ mod tests {
     fn the_least_configuration_gets_the_defaults() {
         let config = Config::parse(r#"{"api_key":"k","entity":"acme","project":"demo"}"#).unwrap();
         assert_eq!((config.page_size, config.concurrency, config.base_url.as_str()), (100, 16, DEFAULT_BASE_URL));
-        assert_eq!(config.tables, schema::TABLES);
+        assert_eq!(config.tables, tables::TABLES);
         assert!(config.metrics.allows("anything/at.all"));
         assert!(!format!("{config:?}").contains("\"k\""), "Debug shows the key");
     }

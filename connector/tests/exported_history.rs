@@ -14,11 +14,11 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
+use wandb_connector::api::exchange::{Exchange, Method, Request, Response, TransportError};
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::Config;
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
-use wandb_connector::api::exchange::{Exchange, Method, Request, Response, TransportError};
 use wandb_connector::sync::state::State;
 use wandb_connector::sync::{Summary, sync};
 

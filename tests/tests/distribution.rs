@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use elt_host::component::metadata::Metadata;
 use memchr::memmem;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use elt_host::component::metadata::Metadata;
 use wandb_connector_tests::product::{binary, target_dir};
 use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::MetricFilter;
-use wandb_connector::records::page;
-use wandb_connector::records::row::History as Points;
 use wandb_connector::parquet::footer::{Footer, TRAILER_BYTES, footer_length};
 use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
+use wandb_connector::records::page;
+use wandb_connector::records::row::History as Points;
 use wandb_connector_tests::local_wandb::{History, ParquetCodec, export, unions};
 
 struct Memory(Bytes);

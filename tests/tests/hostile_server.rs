@@ -9,15 +9,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use elt_host::HttpClient;
+use elt_host::error::Error;
+use elt_host::http::client::HttpOptions;
+use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
+use elt_host::runtime::sync::Outcome;
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
 use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::net::TcpStream;
-use elt_host::HttpClient;
-use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::error::Error;
-use elt_host::http::client::HttpOptions;
-use elt_host::runtime::sync::Outcome;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, ParquetOptions, Project, Run, When, World,
 };

@@ -1,8 +1,8 @@
 //! What one tenant can learn of another, or do to it: nothing. A spy brings its own component, which runs in one process beside others
 //! and tries every way that a component has.
 //!
-//! Tested elsewhere: memory that instances share (`host/tests/runtime/sharing.rs`), sessions of TLS (`host/tests/runtime/tls.rs`), imports that
-//! no component gets (`host/src/component.rs`), and entries of the cache that are damaged or somebody else's (`host/src/cache.rs`).
+//! Tested elsewhere: memory that instances share (`host/core/tests/runtime/sharing.rs`), sessions of TLS (`host/core/tests/runtime/tls.rs`), imports that
+//! no component gets (`host/core/src/component/mod.rs`), and entries of the cache that are damaged or somebody else's (`host/core/src/component/cache.rs`).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use serde_json::{Value, json};
 use elt_host::HttpClient;
-use elt_host::http::egress::dial::{Boxed, Resolve};
 use elt_host::error::Error;
 use elt_host::http::client::{HttpOptions, Timeouts};
+use elt_host::http::egress::dial::{Boxed, Resolve};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use serde_json::{Value, json};
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Options, ParquetOptions, Project, Run, When, World,
 };

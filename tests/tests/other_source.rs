@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use elt_host::component::cache::Cache;
+use elt_host::{Connector, Engine, EngineOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use elt_host::component::cache::Cache;
-use elt_host::{Connector, Engine, EngineOptions};
 use wandb_connector_tests::plain_http::{PlainServer, Request, answer};
 use wandb_connector_tests::product::{binary, target_dir};
 use wandb_connector_tests::set_up;

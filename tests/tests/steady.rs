@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use elt_destinations::null::Null;
 use elt_host::runtime::sync::{Event, Observer, SyncRequest};
 use elt_host::{CancellationToken, HttpClient};
+use serde_json::{Value, json};
 use wandb_connector_tests::plain_http::{PlainServer, Request, answer};
 use wandb_connector_tests::product::{binary, connector, target_dir};
 

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::io::Read;
 use std::time::Duration;
 
-use crate::destination::{Destination, Level};
-use crate::error::Error;
 use crate::api::exchange::{Exchange, Request, Response, TransportError};
 use crate::api::limiter::{LONGEST_WAIT, Limiter, Party, Permit};
-use crate::{rate, web_page};
+use crate::api::{rate, web_page};
+use crate::destination::{Destination, Level};
+use crate::error::Error;
 
 /// Retries after the first attempt.
 const RETRIES: u32 = 5;

@@ -16,8 +16,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::api::client::{Failure, refusal};
-use crate::error::Error;
 use crate::api::exchange::Response;
+use crate::error::Error;
 
 use super::words;
 

@@ -1,11 +1,11 @@
 //! An address at which there is no API, though its server has one: `base_url` goes on after the server's address, and was not found there.
 
 use crate::api::client::{BODY_LIMIT, Client};
+use crate::api::exchange::Exchange;
+use crate::api::url;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::{Error, Problem};
-use crate::api::exchange::Exchange;
-use crate::api::url;
 
 use super::graphql::{Graphql, looks_like_graphql};
 use super::rest::Rest;

@@ -1,18 +1,26 @@
 //! The two ways to ask W&B. Both list runs and read histories; they differ in how, and in what a listing already holds.
 
+pub mod bodies;
+pub mod client;
 mod complaint;
 mod elsewhere;
+pub mod exchange;
 pub mod graphql;
+pub mod limiter;
+pub mod quota;
+pub mod rate;
 pub mod rest;
 pub(crate) mod seen;
+pub mod url;
+mod web_page;
 mod words;
 
-use crate::batch::{Batch, Column, Values};
 use crate::api::client::Client;
+use crate::api::exchange::Exchange;
+use crate::batch::{Batch, Column, Values};
 use crate::config::{Api, Config};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
-use crate::api::exchange::Exchange;
 use crate::records::json;
 use crate::sync::state::HistoryVersion;
 

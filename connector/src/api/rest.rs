@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::client::{BODY_LIMIT, Client, Failure};
+use crate::api::exchange::{Exchange, Method, Request, Response};
+use crate::api::url;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::records::names::hash;
 use crate::records::page;
 use crate::records::row::History;
-use crate::{json, time, url};
+use crate::records::{json, time};
 
 use super::complaint::{About, Complaints, Question};
 use super::{Listed, ListingPage, RunRow, Unreadable, entries};

@@ -2,10 +2,10 @@
 //! passing fault of a proxy. A server that answers with one where nothing is at all has no API.
 
 use crate::api::client::shown;
-use crate::config::DEFAULT_BASE_URL;
-use crate::error::{Error, Problem};
 use crate::api::exchange::{Method, Request, Response};
 use crate::api::url;
+use crate::config::DEFAULT_BASE_URL;
+use crate::error::{Error, Problem};
 
 /// What no server has beside what was asked for. W&B's API answers 404.
 const NOWHERE: &str = "-/nothing-is-here";

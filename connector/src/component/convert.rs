@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Column, Values};
 use crate::error::{Error, Problem};
-use crate::tables::{DataType, TableName};
 use crate::sync::Summary;
+use crate::tables::{DataType, TableName};
 
 use super::bindings::elt::connector::destination::DestinationError;
 use super::bindings::elt::connector::types;

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
-use crate::destination::Destination;
-use crate::error::Error;
 use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::api::url;
+use crate::destination::Destination;
+use crate::error::Error;
 
 use super::Broken;
 use super::footer::{Footer, TRAILER_BYTES, footer_length};

@@ -207,7 +207,9 @@ pub fn document(meaning: Meaning, bytes: &[u8]) -> Option<std::borrow::Cow<'_, s
         return None;
     }
     let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_json(text) && crate::records::json::is_sound(text)) {
+    if let Some(text) =
+        std::str::from_utf8(bytes).ok().filter(|text| is_json(text) && crate::records::json::is_sound(text))
+    {
         return Some(text.trim().into());
     }
     let repaired = crate::records::json::repair(bytes);

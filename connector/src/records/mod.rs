@@ -1,15 +1,18 @@
-//! A run's history, from JSON rows to columns.
+//! What W&B holds of a run, as rows: its history, from JSON or exports to columns.
 //!
 //! | module | concern |
 //! |---|---|
 //! | [`names`] | metric names, interned |
+//! | [`json`], [`time`] | JSON that W&B writes and others do not read; its timestamps |
 //! | [`columns`] | the points of many rows, as the columns of `metrics` and `metric_objects` |
 //! | [`row`] | one JSON row into columns: flattening, the value rules, W&B's own keys |
 //! | [`page`] | a page of rows, from either dialect |
 //! | [`lineage`] | how a run's past rows are recognised, to notice that it was rewound |
 
 pub mod columns;
+pub mod json;
 pub mod lineage;
 pub mod names;
 pub mod page;
 pub mod row;
+pub mod time;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::batch::Batch;
 use crate::batch::Values;
 use crate::config::MetricFilter;
-use crate::{json, time};
+use crate::records::{json, time};
 
 use super::columns::Points;
 use super::lineage::{Row, mix};

@@ -12,17 +12,17 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use crate::api::exchange::Exchange;
 use crate::batch::{Batch, Column, Values};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
-use crate::api::exchange::Exchange;
+use crate::records::time;
+use crate::sync::Sync;
 use crate::sync::listing::{Listing, Pages, Seen};
 use crate::sync::outage::MOST_FAILURES;
-use crate::tables::{TABLES, TableName};
 use crate::sync::state::{self, RunEntry, State};
-use crate::sync::Sync;
-use crate::records::time;
+use crate::tables::{TABLES, TableName};
 
 /// Runs whose deletion is stored in one group.
 const GROUP: usize = 256;

@@ -9,20 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::api::exchange::Exchange;
+use crate::api::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
 use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
-use crate::api::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
 use crate::error::Error;
-use crate::api::exchange::Exchange;
 use crate::records::names::hash;
+use crate::records::time;
+use crate::sync::Sync;
 use crate::sync::queue::{Queue, Ready};
 use crate::sync::run::Earlier;
 use crate::sync::run::export::LEAST_ROWS as LEAST_EXPORTED_ROWS;
-use crate::tables::TableName;
 use crate::sync::state::{self, RunEntry, State};
-use crate::sync::Sync;
-use crate::records::time;
+use crate::tables::TableName;
 
 /// How often the runs are listed, at most.
 const MOST_PASSES: u32 = 3;

@@ -1,5 +1,13 @@
 //! A sync: the listing, which runs have changed, many of them read at once, and a checkpoint after each.
 
+pub(crate) mod deletions;
+mod listing;
+mod outage;
+mod queue;
+pub mod run;
+pub mod state;
+pub mod watermark;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,19 +18,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::api::client::Client;
-use crate::config::{Config, Deletes};
-use crate::sync::deletions;
-use crate::destination::{Destination, Level, StatePatch};
-use crate::api::{Dialect, Listed, ListingPage};
-use crate::error::Error;
 use crate::api::exchange::Exchange;
+use crate::api::{Dialect, Listed, ListingPage};
+use crate::config::{Config, Deletes};
+use crate::destination::{Destination, Level, StatePatch};
+use crate::error::Error;
+use crate::records::time;
 use crate::sync::listing::{Ask, Listing};
 use crate::sync::outage::{Failed, Failures, Verdict};
 use crate::sync::queue::{Queue, Ready};
 use crate::sync::run::export::Exports;
 use crate::sync::run::{RunEnd, RunReader};
-use crate::sync::state::{self, State};
-use crate::records::time;
+use crate::sync::state::State;
 use crate::sync::watermark::Watermark;
 
 /// The listing waits while more changed runs than this are not read yet. Entries of the `rest` dialect hold whole rows.
@@ -292,7 +299,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         }
         self.fail(failures.rest());
         self.settle_gone(gone).await?;
-        let deleted = deleted::settle(self, &listing).await?;
+        let deleted = deletions::settle(self, &listing).await?;
         self.summary.borrow_mut().deleted = deleted;
         self.client.destination.progress("runs deleted", deleted, None);
         if listing.is_clean {
@@ -350,7 +357,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     /// all the same: listing again tells.
     async fn settle_gone(&self, gone: Vec<(String, Option<i64>)>) -> Result<(), Error> {
         let still_there = match &self.dialect {
-            Dialect::Rest(_) if !gone.is_empty() => deleted::still_listed(self, &gone).await?,
+            Dialect::Rest(_) if !gone.is_empty() => deletions::still_listed(self, &gone).await?,
             _ => BTreeSet::new(),
         };
         for (id, updated_at) in gone {

@@ -8,13 +8,13 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use crate::netrc;
 use elt_host::error::{ConfigurationProblem, Error};
 use elt_host::file_access::others_may_read;
 use elt_host::runtime::sync::Level;
 use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 use elt_host::{json, text};
-use crate::netrc;
+use serde_json::{Map, Value};
 
 use super::console::Console;
 use super::settings;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use elt_host::component::metadata::Metadata;
+use elt_host::component::{ComponentInfo, Interface};
+use elt_host::http::secrets::escape_control;
+use elt_host::runtime::policy::Policy;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use elt_host::component::{ComponentInfo, Interface};
-use elt_host::component::metadata::Metadata;
-use elt_host::runtime::policy::Policy;
-use elt_host::http::secrets::escape_control;
 
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::console::Console;

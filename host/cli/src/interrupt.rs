@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use elt_host::runtime::sync::Level;
+use tokio_util::sync::CancellationToken;
 
 use super::console::Console;
 use super::exit::Exit;

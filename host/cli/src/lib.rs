@@ -2,14 +2,15 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | [`args`], [`units`] | what can be typed |
-//! | [`configuration`], [`settings`] | where the configuration comes from |
-//! | [`sandbox`], [`run`] | which component runs, under which policy; the calls of the runtime |
-//! | [`sync`], [`verify`], [`query`], [`preview`], [`inspect`], [`state`] | the commands |
-//! | [`serve`], [`tenants`] | many tenants: syncs by schedule, and what can be asked about them |
-//! | [`console`], [`progress`], [`report`], [`advice`] | standard error: log, progress, failures |
-//! | [`output`], [`summary`], [`table`], [`cells`], [`json`] | standard output |
-//! | [`exit`], [`interrupt`], [`file_size`] | how the process ends, and how it does not |
+//! | `args`, `units` | what can be typed |
+//! | `configuration`, `settings` | where the configuration comes from |
+//! | `sandbox`, `run` | which component runs, under which policy; the calls of the runtime |
+//! | `sync`, `verify`, `query`, `preview`, `inspect`, `state` | the commands |
+//! | `serve`, `tenants` | many tenants: syncs by schedule, and what can be asked about them |
+//! | `console`, `progress`, `report`, `advice` | standard error: log, progress, failures |
+//! | `output`, `summary`, `table`, `cells`, `json` | standard output |
+//! | `exit`, `interrupt`, `file_size` | how the process ends, and how it does not |
+#![forbid(unsafe_code)]
 
 mod advice;
 mod args;
@@ -21,6 +22,7 @@ mod file_size;
 mod inspect;
 mod interrupt;
 mod json;
+pub mod netrc;
 mod output;
 mod preview;
 mod progress;
@@ -46,7 +48,7 @@ use console::Console;
 use exit::Exit;
 
 /// Does what the command line says.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {

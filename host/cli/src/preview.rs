@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::error::Error;
 use elt_host::schema::{DataType, Table};
 use elt_host::state::State;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Format, PreviewArgs, SandboxArgs};
 use super::cells::{self, Cell};

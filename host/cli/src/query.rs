@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use elt_host::error::Error;
-use elt_host::schema::{Column, Table};
 use elt_host::http::secrets::escape_control;
+use elt_host::schema::{Column, Table};
+use serde::Serialize;
 
 use super::args::{Format, QueryArgs, SandboxArgs};
 use super::configuration::{self, Configuration};

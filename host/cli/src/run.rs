@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-use elt_host::component::cache::{Cache, CacheUse};
-use elt_host::component::ComponentInfo;
 use elt_destinations::url;
 use elt_destinations::url::DestinationUrl;
+use elt_host::component::ComponentInfo;
+use elt_host::component::cache::{Cache, CacheUse};
+use elt_host::component::spec::Spec;
 use elt_host::destination::{Destination, DestinationError};
 use elt_host::error::Error;
-use elt_host::runtime::policy::Policy;
-use elt_host::schema::Table;
-use elt_host::component::spec::Spec;
-use elt_host::state::StateKeys;
-use elt_host::runtime::sync::{Level, Observer, Outcome, SyncRequest};
-use elt_verify::{Verification, VerifyRequest};
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 use elt_host::http::certificates;
+use elt_host::runtime::policy::Policy;
+use elt_host::runtime::sync::{Level, Observer, Outcome, SyncRequest};
+use elt_host::schema::Table;
+use elt_host::state::StateKeys;
 use elt_host::wandb;
+use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_verify::{Verification, VerifyRequest};
+use serde_json::{Map, Value};
 
 use super::args::SandboxArgs;
 use super::configuration;
@@ -106,7 +106,7 @@ impl Runner {
         token: &CancellationToken,
     ) -> Result<Verification, Error> {
         let request = VerifyRequest { config, destination, policy: self.policy.clone(), keys: wandb::STATE_KEYS };
-        self.connector.verify(request, &self.client, self.observer(), token).await
+        elt_verify::verify(&self.connector, request, &self.client, self.observer(), token).await
     }
 
     fn observer(&self) -> Arc<dyn Observer> {

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use elt_host::component::cache::Cache;
-use elt_host::http::certificates;
-use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
 use elt_host::error::Error;
 use elt_host::file_access::others_may_read;
-use elt_host::runtime::policy::Policy;
+use elt_host::http::certificates;
 use elt_host::http::secrets::escape_control;
+use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
+use elt_host::runtime::policy::Policy;
 use elt_host::runtime::sync::{Event, Level};
+use elt_host::{CancellationToken, Connector};
 use elt_serve::components::Components;
 use elt_serve::history::{History, HistoryError};
 use elt_serve::metrics::Metrics;
@@ -25,7 +25,7 @@ use elt_serve::status;
 use elt_serve::status::token::{Token, TokenSource};
 use elt_serve::tenant::TenantId;
 use elt_serve::traces::Traces;
-use elt_host::{CancellationToken, Connector};
+use serde::Serialize;
 
 use super::args::{Format, SandboxArgs, ServeArgs, TenantsArgs};
 use super::configuration::problem;

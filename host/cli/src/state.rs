@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use elt_host::destination::DestinationError;
 use elt_host::error::Error;
-use elt_host::state::{State, from_object};
 use elt_host::runtime::sync::Level;
+use elt_host::state::{State, from_object};
 use elt_host::wandb::problems_of_state;
 
 use super::args::StateCommands;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde::{Serialize, Serializer};
 use elt_host::error::Error;
 use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Outcome;
 use elt_host::wandb::WATERMARK;
+use serde::{Serialize, Serializer};
 
 use super::json;
 use super::table::{self, Heading};

@@ -6,8 +6,8 @@
 //! Upserts     | 31,204
 //! ```
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use elt_host::http::secrets::escape_control;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns of a terminal that one cell may take; the rest is cut.
 const WIDEST_CELL: usize = 40;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
 use elt_host::error::Error;
 use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Level;
@@ -16,6 +15,7 @@ use elt_serve::history::{HistoryError, Past};
 use elt_serve::registry::Registry;
 use elt_serve::scheduler::{due_after, reason_to_wait};
 use elt_serve::tenant::{Tenant, TenantId};
+use serde::Serialize;
 
 use super::args::{Format, SandboxArgs, TenantsArgs, TenantsCheckArgs, TenantsListArgs};
 use super::configuration::problem;

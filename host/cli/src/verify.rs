@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-use serde_json::Value;
 use elt_host::error::Error;
 use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Level;
 use elt_verify::{Differences, Finding, Place, Verification};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::args::{Format, SandboxArgs, VerifyArgs};
 use super::console::Console;

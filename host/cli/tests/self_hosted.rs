@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-const SELF_SIGNED: &[u8] = include_bytes!("runtime/tls/self_signed.pem");
-const PRIVATE_KEY: &[u8] = include_bytes!("runtime/tls/key.pem");
+const SELF_SIGNED: &[u8] = include_bytes!("../../core/tests/runtime/tls/self_signed.pem");
+const PRIVATE_KEY: &[u8] = include_bytes!("../../core/tests/runtime/tls/key.pem");
 
 /// A server with a certificate of its own making, which refuses every key. Counts connections.
 async fn server() -> (String, Arc<AtomicUsize>) {

@@ -4,7 +4,7 @@
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod generated {
     wasmtime::component::bindgen!({
-        path: "../wit",
+        path: "../../wit",
         world: "elt:connector/connector",
         imports: {
             "elt:connector/destination": async | trappable,

@@ -2,37 +2,24 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | [`engine`] | one wasmtime engine for a process |
-//! | [`connector`] | a component, compiled once: its specification, check, schema and sync |
-//! | [`cache`] | compiled components, kept between runs |
-//! | [`component`], [`metadata`] | what a component is made of, and what it says of itself |
-//! | [`sync`] | one sync: what it needs, what it reports, how it ends |
-//! | [`verify`] | whether a destination holds what its source holds |
-//! | [`policy`] | what a connector may reach, and how much it may use |
-//! | [`egress`] | where requests may go, by name and by address |
-//! | [`pace`] | when they may be sent, among several syncs |
-//! | [`lane`] | where a sync computes, among several |
-//! | [`http_client`] | the connections of one tenant |
-//! | [`certificates`] | which servers are trusted |
-//! | [`secrets`], [`key_origin`] | secrets kept from the guest, and out of text; where they came from |
-//! | [`spec`] | what a connector's specification tells a host |
-//! | [`destination`] | where rows and state go; one file for each kind |
-//! | [`state`], [`json`], [`netrc`] | state, and what people write: configurations, exported states, `~/.netrc` |
-//! | [`units`], [`text`], [`url_password`] | quantities and texts as people write them, URLs as they may be shown |
-//! | [`file_access`] | who may read a file |
+//! | [`component`] | a component: compiled and cached; its specification, check, schema, and what it says of itself |
+//! | [`runtime`] | the engine, one sync from request to outcome, and the policy and limits that it runs under |
+//! | [`http`] | the way to the network: egress policy, connections, secrets, quotas |
+//! | [`destination`] | where rows and state go: the traits, and the writer that works beside the guest |
+//! | [`schema`], [`state`], [`error`] | tables, state, and why a sync failed, as something to act on |
+//! | [`json`], [`text`], [`units`], [`url_password`] | what people write, and how it may be shown |
+//! | [`file_access`], [`paths`], [`key_origin`] | the files that it is in, and where a key came from |
 //! | [`wandb`] | what is known of W&B's own service |
-//! | [`tenants`] | many tenants in one process |
-//! | [`error`] | why a sync failed, as something to act on |
 //!
 //! A sync, for a program that embeds this crate:
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use crate::component::cache::Cache;
+//! use elt_host::component::cache::Cache;
 //! use elt_destinations::null::Null;
-//! use crate::runtime::sync::{Event, Observer, SyncRequest};
-//! use wandb_connector_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+//! use elt_host::runtime::sync::{Event, Observer, SyncRequest};
+//! use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 //!
 //! /// What happens during a sync comes as values.
 //! struct Print;
@@ -75,33 +62,20 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod cache;
-pub mod certificates;
 pub mod component;
-pub mod connector;
 pub mod destination;
-pub mod egress;
-pub mod engine;
 pub mod error;
 pub mod file_access;
-pub mod http_client;
+pub mod http;
 pub mod json;
 pub mod key_origin;
-pub mod lane;
-pub mod metadata;
-pub mod netrc;
-pub mod pace;
-pub mod policy;
+pub mod paths;
+pub mod runtime;
 pub mod schema;
-pub mod secrets;
-pub mod spec;
 pub mod state;
-pub mod sync;
-pub mod tenants;
 pub mod text;
 pub mod units;
 pub mod url_password;
-pub mod verify;
 pub mod wandb;
 
 /// The check of what a guest emits, for fuzzers. No part of the interface.
@@ -113,29 +87,9 @@ pub mod boundary {
 
 mod batch;
 mod bindings;
-mod guest;
-mod http_ahead;
-mod http_body;
-mod http_error;
-mod http_gzip;
-mod http_masked;
-mod http_sent;
-mod http_watched;
-mod limits;
-mod lost;
-mod machine;
-mod mask;
-mod open_requests;
-mod paths;
-mod proxy;
-mod quota;
-mod report;
-mod runner;
-mod session;
-mod thread_clock;
-mod wit;
+mod imports;
 
-pub use connector::Connector;
-pub use engine::{Engine, EngineOptions};
-pub use http_client::HttpClient;
+pub use component::connector::Connector;
+pub use http::client::HttpClient;
+pub use runtime::engine::{Engine, EngineOptions};
 pub use tokio_util::sync::CancellationToken;

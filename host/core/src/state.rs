@@ -17,7 +17,7 @@ pub type StatePatch = Vec<(String, Option<String>)>;
 pub(crate) const ENTRY_BYTES: usize = 64;
 
 /// Several patches in one, as they follow each other: the last word about each key.
-pub(crate) type MergedPatch = BTreeMap<String, Option<String>>;
+pub type MergedPatch = BTreeMap<String, Option<String>>;
 
 /// Memory that a patch takes, about.
 pub(crate) fn patch_bytes(patch: &StatePatch) -> usize {

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use elt_host::destination::apart::{Apart, Rows};
-use elt_host::destination::state_store::{JsonFile, StateStore};
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
+use elt_host::destination::apart::{Apart, Rows};
+use elt_host::destination::state_store::{JsonFile, StateStore};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::state::{State, StatePatch};
 

@@ -11,29 +11,41 @@ use elt_host::schema::{Column, DataType};
 
 /// One column of a batch. `None` from an accessor is a null.
 #[derive(Clone, Copy)]
-pub(crate) enum Cells<'a> {
+pub enum Cells<'a> {
+    /// A column of `bool`.
     Boolean(&'a BooleanArray),
+    /// A column of `integer`.
     Integer(&'a Int64Array),
+    /// A column of `double`.
     Double(&'a Float64Array),
+    /// A column of `text` or `json`.
     Text(&'a StringArray),
+    /// The same, as indices into different texts.
     Dictionary(&'a UInt32Array, &'a StringArray),
+    /// A column of `timestamp`.
     Timestamp(&'a TimestampMicrosecondArray),
 }
 
 /// One value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Cell<'a> {
+pub enum Cell<'a> {
+    /// No value.
     Null,
+    /// Of a column of `bool`.
     Boolean(bool),
+    /// Of a column of `integer`.
     Integer(i64),
+    /// Of a column of `double`.
     Double(f64),
+    /// Of a column of `text` or `json`.
     Text(&'a str),
+    /// Microseconds since the epoch.
     Timestamp(i64),
 }
 
 impl<'a> Cells<'a> {
     /// The array as what `column` says that it is.
-    pub(crate) fn new(column: &Column, array: &'a dyn Array) -> Result<Self, DestinationError> {
+    pub fn new(column: &Column, array: &'a dyn Array) -> Result<Self, DestinationError> {
         let cells = match column.data_type {
             DataType::Boolean => array.as_boolean_opt().map(Self::Boolean),
             DataType::Integer => array.as_primitive_opt::<Int64Type>().map(Self::Integer),
@@ -57,7 +69,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Every one of `columns`, which are the columns of `batch` in its order.
-    pub(crate) fn all(
+    pub fn all(
         columns: impl ExactSizeIterator<Item = &'a Column>,
         batch: &'a RecordBatch,
     ) -> Result<Vec<Self>, DestinationError> {
@@ -73,7 +85,7 @@ impl<'a> Cells<'a> {
 
     /// The value at `row`.
     #[inline]
-    pub(crate) fn get(&self, row: usize) -> Cell<'a> {
+    pub fn get(&self, row: usize) -> Cell<'a> {
         match self {
             Self::Boolean(array) if array.is_valid(row) => Cell::Boolean(array.value(row)),
             Self::Integer(array) if array.is_valid(row) => Cell::Integer(array.value(row)),

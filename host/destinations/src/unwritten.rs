@@ -59,7 +59,7 @@ fn is_logged(path: &Path) -> bool {
 }
 
 /// Reads something of the database at `path`, which is absolute and exists, while others may write it.
-pub(crate) fn read<T>(path: &Path, what: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+pub fn read<T>(path: &Path, what: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     for _ in 0..MOST_LOOKS {
         let was_logged = is_logged(path);
         let (connection, look) = open(path)?;

@@ -101,9 +101,9 @@ pub(super) fn looks_every(tenant: &Tenant) -> Duration {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use elt_host::runtime::policy::Policy;
     use crate::file;
     use crate::schedule::Repeat;
+    use elt_host::runtime::policy::Policy;
 
     fn end(outcome: &str) -> SyncEnd {
         let (rows, items, requests, retries, memory) = (0, (0, 0), 0, 0, 0);

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::tenant::Tenant;
+use elt_host::component::spec::Spec;
+use elt_host::error::ConfigurationProblem;
 use elt_host::http::egress::address::{is_allowed, special};
 use elt_host::http::egress::origin::{Host, Origin};
-use elt_host::error::ConfigurationProblem;
-use elt_host::component::spec::Spec;
 use elt_host::wandb;
 
 /// Everything that is wrong with the configuration as far as the host can tell; the rest is the component's to say.
@@ -58,8 +58,8 @@ pub(super) fn download_origins(tenant: &Tenant, spec: &Spec) -> Vec<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use elt_host::runtime::policy::Policy;
     use crate::file;
+    use elt_host::runtime::policy::Policy;
 
     const SPEC: &str = r#"{"properties": {
         "api_key": {"writeOnly": true},

@@ -16,6 +16,7 @@
 //! | [`metrics`] | numbers for Prometheus |
 //! | [`traces`] | spans for OpenTelemetry |
 //! | [`operations`] | joins metrics and traces to the scheduler |
+#![forbid(unsafe_code)]
 
 pub mod backoff;
 pub mod budget;

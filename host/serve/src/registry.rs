@@ -18,10 +18,10 @@ use super::stamp::Stamp;
 use super::tenant::TenantId;
 use super::territory::{Owner, Territory, canonical};
 use elt_destinations::url::DestinationUrl;
-use elt_host::http::egress::Origin;
-use elt_host::error::ConfigurationProblem;
-use elt_host::runtime::policy::Policy;
 use elt_host::component::spec::Spec;
+use elt_host::error::ConfigurationProblem;
+use elt_host::http::egress::Origin;
+use elt_host::runtime::policy::Policy;
 use elt_host::text;
 
 /// Where tenants are described.

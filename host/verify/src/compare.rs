@@ -13,11 +13,11 @@ use super::digest::{Digester, Encoding, value_columns};
 use super::known::{Item, Known};
 use super::scratch::{self, DIGEST, Scratch};
 use super::{Differences, Finding, Place, Stored, Verification};
-use elt_host::destination::DestinationError;
 use elt_destinations::sqlite::schema::quote;
+use elt_host::destination::DestinationError;
 use elt_host::error::Error;
-use elt_host::schema::{DataType, Table};
 use elt_host::runtime::sync::{Event, Observer};
+use elt_host::schema::{DataType, Table};
 
 /// After so many rows progress is told, and a wish to stop is heard.
 const STRIDE: u64 = 1 << 14;

@@ -4,9 +4,9 @@ use arrow_array::RecordBatch;
 use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
-use elt_host::destination::DestinationError;
 use elt_destinations::cells::{Cell, Cells};
 use elt_destinations::sqlite::TimestampText;
+use elt_host::destination::DestinationError;
 use elt_host::schema::{Column, DataType, Table};
 
 use super::document::canonical;

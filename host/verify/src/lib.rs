@@ -8,6 +8,7 @@
 //! Nobody syncs into the destination meanwhile: its lock is held, so a sync is refused with a message. The source may go
 //! on changing. The connector's state tells what the last sync saw of an item, so what has changed since is told from
 //! what is wrong.
+#![forbid(unsafe_code)]
 
 mod compare;
 mod digest;
@@ -25,19 +26,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use elt_host::component::connector::Connector;
 use elt_destinations::parquet::reading::Reading as ParquetReading;
 use elt_destinations::sqlite::reading::Reading as SqliteReading;
 use elt_destinations::url::DestinationUrl;
+use elt_host::component::connector::Connector;
+use elt_host::destination::lost;
 use elt_host::destination::{DestinationError, LostTable};
 use elt_host::error::{ConfigurationProblem, Error};
 use elt_host::http::client::HttpClient;
-use elt_host::destination::lost;
 use elt_host::runtime::policy::Policy;
+use elt_host::runtime::sync::{Event, Level, Observer, SyncRequest};
 use elt_host::schema::Table;
 use elt_host::state::State;
 pub use elt_host::state::StateKeys;
-use elt_host::runtime::sync::{Event, Level, Observer, SyncRequest};
 
 use compare::Comparison;
 use digest::Encoding;
@@ -193,48 +194,46 @@ impl Stored {
     }
 }
 
-impl Connector {
-    /// Compares a destination with its source, row by row. Nothing is written but a scratch database in the system's temporary folder,
-    /// which is gone when this returns, and also when the process is killed.
-    pub async fn verify(
-        &self,
-        request: VerifyRequest,
-        client: &HttpClient,
-        observer: Arc<dyn Observer>,
-        cancel: &CancellationToken,
-    ) -> Result<Verification, Error> {
-        let started = Instant::now();
-        let VerifyRequest { config, destination, policy, keys } = request;
-        let stored = Stored::open(&destination)?;
-        let state = stored.state().map_err(failed)?;
-        let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
-        let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
-        let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
-        let outcome = self.sync(sync, client, Arc::new(Beside(observer.clone())), cancel).await;
-        if let Some(error) = outcome.error {
-            return Err(error);
-        }
-        let tables = scratch.lock().unwrap_or_else(PoisonError::into_inner).tables().to_vec();
-        let mut lost = stored.lost_tables(&tables).map_err(failed)?;
-        if lost::forget(&state, &lost, Some(&keys)).is_none() {
-            lost.clear();
-        }
-        let known = Known::new(&state, &outcome.state, outcome.quarantined, &keys);
-        let cancel = cancel.clone();
-        let compared = tokio::task::spawn_blocking(move || {
-            let scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
-            Comparison::new(&scratch, &stored, &known, observer.as_ref(), &cancel).run()
-        });
-        let compared = compared.await.map_err(|why| Error::Internal(format!("the comparison stopped: {why}")))?;
-        Ok(Verification {
-            unit: outcome.items.unit,
-            lost,
-            requests: outcome.requests,
-            retries: outcome.retries,
-            elapsed: started.elapsed(),
-            ..compared?
-        })
+/// Compares a destination with its source, row by row. Nothing is written but a scratch database in the system's temporary folder,
+/// which is gone when this returns, and also when the process is killed.
+pub async fn verify(
+    connector: &Connector,
+    request: VerifyRequest,
+    client: &HttpClient,
+    observer: Arc<dyn Observer>,
+    cancel: &CancellationToken,
+) -> Result<Verification, Error> {
+    let started = Instant::now();
+    let VerifyRequest { config, destination, policy, keys } = request;
+    let stored = Stored::open(&destination)?;
+    let state = stored.state().map_err(failed)?;
+    let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
+    let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
+    let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
+    let outcome = connector.sync(sync, client, Arc::new(Beside(observer.clone())), cancel).await;
+    if let Some(error) = outcome.error {
+        return Err(error);
     }
+    let tables = scratch.lock().unwrap_or_else(PoisonError::into_inner).tables().to_vec();
+    let mut lost = stored.lost_tables(&tables).map_err(failed)?;
+    if lost::forget(&state, &lost, Some(&keys)).is_none() {
+        lost.clear();
+    }
+    let known = Known::new(&state, &outcome.state, outcome.quarantined, &keys);
+    let cancel = cancel.clone();
+    let compared = tokio::task::spawn_blocking(move || {
+        let scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        Comparison::new(&scratch, &stored, &known, observer.as_ref(), &cancel).run()
+    });
+    let compared = compared.await.map_err(|why| Error::Internal(format!("the comparison stopped: {why}")))?;
+    Ok(Verification {
+        unit: outcome.items.unit,
+        lost,
+        requests: outcome.requests,
+        retries: outcome.retries,
+        elapsed: started.elapsed(),
+        ..compared?
+    })
 }
 
 /// Hears the connector that reads the source for a verification. What it says in the ordinary course is about a sync, and there is

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
-use elt_host::component::cache::Cache;
 use elt_destinations::url::{Access, DestinationUrl, open};
+use elt_host::component::cache::Cache;
 use elt_host::runtime::sync::{Event, Observer, SyncRequest};
 use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use serde_json::{Value, json};
 
 const PAUSE: Duration = Duration::from_secs(5);
 

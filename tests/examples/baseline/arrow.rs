@@ -9,22 +9,22 @@ use arrow_array::{
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{Field, Schema};
-use wandb_connector::batch::{Batch, Column, Values};
-use wandb_connector::tables::{self, TABLES};
 use elt_host::schema as host;
 use elt_host::schema::{DataType, Table};
+use wandb_connector::batch::{Batch, Column, Values};
+use wandb_connector::tables::{self, TABLES};
 
 /// The connector's tables.
 pub(crate) fn tables() -> anyhow::Result<Vec<Table>> {
-    let table = |table: schema::TableName| {
-        let column = |(name, data_type, nullable): &(&str, schema::DataType, bool)| host::Column {
+    let table = |table: tables::TableName| {
+        let column = |(name, data_type, nullable): &(&str, tables::DataType, bool)| host::Column {
             name: (*name).to_owned(),
             data_type: match data_type {
-                schema::DataType::Integer => DataType::Integer,
-                schema::DataType::Double => DataType::Double,
-                schema::DataType::Text => DataType::Text,
-                schema::DataType::Json => DataType::Json,
-                schema::DataType::Timestamp => DataType::Timestamp,
+                tables::DataType::Integer => DataType::Integer,
+                tables::DataType::Double => DataType::Double,
+                tables::DataType::Text => DataType::Text,
+                tables::DataType::Json => DataType::Json,
+                tables::DataType::Timestamp => DataType::Timestamp,
             },
             nullable: *nullable,
         };

@@ -23,10 +23,10 @@ mod start;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use elt_destinations::url;
 use elt_host::destination::writer::{Writer, WriterOptions};
 use elt_host::destination::{Group, Preparation};
-use elt_destinations::url;
+use serde_json::{Value, json};
 
 use native::Collected;
 

@@ -4,16 +4,16 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use elt_host::destination::{Change, Group};
 use serde_json::Value;
+use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
 use wandb_connector::batch::Batch;
 use wandb_connector::config::Config;
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
-use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
-use wandb_connector::tables::TABLES;
-use wandb_connector::sync::state::State;
 use wandb_connector::sync;
-use elt_host::destination::{Change, Group};
+use wandb_connector::sync::state::State;
+use wandb_connector::tables::TABLES;
 use wandb_connector_tests::native::NativeExchange;
 
 use crate::arrow;

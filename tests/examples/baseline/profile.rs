@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use elt_destinations::url;
 use elt_host::component::cache::Cache;
 use elt_host::destination::{Destination, DestinationError, Group, Preparation};
-use elt_destinations::url;
-use elt_host::state::State;
 use elt_host::runtime::sync::{Event, Observer, SyncRequest};
+use elt_host::state::State;
 use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use serde_json::{Value, json};
 
 struct Silent;
 

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use elt_destinations::url;
+use elt_host::component::cache::Cache;
+use elt_host::http::egress::Origin;
+use elt_host::http::pace::Pace;
+use elt_host::runtime::engine::Allocator;
+use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
+use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use elt_host::component::cache::Cache;
-use elt_destinations::url;
-use elt_host::http::egress::Origin;
-use elt_host::runtime::engine::Allocator;
-use elt_host::http::pace::Pace;
-use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 
 /// Holds the syncs at one of their requests, until all are there.
 struct Hold {

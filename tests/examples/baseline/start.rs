@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
 use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 

@@ -1,9 +1,9 @@
 //! Batches at the boundary between guest and host.
 
 use arrow_array::{Array, RecordBatch};
-use serde::de::IgnoredAny;
 use elt_host::boundary::{Batch, BatchError, Column as GuestColumn, ColumnValues, TextDictionary, keys, rows};
 use elt_host::schema::{Column, DataType, Table};
+use serde::de::IgnoredAny;
 
 use crate::rows::TIMESTAMPS;
 

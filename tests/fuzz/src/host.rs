@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde_json::{Map, Value, json};
 use elt_destinations::url::DestinationUrl;
+use elt_host::component::spec::Spec;
 use elt_host::http::egress::address::{is_allowed, special};
 use elt_host::http::egress::{Egress, Origin, OriginPattern, Permit};
+use elt_host::http::secrets::{Extracted, Secrets};
+use elt_host::{json as strict, state};
+use serde_json::{Map, Value, json};
 use wandb_connector_cli::netrc;
 use wandb_connector_cli::netrc::NetrcError;
-use elt_host::http::secrets::{Extracted, Secrets};
-use elt_host::component::spec::Spec;
-use elt_host::{json as strict, state};
 
 /// A configuration file or an exported state. What is taken means the same to every reader of JSON; a mistake has a place in the file.
 pub fn host_json(bytes: &[u8]) {

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 
 use serde_json::value::RawValue;
-use wandb_connector::batch::Batch;
 use wandb_connector::api::client::{BODY_LIMIT, Client};
-use wandb_connector::config::{Config, MetricFilter};
 use wandb_connector::api::graphql::{Beside, Graphql, Window};
 use wandb_connector::api::rest::Rest;
+use wandb_connector::api::url;
 use wandb_connector::api::{Listed, ListingPage};
+use wandb_connector::batch::Batch;
+use wandb_connector::config::{Config, MetricFilter};
+use wandb_connector::records::json;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History;
-use wandb_connector::{json, url};
 
 use crate::rows::{self, Sink, TIMESTAMPS};
 use crate::server::{API_KEY, BASE_URL, Server, attempt};

@@ -9,8 +9,6 @@ use ::parquet::record::{Field, Row};
 use bytes::Bytes;
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::MetricFilter;
-use wandb_connector::records::page;
-use wandb_connector::records::row::History;
 use wandb_connector::parquet::column::Column;
 use wandb_connector::parquet::footer::{
     Chunk, Codec, Element, Footer, Leaf, Meaning, Node, Physical, Shape, TRAILER_BYTES, footer_length,
@@ -18,6 +16,8 @@ use wandb_connector::parquet::footer::{
 use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
 use wandb_connector::parquet::nested;
 use wandb_connector::parquet::page::Decompressor;
+use wandb_connector::records::page;
+use wandb_connector::records::row::History;
 
 use crate::rows;
 use crate::server::drive;

@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
-use wandb_connector::tables::{DataType, TABLES, TableName};
 use wandb_connector::sync::state::State;
+use wandb_connector::tables::{DataType, TABLES, TableName};
 
 use crate::server::API_KEY;
 

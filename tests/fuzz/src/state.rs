@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
+use wandb_connector::records::time;
 use wandb_connector::sync::state::{RUNS, RunEntry, State, WATERMARK};
 use wandb_connector::sync::sync;
-use wandb_connector::records::time;
 
 use crate::pages::config;
 use crate::rows::Sink;

@@ -1,7 +1,8 @@
 //! Times and URLs.
 
 use http::Uri;
-use wandb_connector::{time, url};
+use wandb_connector::api::url;
+use wandb_connector::records::time;
 
 use crate::rows::TIMESTAMPS;
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail, ensure};
+use elt_host::state::State;
 use rusqlite::Connection;
 use serde_json::Value;
 use wandb_connector::records::time;
-use elt_host::state::State;
 
 use super::{Left, narrow};
 use crate::local_wandb::Truth;

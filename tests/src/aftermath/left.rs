@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use rusqlite::{Connection, OpenFlags};
 use elt_destinations::url::{Access, open};
 use elt_host::state::State;
+use rusqlite::{Connection, OpenFlags};
 
 use super::site::{Site, Storage};
 use crate::local_wandb::truth::load_parquet;

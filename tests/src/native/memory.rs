@@ -11,8 +11,8 @@ use rusqlite::types::Value;
 use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
-use wandb_connector::tables::{TABLES, TableName};
 use wandb_connector::sync::state::State;
+use wandb_connector::tables::{TABLES, TableName};
 
 /// A row's values as SQLite would hold them, in the order of the table's columns.
 pub type Row = Vec<Value>;

@@ -7,16 +7,16 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
-use serde_json::{Map, Value, json};
-use elt_host::component::cache::Cache;
 use elt_destinations::url::{Access, open};
+use elt_host::component::cache::Cache;
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::error::Error;
 use elt_host::runtime::policy::Policy;
+use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
 use elt_host::schema::Table;
 use elt_host::state::{State, StatePatch};
-use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
 use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use serde_json::{Map, Value, json};
 use wandb_connector_tests::conformance::{acts, component_file};
 
 /// The calls of one sync.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
 use elt_host::CancellationToken;
 use elt_host::destination::apart::{Apart, Rows};
 use elt_host::destination::state_store::{JsonFile, StateStore};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::state::{State, StatePatch};
 use elt_host::runtime::sync::{Outcome, SyncRequest};
+use elt_host::state::{State, StatePatch};
+use rusqlite::Connection;
 use wandb_connector_tests::local_wandb::Dialect;
 use wandb_connector_tests::product::{Workspace, connector};
 

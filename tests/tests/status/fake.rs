@@ -7,9 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use elt_host::CancellationToken;
 use elt_serve::metrics::Metrics;
 use elt_serve::overview::{RunningSync, Slots, TenantOverview, Watch};
@@ -17,6 +14,9 @@ use elt_serve::record::{SyncEnd, SyncRecord};
 use elt_serve::status::Server;
 use elt_serve::status::token::Token;
 use elt_serve::tenant::TenantId;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The token of every server here that has one.
 pub(crate) const TOKEN: &str = "t0ken-of-the-tests-0123456789";

@@ -22,9 +22,7 @@ fn syncs_are_counted_by_tenant_and_outcome() {
     for (millis, outcome) in [(50, "ok"), (5_000, "ok"), (30_000, "ok"), (7_200_000, "limit")] {
         metrics.ended(&record(&acme, now, TimeDelta::milliseconds(millis), outcome));
     }
-    let unfinished = {
-        elt_serve::record::SyncRecord { end: None, ..record(&acme, now, TimeDelta::zero(), "ok") }
-    };
+    let unfinished = { elt_serve::record::SyncRecord { end: None, ..record(&acme, now, TimeDelta::zero(), "ok") } };
     metrics.ended(&unfinished);
     let text = metrics.text(&watch, now);
     let expected = [

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use chrono::{TimeDelta, Utc};
+use elt_serve::metrics::Metrics;
+use elt_serve::status::Server;
 use flate2::read::GzDecoder;
 use serde_json::json;
 use std::io::Read as _;
-use elt_serve::metrics::Metrics;
-use elt_serve::status::Server;
 
 use crate::fake::{Fake, Running, TOKEN};
 

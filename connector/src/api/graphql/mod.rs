@@ -1,6 +1,8 @@
 //! The `graphql` dialect, which the W&B service serves: Basic auth, a light listing of all runs, heavy fields and history of the
 //! changed ones. Histories are read by ranges of steps with as many samples as a range has steps, which is complete; never sampled.
 
+pub mod window;
+
 use std::cell::RefCell;
 
 use base64::Engine;
@@ -10,15 +12,15 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
+use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::config::{Config, MetricFilter};
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::records::names::hash;
 use crate::records::page;
 use crate::records::row::{Entries, History};
+use crate::records::{json as lenient, time};
 use crate::sync::state::HistoryVersion;
-use crate::{json as lenient, time};
 
 use super::complaint::{About, Complaints, Doubt, Question};
 use super::{Listed, ListingPage, RunRow, entries};

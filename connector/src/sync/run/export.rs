@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use crate::api::client::{BODY_LIMIT, RequestError, shown};
-use crate::destination::{Destination, Level};
-use crate::api::graphql::{Beside, Graphql};
-use crate::error::Error;
 use crate::api::exchange::Exchange;
-use crate::records::lineage::Tail;
+use crate::api::graphql::{Beside, Graphql};
+use crate::destination::{Destination, Level};
+use crate::error::Error;
 use crate::parquet::Broken;
 use crate::parquet::budget::Budget;
 use crate::parquet::download::RemoteFile;
 use crate::parquet::footer::Footer;
 use crate::parquet::group::{GroupReader, ReadError, Selection};
+use crate::records::lineage::Tail;
 
 use super::{CHUNK_BYTES, Pass, RunReader, Steps};
 

@@ -5,11 +5,11 @@
 //! from such an answer, and what W&B counts shows whether one was left out.
 
 use crate::api::client::{Client, RequestError};
-use crate::destination::Destination;
-use crate::api::graphql::Graphql;
-use crate::error::Error;
 use crate::api::exchange::Exchange;
+use crate::api::graphql::Graphql;
 use crate::api::graphql::window::BODY_LIMIT;
+use crate::destination::Destination;
+use crate::error::Error;
 
 /// Samples of one question. Of a million rows the first is found with three or four.
 const SAMPLES: u32 = 100;

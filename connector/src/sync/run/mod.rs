@@ -6,21 +6,21 @@ mod locate;
 
 use std::cell::RefCell;
 
-use crate::batch::Batch;
 use crate::api::client::{BODY_LIMIT, RequestError};
-use crate::config::Deletes;
-use crate::destination::{Destination, Level};
+use crate::api::exchange::Exchange;
+use crate::api::graphql::window::{Pace, Strictness};
 use crate::api::graphql::{Beside, Graphql, HeavyRun, Window};
 use crate::api::rest::Rest;
 use crate::api::{Circle, Dialect, Listed, RunRow};
+use crate::batch::Batch;
+use crate::config::Deletes;
+use crate::destination::{Destination, Level};
 use crate::error::Error;
-use crate::api::exchange::Exchange;
 use crate::records::lineage::{Digest, Tail};
 use crate::records::row::History;
-use crate::tables::TableName;
-use crate::sync::state::{self, HistoryVersion, RunEntry};
 use crate::sync::Sync;
-use crate::api::graphql::window::{Pace, Strictness};
+use crate::sync::state::{self, HistoryVersion, RunEntry};
+use crate::tables::TableName;
 
 use export::Exported;
 

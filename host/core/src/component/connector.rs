@@ -9,22 +9,22 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::WorldPre;
-use crate::component::cache::{Cache, CacheUse};
 use crate::component::ComponentInfo;
-use crate::runtime::engine::Engine;
+use crate::component::cache::{Cache, CacheUse};
+use crate::component::spec::{Spec, merge_problems};
 use crate::error::Error;
+use crate::http::client::HttpClient;
+use crate::http::pace::Unpaced;
 use crate::imports as guest;
 use crate::imports::Guest;
-use crate::http::client::HttpClient;
+use crate::imports::convert as wit;
+use crate::runtime::engine::Engine;
+use crate::runtime::instance::{Call, Session};
 use crate::runtime::lane::Lane;
 use crate::runtime::machine;
-use crate::http::pace::Unpaced;
 use crate::runtime::policy::Policy;
-use crate::schema::Table;
-use crate::runtime::instance::{Call, Session};
-use crate::component::spec::{Spec, merge_problems};
 use crate::runtime::sync::{Event, Observer};
-use crate::imports::convert as wit;
+use crate::schema::Table;
 
 /// A component, ready to run. Cheap to clone; every call gets an instance of its own.
 #[derive(Clone)]
@@ -153,7 +153,7 @@ impl Connector {
 }
 
 /// Hears nothing.
-pub(crate) struct Silent;
+pub struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: Event) {}

@@ -1,10 +1,15 @@
 //! What a component is made of, for people who want to know what they run.
 
+pub mod cache;
+pub mod connector;
+pub mod metadata;
+pub mod spec;
+
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::runtime::engine::Engine;
 use crate::error::Error;
+use crate::runtime::engine::Engine;
 
 /// What `wit/world.wit` allows a connector to import, and what it has to export: each package with the version that this host serves,
 /// and its interfaces.
@@ -182,7 +187,7 @@ mod tests {
     /// The versions of `wit/`.
     #[test]
     fn what_is_served_is_what_the_contract_says() {
-        let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
+        let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
         for (package, version, _) in SERVED {
             let (namespace, name) = package.split_once(':').expect("a namespace");
             let file = if namespace == "elt" { "types.wit".to_owned() } else { format!("deps/{name}.wit") };

@@ -19,9 +19,9 @@
 //! use std::collections::BTreeMap;
 //!
 //! use arrow_array::cast::AsArray as _;
-//! use crate::destination::apart::{Apart, Rows};
-//! use crate::destination::state_store::JsonFile;
-//! use crate::destination::{Change, Destination, DestinationError, Preparation};
+//! use elt_host::destination::apart::{Apart, Rows};
+//! use elt_host::destination::state_store::JsonFile;
+//! use elt_host::destination::{Change, Destination, DestinationError, Preparation};
 //!
 //! /// Counts rows, by table and first key column.
 //! #[derive(Default)]
@@ -64,7 +64,7 @@
 //! let mut destination = Apart::new(Counts::default(), JsonFile::open(path)?);
 //! # use std::sync::Arc;
 //! # use arrow_array::{ArrayRef, RecordBatch, StringArray};
-//! # use wandb_connector_host::{destination::Group, schema::{Column, DataType, Table}};
+//! # use elt_host::{destination::Group, schema::{Column, DataType, Table}};
 //! # let column = Column { name: "run_id".into(), data_type: DataType::Text, nullable: false };
 //! # let table = Table::new("runs".into(), vec![column], &["run_id".into()])?;
 //! # destination.prepare(Preparation { tables: vec![table], synced_at: 0, full_refresh: false })?;

@@ -16,7 +16,7 @@ use super::DestinationError;
 
 /// Held for as long as this process may write.
 #[derive(Debug)]
-pub(crate) struct SyncLock {
+pub struct SyncLock {
     path: PathBuf,
     // Dropping it lets go of the lock.
     _file: File,
@@ -24,7 +24,7 @@ pub(crate) struct SyncLock {
 
 impl SyncLock {
     /// Takes the lock or refuses at once. `destination` is what to call it in messages.
-    pub(crate) fn acquire(path: PathBuf, destination: &str) -> Result<Self, DestinationError> {
+    pub fn acquire(path: PathBuf, destination: &str) -> Result<Self, DestinationError> {
         loop {
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|error| {
                 DestinationError::Refused(format!(
@@ -54,7 +54,7 @@ impl SyncLock {
     }
 
     /// Takes the lock to read what nobody changes meanwhile. None where this process may not write, and so not lock.
-    pub(crate) fn acquire_for_reading(path: PathBuf, destination: &str) -> Result<Option<Self>, DestinationError> {
+    pub fn acquire_for_reading(path: PathBuf, destination: &str) -> Result<Option<Self>, DestinationError> {
         match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>

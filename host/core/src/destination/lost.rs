@@ -10,7 +10,7 @@ use crate::state::{State, StateKeys, StatePatch};
 
 /// What changes in `state`, so that the lost rows come again; none where it answers for none. Items stay named, so that those which
 /// the source no longer has are found to be gone. Without `keys` nothing is known of the state, and nothing of it is kept.
-pub(crate) fn forget(state: &State, lost: &[LostTable], keys: Option<&StateKeys>) -> Option<StatePatch> {
+pub fn forget(state: &State, lost: &[LostTable], keys: Option<&StateKeys>) -> Option<StatePatch> {
     let may_answer =
         |table: &LostTable| table.is_certain || keys.is_some_and(|keys| keys.tables.contains(&table.name.as_str()));
     if state.is_empty() || !lost.iter().any(may_answer) {
@@ -37,7 +37,7 @@ pub(crate) fn forget(state: &State, lost: &[LostTable], keys: Option<&StateKeys>
 }
 
 /// The sentence for people. `tables` are named as lost.
-pub(crate) fn notice(lost: &[LostTable]) -> String {
+pub fn notice(lost: &[LostTable]) -> String {
     let names = lost.iter().map(|table| format!("`{}`", table.name)).collect::<Vec<_>>().join(", ");
     let (tables, are) = if lost.len() == 1 { ("the table", "is") } else { ("the tables", "are") };
     format!(

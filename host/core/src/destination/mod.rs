@@ -9,35 +9,10 @@
 //! destination is made [of the two](apart), by implementing [`apart::Rows`] or [`state_store::StateStore`] or both.
 
 pub mod apart;
-pub mod null;
-pub mod parquet;
-pub mod sqlite;
+pub mod lock;
+pub mod lost;
 pub mod state_store;
-pub mod url;
 pub mod writer;
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod apart_tests;
-pub(crate) mod cells;
-mod journal;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod kill_tests;
-mod lock;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod model_tests;
-mod order;
-mod reader;
-mod room;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod testing;
-pub(crate) mod unwritten;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod writer_tests;
 
 use arrow_array::RecordBatch;
 
@@ -133,7 +108,7 @@ pub enum DestinationError {
 impl DestinationError {
     /// For a batch or a table number that does not fit the tables of [`Destination::prepare`]. The host checks what a
     /// connector sends before it gets here, so this is a fault of the host.
-    pub(crate) fn misfit(what: impl std::fmt::Display) -> Self {
+    pub fn misfit(what: impl std::fmt::Display) -> Self {
         Self::Failed(format!("the host handed its destination something that does not fit: {what}"))
     }
 }

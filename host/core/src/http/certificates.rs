@@ -49,7 +49,7 @@ pub fn problems() -> &'static [String] {
 }
 
 /// TLS as this process trusts it. Without any certificate every handshake fails, and says so.
-pub(crate) fn system_tls() -> ClientConfig {
+pub fn system_tls() -> ClientConfig {
     TRUST.tls()
 }
 

@@ -12,10 +12,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
+use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::mask;
 use crate::http::mask::Mask;
-use crate::component::spec::Spec;
 
 /// Shorter secrets are not looked for in text for people: replacing every `a` would say more about the secret than it hides. In data
 /// the bound is higher ([`mask::SHORTEST`]): a log line with stars is still a log line, while a row with stars is another row.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::bindings::types as guest;
 use crate::error::{ConfigurationProblem, Error};
-use crate::runtime::report::cut;
-use crate::schema::{Column, DataType, Table};
 use crate::http::secrets::Redactor;
+use crate::runtime::report::cut;
 use crate::runtime::sync::{Items, Outcome};
+use crate::schema::{Column, DataType, Table};
 
 /// Problems and quarantined items that are kept of a longer list.
 const MOST_ITEMS: usize = 10_000;

@@ -11,23 +11,23 @@ use hyper::body::Body;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::http_trouble::Troubles;
-use crate::http::egress::{Egress, Origin, Permit};
 use crate::http::body::ahead::{AheadBody, Readers};
-use crate::http::body::limited::{LimitedBody, OnLimit};
-use crate::http::client::HttpClient;
 use crate::http::body::gzip as http_gzip;
 use crate::http::body::gzip::{Coding, GzipBody};
+use crate::http::body::limited::{LimitedBody, OnLimit};
 use crate::http::body::masked::MaskedBody;
 use crate::http::body::sent::SentBody;
 use crate::http::body::watched::{Exchange, WatchedBody};
-use crate::runtime::limits::{Meter, Usage, Verdict, breach};
+use crate::http::client::HttpClient;
+use crate::http::egress::{Egress, Origin, Permit};
 use crate::http::mask::Mask;
 use crate::http::open_requests::{OpenRequests, Place};
 use crate::http::pace::Pace;
-use crate::runtime::policy::{Limits, Policy};
 use crate::http::quota::{Quota, head_bytes};
-use crate::runtime::report::Reporter;
 use crate::http::secrets::Secrets;
+use crate::runtime::limits::{Meter, Usage, Verdict, breach};
+use crate::runtime::policy::{Limits, Policy};
+use crate::runtime::report::Reporter;
 use crate::runtime::sync::Level;
 
 /// Bytes of a request's body that a guest may have the host hold at once. Queries are a few KiB.

@@ -73,8 +73,8 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::component::connector::Silent;
-    use crate::runtime::policy::Limits;
     use crate::http::secrets::Redactor;
+    use crate::runtime::policy::Limits;
 
     #[test]
     fn trouble_is_a_cause_only_where_nothing_else_went_wrong_since_the_last_success() {

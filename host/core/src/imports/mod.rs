@@ -1,5 +1,6 @@
 //! The host's side of every import: what a guest can do to the world. One file for each interface of `wit/`.
 
+pub(crate) mod convert;
 pub(crate) mod destination;
 pub(crate) mod http;
 mod http_codes;

@@ -15,20 +15,20 @@ use wasmtime_wasi_http::FieldMapError;
 
 use crate::bindings::World;
 use crate::component::connector::Connector;
-use crate::http::egress::{Egress, Origin, OriginPattern};
+use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
+use crate::http::client::HttpClient;
+use crate::http::egress::{Egress, Origin, OriginPattern};
+use crate::http::pace::{Pace, Unpaced};
+use crate::http::secrets::{Extracted, Secrets};
 use crate::imports::Guest;
 use crate::imports::destination::Sink;
 use crate::imports::http::Gate;
-use crate::http::client::HttpClient;
 use crate::runtime::lane::Lane;
 use crate::runtime::limits::{Usage, Verdict, breach, too_much_computed};
 use crate::runtime::machine;
-use crate::http::pace::{Pace, Unpaced};
 use crate::runtime::policy::{Limits, Policy};
 use crate::runtime::report::Reporter;
-use crate::http::secrets::{Extracted, Secrets};
-use crate::component::spec::Spec;
 use crate::runtime::sync::Observer;
 use crate::runtime::thread_clock::cpu_time;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::runtime::policy::Limits;
 use crate::http::secrets::Redactor;
+use crate::runtime::policy::Limits;
 use crate::runtime::sync::{Event, Items, Level, Observer};
 
 /// Different things that a connector may report progress of. The rest is not remembered.
@@ -121,7 +121,7 @@ impl Reporter {
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes.
-pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 

@@ -7,19 +7,19 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::component::connector::Connector;
+use crate::destination::lost;
 use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
 use crate::destination::{DestinationError, Group, Preparation};
 use crate::error::Error;
-use crate::imports::destination::Sink;
 use crate::http::client::HttpClient;
-use crate::runtime::policy::Limits;
-use crate::schema::Table;
-use crate::runtime::instance::{Call, GRACE, Session};
-use crate::state::{State, StateKeys};
-use crate::runtime::sync::{Level, Observer, Outcome, SyncRequest};
-use crate::destination::lost;
-use crate::state;
 use crate::imports::convert as wit;
+use crate::imports::destination::Sink;
+use crate::runtime::instance::{Call, GRACE, Session};
+use crate::runtime::policy::Limits;
+use crate::runtime::sync::{Level, Observer, Outcome, SyncRequest};
+use crate::schema::Table;
+use crate::state;
+use crate::state::{State, StateKeys};
 
 impl Connector {
     /// Brings a destination up to date.

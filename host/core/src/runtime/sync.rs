@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
-use crate::runtime::lane::Lane;
 use crate::http::pace::{Pace, Unpaced};
+use crate::runtime::lane::Lane;
 use crate::runtime::policy::Policy;
 use crate::state::StateKeys;
 

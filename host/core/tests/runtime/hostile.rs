@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use elt_host::error::Error;
 use elt_host::runtime::policy::Limits;
+use serde_json::{Value, json};
 
 use crate::support::{KEY, Run, Script};
 

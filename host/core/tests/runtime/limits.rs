@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use elt_host::error::Error;
 use elt_host::runtime::policy::Limits;
+use serde_json::{Value, json};
 
 use crate::server::{Part, Server, answer, gzipped};
 use crate::support::{Run, Script, client_that_waits};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use elt_host::runtime::policy::Limits;
+use serde_json::{Value, json};
 
 use crate::server::{Part, Server, answer, gzip, gzipped};
 use crate::support::{KEY, Run, Script, client_that_resolves_to, client_with_proxy};

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use elt_host::error::Error;
+use elt_host::http::egress::Origin;
+use elt_host::http::pace::Pace;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use elt_host::http::egress::Origin;
-use elt_host::error::Error;
-use elt_host::http::pace::Pace;
 
 use crate::server::{Server, answer};
 use crate::support::Script;

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
 use elt_host::component::cache::Cache;
 use elt_host::runtime::policy::Policy;
 use elt_host::runtime::sync::{Event, Level};
@@ -16,6 +14,8 @@ use elt_serve::record::SyncRecord;
 use elt_serve::registry::Registry;
 use elt_serve::scheduler::{Listener, Scheduler, SchedulerOptions};
 use elt_serve::tenant::TenantId;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::{connector, engine};
 

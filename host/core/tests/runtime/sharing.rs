@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use elt_host::component::cache::Cache;
-use elt_host::runtime::engine::Allocator;
 use elt_host::error::Error;
+use elt_host::runtime::engine::Allocator;
 use elt_host::runtime::policy::Limits;
 use elt_host::{Connector, Engine, EngineOptions};
+use serde_json::json;
 
 use crate::server::{Server, answer};
 use crate::support::{Script, connector, guest};

@@ -1,7 +1,7 @@
 //! What a long sync must not do: grow with every request.
 
-use serde_json::json;
 use elt_host::runtime::policy::Limits;
+use serde_json::json;
 
 use crate::server::{Part, Server, answer};
 use crate::support::Script;

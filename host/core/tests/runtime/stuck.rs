@@ -4,13 +4,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use elt_host::HttpClient;
 use elt_host::destination::{Destination, DestinationError, Group, Preparation};
 use elt_host::error::Error;
-use elt_host::state::State;
 use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
+use elt_host::state::State;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{KEY, connector};
 

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use elt_host::component::cache::Cache;
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::http::client::{HttpOptions, Timeouts};
+use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
+use elt_host::http::pace::{Pace, Unpaced};
+use elt_host::runtime::lane::Lane;
+use elt_host::runtime::policy::{Limits, Policy};
+use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
+use elt_host::state::{State, apply};
+use elt_host::{Connector, Engine, EngineOptions, HttpClient};
 use hyper_util::client::proxy::matcher::Matcher;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use elt_host::component::cache::Cache;
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::http::client::{HttpOptions, Timeouts};
-use elt_host::runtime::lane::Lane;
-use elt_host::http::pace::{Pace, Unpaced};
-use elt_host::runtime::policy::{Limits, Policy};
-use elt_host::state::{State, apply};
-use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
-use elt_host::{Connector, Engine, EngineOptions, HttpClient};
 
 /// The secret in every configuration.
 pub(crate) const KEY: &str = "k3y-of-the-tests-0123456789";

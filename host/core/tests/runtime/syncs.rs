@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use elt_host::HttpClient;
 use elt_host::destination::Change;
 use elt_host::error::Error;
 use elt_host::runtime::policy::Policy;
 use elt_host::runtime::sync::Event;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Recorder, Script, connector, engine, guest};
 
@@ -215,8 +215,7 @@ async fn instances_from_a_pool_are_as_fresh_as_others() {
     use elt_host::component::cache::Cache;
     use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
     let options = EngineOptions { allocator: Allocator::Pooling { instances: 2, memory: 64 << 20 } };
-    let connector =
-        elt_host::Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap();
+    let connector = elt_host::Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap();
     let script = |steps| Script::new(steps).with("marker", json!("left-by-the-first-instance"));
     let reversed: String = "left-by-the-first-instance".chars().rev().collect();
     let limits = elt_host::runtime::policy::Limits { memory: 32 << 20, ..Default::default() };

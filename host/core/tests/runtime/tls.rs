@@ -6,6 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use elt_host::HttpClient;
+use elt_host::http::certificates::Trust;
+use elt_host::http::client::HttpOptions;
+use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
 use http::HeaderValue;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,10 +23,6 @@ use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use elt_host::HttpClient;
-use elt_host::http::certificates::Trust;
-use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::http::client::HttpOptions;
 
 use crate::support::{KEY, Run, Script};
 

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use serde_json::{Value, json};
 use elt_host::error::Error;
 use elt_host::runtime::sync::{Event, Observer};
 use elt_serve::record::{SyncEnd, SyncRecord};
 use elt_serve::traces::Traces;
+use serde_json::{Value, json};
 
 use crate::server::{Part, Server, answer};
 use crate::support::{KEY, Run, Script, connector};

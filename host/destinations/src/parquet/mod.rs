@@ -29,7 +29,7 @@ mod generations;
 mod layout;
 mod new_rows;
 mod part;
-pub(crate) mod reading;
+pub mod reading;
 mod rewrite;
 mod staged;
 #[cfg(test)]
@@ -47,8 +47,8 @@ use self::layout::Layout;
 use self::rewrite::{Store, Target};
 use self::staged::Staged;
 use self::trouble::Trouble;
-use elt_host::destination::lock::SyncLock;
 use super::url::Access;
+use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use elt_host::state::{State, StatePatch};
 

@@ -18,7 +18,7 @@ use elt_host::schema::Table;
 use elt_host::state::State;
 
 /// The open folder.
-pub(crate) struct Reading {
+pub struct Reading {
     root: PathBuf,
     /// As the user wrote it.
     name: String,
@@ -29,7 +29,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Opens the folder, which must exist, and keeps syncs away from it.
-    pub(crate) fn open(path: &Path) -> Result<Self, DestinationError> {
+    pub fn open(path: &Path) -> Result<Self, DestinationError> {
         let name = format!("parquet:{}", path.display());
         let refused = |why: &dyn std::fmt::Display| DestinationError::Refused(format!("{name} can't be read: {why}"));
         let root = path.canonicalize().map_err(|error| refused(&error))?;
@@ -43,12 +43,12 @@ impl Reading {
     }
 
     /// The stored state.
-    pub(crate) fn state(&self) -> Result<State, DestinationError> {
+    pub fn state(&self) -> Result<State, DestinationError> {
         self.catalog.state().map_err(|trouble| self.failed(&trouble))
     }
 
     /// Those of `tables` that miss files with rows.
-    pub(crate) fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+    pub fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
         let look = || -> Result<Vec<LostTable>, Trouble> {
             let generations = Generations::new(&self.root, self.catalog.generation()?);
             let mut missing = Vec::new();
@@ -61,7 +61,7 @@ impl Reading {
     }
 
     /// Hands every row of a table's files to `each`, in no order, with the columns of `table`; null where a file lacks one.
-    pub(crate) fn scan(
+    pub fn scan(
         &self,
         table: &Table,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), DestinationError>,
@@ -84,7 +84,7 @@ impl Reading {
     }
 
     /// Fails when of `rows` rows some have the same key, so that fewer are `distinct`.
-    pub(crate) fn check_unique(&self, table: &Table, rows: u64, distinct: u64) -> Result<(), DestinationError> {
+    pub fn check_unique(&self, table: &Table, rows: u64, distinct: u64) -> Result<(), DestinationError> {
         if rows == distinct {
             return Ok(());
         }

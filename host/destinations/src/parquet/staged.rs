@@ -7,9 +7,9 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use rusqlite::types::Value;
 
-use elt_host::destination::DestinationError;
 use crate::cells::{Cell, Cells};
 use crate::order;
+use elt_host::destination::DestinationError;
 use elt_host::schema::{DataType, Table};
 
 use super::trouble::Trouble;

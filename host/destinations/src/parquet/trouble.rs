@@ -6,8 +6,8 @@ use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use rusqlite::ErrorCode;
 
-use elt_host::destination::DestinationError;
 use crate::room;
+use elt_host::destination::DestinationError;
 
 /// Why something was not done.
 pub(super) enum Trouble {

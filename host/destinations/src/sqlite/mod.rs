@@ -25,9 +25,9 @@
 //! `PATH-sync`, which carries the lock.
 
 mod place;
-pub(crate) mod reading;
-pub(crate) mod rows;
-pub(crate) mod schema;
+pub mod reading;
+pub mod rows;
+pub mod schema;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -43,11 +43,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use self::place::resolve;
 use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
-pub(crate) use self::timestamp::TimestampText;
-use elt_host::destination::lock::SyncLock;
+pub use self::timestamp::TimestampText;
 use super::url::Access;
-use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::{journal, room, unwritten};
+use elt_host::destination::lock::SyncLock;
+use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use elt_host::paths::beside;
 use elt_host::schema::Table;
 use elt_host::state::{State, StatePatch};

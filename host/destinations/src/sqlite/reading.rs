@@ -7,15 +7,15 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::place::resolve;
 use super::{lock_file, read_state, schema};
-use elt_host::destination::lock::SyncLock;
 use crate::unwritten;
 use crate::unwritten::Look;
+use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{DestinationError, LostTable};
 use elt_host::schema::Table;
 use elt_host::state::State;
 
 /// The open database.
-pub(crate) struct Reading {
+pub struct Reading {
     path: PathBuf,
     /// As the user wrote it.
     name: String,
@@ -27,7 +27,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Opens the database, which must exist, and keeps syncs away from it.
-    pub(crate) fn open(path: &Path) -> Result<Self, DestinationError> {
+    pub fn open(path: &Path) -> Result<Self, DestinationError> {
         let name = format!("sqlite:{}", path.display());
         let refused = |why: String| DestinationError::Refused(format!("{name} can't be read: {why}"));
         let path = resolve(path).map_err(refused)?;
@@ -49,17 +49,17 @@ impl Reading {
     }
 
     /// The stored state.
-    pub(crate) fn state(&self) -> Result<State, DestinationError> {
+    pub fn state(&self) -> Result<State, DestinationError> {
         read_state(&self.connection).map_err(|error| self.failed(&error))
     }
 
     /// The database.
-    pub(crate) fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// The names of a table's columns; none where there is no such table.
-    pub(crate) fn columns(&self, table: &Table) -> Result<Option<BTreeSet<String>>, DestinationError> {
+    pub fn columns(&self, table: &Table) -> Result<Option<BTreeSet<String>>, DestinationError> {
         let read = || -> rusqlite::Result<BTreeSet<String>> {
             let mut statement = self.connection.prepare("SELECT lower(name) FROM pragma_table_xinfo(?1)")?;
             statement.query_map([table.name()], |row| row.get(0))?.collect()
@@ -76,12 +76,12 @@ impl Reading {
     }
 
     /// Those of `tables` that are not there, though they were once.
-    pub(crate) fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
+    pub fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
         schema::lost_tables(&self.connection, tables).map_err(|error| self.failed(&error))
     }
 
     /// Fails when somebody has written to the file since it was opened.
-    pub(crate) fn check_unchanged(&self) -> Result<(), DestinationError> {
+    pub fn check_unchanged(&self) -> Result<(), DestinationError> {
         if Look::at(&self.path) == self.look {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Reading {
     }
 
     /// For what goes wrong while rows are read.
-    pub(crate) fn failed(&self, error: &rusqlite::Error) -> DestinationError {
+    pub fn failed(&self, error: &rusqlite::Error) -> DestinationError {
         DestinationError::Failed(format!("reading {} failed: {error}", self.name))
     }
 }

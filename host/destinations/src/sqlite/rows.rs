@@ -10,9 +10,9 @@ use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::schema::{SYNCED_AT, quote};
 use super::timestamp::TimestampText;
-use elt_host::destination::DestinationError;
 use crate::cells::{Cell, Cells};
 use crate::order;
+use elt_host::destination::DestinationError;
 use elt_host::schema::Table;
 
 /// Rows of one statement, largest first. More than 64 gained nothing measurable; the small ones are for remainders.
@@ -22,7 +22,7 @@ const SIZES: [usize; 4] = [64, 16, 4, 1];
 const MOST_PARAMETERS: usize = 32_766;
 
 /// One table's statements, as text.
-pub(crate) struct TableSql {
+pub struct TableSql {
     table: Table,
     /// The first of [`SIZES`] that a statement has parameters enough for.
     largest: usize,
@@ -35,8 +35,10 @@ pub(crate) struct TableSql {
 }
 
 /// Why rows could not be written.
-pub(crate) enum RowsError {
+pub enum RowsError {
+    /// SQLite refused.
     Sqlite(rusqlite::Error),
+    /// They do not fit the table.
     Misfit(DestinationError),
 }
 
@@ -53,7 +55,8 @@ impl From<DestinationError> for RowsError {
 }
 
 impl TableSql {
-    pub(crate) fn new(table: Table) -> Self {
+    /// The statements for `table`.
+    pub fn new(table: Table) -> Self {
         let upserts = SIZES.map(|rows| upsert(&table, rows, None));
         let shared = (table.primary_key().len() > 1)
             .then(|| SIZES.map(|rows| upsert(&table, rows, Some(table.primary_key()[0]))));
@@ -64,7 +67,7 @@ impl TableSql {
     }
 
     /// Inserts or replaces. Rows that are stored with the same values already stay as they are, `_synced_at` included.
-    pub(crate) fn upsert(&self, connection: &Connection, rows: &RecordBatch, synced_at: &str) -> Result<(), RowsError> {
+    pub fn upsert(&self, connection: &Connection, rows: &RecordBatch, synced_at: &str) -> Result<(), RowsError> {
         let cells = Cells::all(self.table.columns().iter(), rows)?;
         let order = order::of_batch(&cells, rows.num_rows(), self.table.primary_key());
         let row_at = |place: usize| order.as_ref().map_or(place, |order| order[place] as usize);
@@ -101,7 +104,7 @@ impl TableSql {
     }
 
     /// Deletes the rows whose leading key columns equal a row of `keys`.
-    pub(crate) fn delete(&self, connection: &Connection, keys: &RecordBatch) -> Result<(), RowsError> {
+    pub fn delete(&self, connection: &Connection, keys: &RecordBatch) -> Result<(), RowsError> {
         let key = self.table.primary_key();
         if keys.num_columns() == 0 || keys.num_columns() > key.len() {
             return Err(DestinationError::misfit(format!("a deletion by {} key columns", keys.num_columns())).into());

@@ -22,8 +22,10 @@ pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltc");
 pub(crate) const LAYOUT: i32 = 1;
 
 /// Why a database can't be used, or could not be read.
-pub(crate) enum Misfit {
+pub enum Misfit {
+    /// It is not what was expected; what to do about it.
     Refused(String),
+    /// SQLite refused.
     Sqlite(rusqlite::Error),
 }
 
@@ -60,13 +62,13 @@ fn affinity(declared: &str) -> &'static str {
 }
 
 /// A name between quotes. Names are `[a-z_][a-z0-9_]*` already; the quotes are for those that are key words.
-pub(crate) fn quote(name: &str) -> String {
+pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The statements that make the database fit `tables`; none when it does already. Refuses without changing anything
 /// when it can't be made to fit.
-pub(crate) fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<String>, Misfit> {
+pub fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<String>, Misfit> {
     let mut statements = Vec::new();
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -110,18 +112,18 @@ pub(crate) fn plan(connection: &Connection, tables: &[Table]) -> Result<Vec<Stri
 }
 
 /// Whether the database is one that we created.
-pub(crate) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+pub fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     Ok(application == APPLICATION_ID)
 }
 
 /// Whether the database has a state table.
-pub(crate) fn has_state(connection: &Connection) -> rusqlite::Result<bool> {
+pub fn has_state(connection: &Connection) -> rusqlite::Result<bool> {
     connection.table_exists(None, STATE_TABLE)
 }
 
 /// Notes that all of `tables` are there now; and forgets those that are not any more and that nobody asks for.
-pub(crate) fn note_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<()> {
+pub fn note_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<()> {
     let gone = "lower(name) NOT IN (SELECT lower(name) FROM sqlite_schema WHERE type = 'table')";
     connection.execute(&format!("DELETE FROM {TABLES_TABLE} WHERE {gone}"), [])?;
     for table in tables {
@@ -131,7 +133,7 @@ pub(crate) fn note_tables(connection: &Connection, tables: &[Table]) -> rusqlite
 }
 
 /// Those of `tables` that are not there, though they were once, as far as that is known.
-pub(crate) fn lost_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<Vec<LostTable>> {
+pub fn lost_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Result<Vec<LostTable>> {
     let noted = connection.table_exists(None, TABLES_TABLE)?;
     let mut lost = Vec::new();
     for table in tables {

@@ -8,21 +8,28 @@ const ROOM: usize = 30;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
 /// Formats timestamps; remembers the last one.
-pub(crate) struct TimestampText {
+pub struct TimestampText {
     micros: i64,
     buffer: [u8; ROOM],
     start: usize,
 }
 
+impl Default for TimestampText {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TimestampText {
-    pub(crate) fn new() -> Self {
+    /// The epoch, to begin with.
+    pub fn new() -> Self {
         let mut text = Self { micros: 0, buffer: [0; ROOM], start: 0 };
         text.write(0);
         text
     }
 
     /// The text of a moment in microseconds since the epoch. Years beyond 0 to 9999 have a sign, as in ISO 8601.
-    pub(crate) fn of(&mut self, micros: i64) -> &str {
+    pub fn of(&mut self, micros: i64) -> &str {
         if micros != self.micros {
             self.write(micros);
             self.micros = micros;

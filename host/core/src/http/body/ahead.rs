@@ -15,8 +15,8 @@ use hyper::body::{Body, Frame};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
-use crate::runtime::limits::Meter;
 use crate::http::open_requests::Place;
+use crate::runtime::limits::Meter;
 
 /// Pieces that the bodies of one sync may have ready, all together. A piece of what was compressed has 128 KiB, others what a connection
 /// brings at once: 16 KiB in HTTP/2, up to 400 KiB else.
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::runtime::limits::{Usage, Verdict};
     use crate::http::open_requests::OpenRequests;
+    use crate::runtime::limits::{Usage, Verdict};
 
     /// Gives `pieces` pieces, then ends, fails or panics.
     struct Source {

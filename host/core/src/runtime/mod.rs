@@ -1,0 +1,12 @@
+//! Running a component: the engine, one sync from its request to its outcome, and the policy and limits that it runs under.
+
+pub mod engine;
+pub(crate) mod instance;
+pub mod lane;
+pub(crate) mod limits;
+pub(crate) mod machine;
+pub mod policy;
+pub mod report;
+mod run;
+pub mod sync;
+pub(crate) mod thread_clock;
