@@ -80,8 +80,23 @@ fn as_python_sees(json: &Json) -> Json {
 
 fn rows(run: &Json, key: &str) -> Vec<String> {
     match run.get(key) {
-        Some(Json::Array(rows)) => rows.iter().map(ToString::to_string).collect(),
+        Some(Json::Array(rows)) => rows.iter().map(|row| without_unions(row).to_string()).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// The SDK gives the unions of an export as the structs that the file has: each is the member that is set.
+fn without_unions(json: &Json) -> Json {
+    match json {
+        Json::Array(items) => Json::Array(items.iter().map(without_unions).collect()),
+        Json::Object(members) if !members.is_empty() && members.iter().all(|(key, _)| key.starts_with("_type_")) => {
+            let set = members.iter().find(|(_, value)| *value != Json::Null);
+            set.map_or(Json::Null, |(_, value)| without_unions(value))
+        }
+        Json::Object(members) => {
+            Json::Object(members.iter().map(|(key, value)| (key.clone(), without_unions(value))).collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -131,7 +146,7 @@ fn the_sdk_reads_live_histories_as_they_are() {
 
 #[test]
 fn the_sdk_reads_exported_histories_as_they_are() {
-    // How W&B exports a key whose kind changes from row to row is not known, so that run is left out.
+    // A file can't say that an object is empty, so the run that has some is left out.
     let server = server(ParquetOptions { rows_per_file: 300, ..ParquetOptions::default() });
     server.project_mut(ENTITY, "demo", |project| project.runs.retain(|run| run.id != "nested"));
     assert_read_whole(&server);
