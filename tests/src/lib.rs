@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-pub mod aftermath;
+pub mod cli_driver;
 pub mod conformance;
+pub mod crash_oracle;
 pub mod local_wandb;
 pub mod native;
 pub mod other_hosts;
-pub mod person;
 pub mod plain_http;
 pub mod platform;
 pub mod product;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::aftermath::Running;
+use crate::cli_driver::{CliDriver, Ended};
+use crate::crash_oracle::Running;
 use crate::local_wandb::truth::compare_sqlite;
 use crate::local_wandb::{Dialect, Fault, LocalWandb, Matcher, Options, Project, TEST_KEY, World, generate};
-use crate::person::{Ended, Person};
 use crate::product::target_dir;
 
 /// The longest that anything is waited for.
@@ -73,7 +73,7 @@ pub fn toml(value: &Value) -> String {
 /// The folder of whoever runs the host, with a file of tenants.
 pub struct Platform {
     /// The folder and the environment.
-    pub person: Person,
+    pub cli: CliDriver,
     /// What the file holds.
     pub text: String,
 }
@@ -87,9 +87,9 @@ impl Default for Platform {
 impl Platform {
     /// With no tenants. Connections to this machine are allowed.
     pub fn new() -> Self {
-        let mut person = Person::new(&json!({}));
-        person.variables.push(("TENANT_KEY", TEST_KEY.into()));
-        Self { person, text: "[defaults]\npolicy.allow_networks = [\"127.0.0.1\"]\n".into() }
+        let mut cli = CliDriver::new(&json!({}));
+        cli.variables.push(("TENANT_KEY", TEST_KEY.into()));
+        Self { cli, text: "[defaults]\npolicy.allow_networks = [\"127.0.0.1\"]\n".into() }
     }
 
     /// Adds lines to the file.
@@ -99,7 +99,7 @@ impl Platform {
     pub fn say(&mut self, text: &str) {
         self.text += text;
         self.text.push('\n');
-        fs::write(self.person.path("tenants.toml"), &self.text).expect("it is written");
+        fs::write(self.cli.path("tenants.toml"), &self.text).expect("it is written");
     }
 
     /// A tenant that syncs `acme/<project>` into `<id>.db` with the key of the environment.
@@ -137,7 +137,7 @@ impl Platform {
     pub fn serve(&self, arguments: &[&str]) -> Running {
         let own = ["--listen", "--once"].iter().any(|flag| arguments.contains(flag));
         let quiet: &[&str] = if own { &[] } else { &["--listen", "none"] };
-        let mut command = self.person.command(&[&["serve"], quiet, arguments].concat());
+        let mut command = self.cli.command(&[&["serve"], quiet, arguments].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::start(command).expect("it starts")
     }
@@ -148,7 +148,7 @@ impl Platform {
     /// When it fails.
     #[track_caller]
     pub fn list(&self) -> BTreeMap<String, Value> {
-        let ended = self.person.run(&["tenants", "list", "--format", "json"]);
+        let ended = self.cli.run(&["tenants", "list", "--format", "json"]);
         assert_eq!(ended.code, 0, "{ended:?}");
         let rows = ended.json().as_array().cloned().expect("a list");
         rows.into_iter().map(|row| (row["tenant"].as_str().expect("a text").to_owned(), row)).collect()
@@ -164,7 +164,7 @@ impl Platform {
     /// `serve --once`.
     #[track_caller]
     pub fn once(&self) -> Ended {
-        self.person.run(&["serve", "--once", "--format", "json"])
+        self.cli.run(&["serve", "--once", "--format", "json"])
     }
 
     /// A tenant's database holds what the server holds.
@@ -174,7 +174,7 @@ impl Platform {
     #[track_caller]
     pub fn assert_equal(&self, id: &str, server: &LocalWandb, dialect: Dialect, project: &str) {
         let truth = server.truth(dialect, "acme", project);
-        let differences = compare_sqlite(self.person.path(&format!("{id}.db")), &truth).expect("it is legible");
+        let differences = compare_sqlite(self.cli.path(&format!("{id}.db")), &truth).expect("it is legible");
         assert!(differences.is_empty(), "{id}: {} differences: {:#?}", differences.len(), differences.first());
     }
 }

@@ -7,17 +7,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wandb_connector_tests::cli_driver::{CliDriver, interrupt, serve, with};
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, generate,
 };
-use wandb_connector_tests::person::{Person, interrupt, serve, with};
 
 const KEY: &str = wandb_connector_tests::local_wandb::TEST_KEY;
 
 #[track_caller]
-fn assert_stored(person: &Person, server: &LocalWandb, dialect: Dialect) {
-    let differences = compare_sqlite(person.path("warehouse.db"), &server.truth(dialect, "acme", "demo")).unwrap();
+fn assert_stored(cli: &CliDriver, server: &LocalWandb, dialect: Dialect) {
+    let differences = compare_sqlite(cli.path("warehouse.db"), &server.truth(dialect, "acme", "demo")).unwrap();
     assert!(differences.is_empty(), "{} differences: {:#?}", differences.len(), differences.first());
 }
 
@@ -37,8 +37,8 @@ fn assert_no_key_in(folder: &Path) {
 #[test]
 fn a_sync_stores_the_project_and_says_so_in_one_object() {
     let server = serve(generate::realistic(30, 4));
-    let person = Person::of(&server);
-    let ended = person.sync();
+    let cli = CliDriver::of(&server);
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
     let summary = ended.json();
     assert_eq!(summary["status"], "ok");
@@ -50,18 +50,18 @@ fn a_sync_stores_the_project_and_says_so_in_one_object() {
         summary["rows"],
         json!({"runs": 30, "metrics": truth.metrics.len(), "metric_objects": truth.objects.len()})
     );
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
     for line in ["INFO: Starting Weights & Biases connector sync", "INFO: Synced 30 runs from W&B"] {
         assert!(ended.stderr.lines().any(|said| said == line), "{}", ended.stderr);
     }
-    assert_no_key_in(person.folder());
+    assert_no_key_in(cli.folder());
 }
 
 #[test]
 fn the_summary_for_people_names_what_they_know() {
     let server = serve(generate::realistic(3, 4));
-    let person = Person::of(&server);
-    let ended = person.run(&["sync", "--config", "configuration.json"]);
+    let cli = CliDriver::of(&server);
+    let ended = cli.run(&["sync", "--config", "configuration.json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     for word in ["Operation", "Calls", "Upserts", "Deletes", "Checkpoints", "metrics", "3 runs seen"] {
         assert!(ended.stdout.contains(word), "{word}: {}", ended.stdout);
@@ -71,31 +71,31 @@ fn the_summary_for_people_names_what_they_know() {
 #[test]
 fn environment_and_netrc_fill_in_what_the_file_lacks() {
     let server = serve(generate::realistic(2, 4));
-    let mut person = Person::new(&json!({"project": "demo"}));
-    fs::write(person.path(".netrc"), format!("machine 127.0.0.1\n  login user\n  password {KEY}\n")).unwrap();
-    fs::set_permissions(person.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
-    person.variables = vec![
+    let mut cli = CliDriver::new(&json!({"project": "demo"}));
+    fs::write(cli.path(".netrc"), format!("machine 127.0.0.1\n  login user\n  password {KEY}\n")).unwrap();
+    fs::set_permissions(cli.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
+    cli.variables = vec![
         ("WANDB_ENTITY", "acme".into()),
         ("WANDB_PROJECT", "ignored".into()),
         ("WANDB_BASE_URL", server.base_url()),
     ];
-    let ended = person.sync();
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
     // The file goes before the environment, the environment before netrc.
-    person.variables.push(("WANDB_API_KEY", "wrong".into()));
-    assert_eq!(person.sync().code, 3);
+    cli.variables.push(("WANDB_API_KEY", "wrong".into()));
+    assert_eq!(cli.sync().code, 3);
 }
 
 #[test]
 fn every_problem_of_a_configuration_is_named_and_the_exit_is_2() {
-    let person = Person::new(&json!({"api_key": "", "page_size": "many", "projct": "demo", "base_url": "ftp://x"}));
-    let ended = person.sync();
+    let cli = CliDriver::new(&json!({"api_key": "", "page_size": "many", "projct": "demo", "base_url": "ftp://x"}));
+    let ended = cli.sync();
     assert_eq!(ended.code, 2, "{ended:?}");
     assert_eq!(ended.json()["status"], "failed");
     for name in ["api_key", "entity", "project", "page_size", "projct", "base_url", "/authorize"] {
         assert!(ended.stderr.contains(name), "{name}: {}", ended.stderr);
     }
-    assert!(!person.path("warehouse.db").exists() || fs::metadata(person.path("warehouse.db")).unwrap().len() == 0);
+    assert!(!cli.path("warehouse.db").exists() || fs::metadata(cli.path("warehouse.db")).unwrap().len() == 0);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn a_wrong_key_is_3_and_a_missing_project_2() {
     for api in ["auto", "rest", "graphql"] {
         let mut config = with(&server, "api", json!(api));
         config["project"] = json!("nope");
-        let ended = Person::new(&config).sync();
+        let ended = CliDriver::new(&config).sync();
         assert_eq!(ended.code, 2, "{api}: {ended:?}");
         assert!(ended.json()["error"].as_str().unwrap().contains("acme/nope"), "{ended:?}");
         config["api_key"] = json!("0000000000000000000000000000000000000000");
-        let ended = Person::new(&config).sync();
+        let ended = CliDriver::new(&config).sync();
         assert_eq!(ended.code, 3, "{api}: {ended:?}");
         let error = ended.json()["error"].as_str().unwrap().to_owned();
         let (url, file) = (server.base_url(), "configuration file configuration.json");
@@ -120,10 +120,10 @@ fn a_wrong_key_is_3_and_a_missing_project_2() {
 #[test]
 fn a_server_that_is_down_is_5_after_the_retries() {
     let server = serve(Project::default());
-    let person = Person::of(&server);
+    let cli = CliDriver::of(&server);
     let started = Instant::now();
     drop(server);
-    let ended = person.sync();
+    let ended = cli.sync();
     assert_eq!(ended.code, 5, "{ended:?}");
     assert_eq!(ended.json()["retries"], 5);
     assert_eq!(ended.stderr.matches("Retrying in").count(), 5, "{}", ended.stderr);
@@ -133,24 +133,24 @@ fn a_server_that_is_down_is_5_after_the_retries() {
 #[test]
 fn the_flag_for_deleted_runs_goes_before_the_configuration() {
     let server = serve(generate::realistic(4, 1));
-    let mut person = Person::new(&with(&server, "deletes", json!("mark")));
-    assert_eq!(person.sync().code, 0);
+    let mut cli = CliDriver::new(&with(&server, "deletes", json!("mark")));
+    assert_eq!(cli.sync().code, 0);
     let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
     let (entity, project, run) = ("acme".to_owned(), "demo".to_owned(), id.clone());
     server.mutate(&Mutation::Delete { entity, project, run }).unwrap();
     let sync = ["sync", "--config", "configuration.json", "--format", "json"];
 
-    let ended = person.run(&[&sync[..], &["--deletes", "keep"]].concat());
+    let ended = cli.run(&[&sync[..], &["--deletes", "keep"]].concat());
     assert_eq!((ended.code, &ended.json()["runs"]["deleted"]), (0, &json!(1)), "{ended:?}");
     assert!(
         ended.stderr.contains(&format!("WARNING: Deleted at W&B: 1 run ({id}); what is stored of it stays")),
         "{ended:?}"
     );
-    person.variables.push(("WANDB_CONNECTOR_DELETES", "remove".into()));
-    let ended = person.run(&sync);
+    cli.variables.push(("WANDB_CONNECTOR_DELETES", "remove".into()));
+    let ended = cli.run(&sync);
     assert_eq!((ended.code, &ended.json()["runs"]["deleted"]), (0, &json!(1)), "{ended:?}");
-    assert_stored(&person, &server, Dialect::Graphql);
-    assert_eq!(person.run(&[&sync[..], &["--deletes", "some"]].concat()).code, 2);
+    assert_stored(&cli, &server, Dialect::Graphql);
+    assert_eq!(cli.run(&[&sync[..], &["--deletes", "some"]].concat()).code, 2);
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn rate_limits_are_waited_out() {
     let server = serve(generate::realistic(4, 1));
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(2)), Fault::rate_limited(Some("1")));
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(4)), Fault::status(503));
-    let person = Person::of(&server);
-    let ended = person.sync();
+    let cli = CliDriver::of(&server);
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.json()["retries"], 2);
     for status in ["429", "503"] {
@@ -167,18 +167,18 @@ fn rate_limits_are_waited_out() {
             format!("WARNING: Rate-limit/server error {status} for {}/graphql. Retrying in 1s...", server.base_url());
         assert!(ended.stderr.contains(&line), "{}", ended.stderr);
     }
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
 }
 
 #[test]
 fn a_poisoned_run_makes_every_sync_partial_until_it_can_be_read() {
     let server = serve(generate::realistic(4, 1));
     let id = server.world().project("acme", "demo").unwrap().runs[1].id.clone();
-    let person = Person::of(&server);
+    let cli = CliDriver::of(&server);
     for (fault, reason) in [(Fault::malformed_json(), "malformed response"), (Fault::status(410), "HTTP 410")] {
         server.clear_faults();
         server.fault(Matcher::history().run(&id), fault);
-        let ended = person.sync();
+        let ended = cli.sync();
         assert_eq!(ended.code, 4, "{ended:?}");
         let summary = ended.json();
         assert_eq!((summary["status"].as_str(), &summary["runs"]["quarantined"]), (Some("partial"), &json!(1)));
@@ -186,9 +186,9 @@ fn a_poisoned_run_makes_every_sync_partial_until_it_can_be_read() {
         assert!(severe.len() == 1 && severe[0].contains(&id) && severe[0].contains(reason), "{}", ended.stderr);
     }
     server.clear_faults();
-    let ended = person.sync();
+    let ended = cli.sync();
     assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(1)), "{ended:?}");
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
 }
 
 #[test]
@@ -197,31 +197,31 @@ fn a_key_that_is_revoked_midway_is_3_and_what_was_complete_stays() {
         serve(Project::new((0..20).map(|n| Run::new(format!("run{n}")).with_history([r#"{"_step":0,"a":1}"#]))));
     // The listing and nine runs come before.
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::After(10)), Fault::status(401));
-    let mut person = Person::new(&with(&server, "concurrency", json!(1)));
-    let ended = person.sync();
+    let mut cli = CliDriver::new(&with(&server, "concurrency", json!(1)));
+    let ended = cli.sync();
     assert_eq!(ended.code, 3, "{ended:?}");
     assert_eq!(ended.json()["rows"]["runs"], 9);
     server.clear_faults();
     server.log().clear();
-    person.variables.clear();
-    let ended = person.sync();
+    cli.variables.clear();
+    let ended = cli.sync();
     assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(11)), "{ended:?}");
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
 }
 
 #[test]
 fn destinations_that_cannot_be_used_are_6_and_stay_as_they_are() {
     let server = serve(generate::realistic(2, 1));
-    let person = Person::of(&server);
+    let cli = CliDriver::of(&server);
     let sync = |destination: &str| {
-        person.run(&["sync", "--config", "configuration.json", "--destination", destination, "--format", "json"])
+        cli.run(&["sync", "--config", "configuration.json", "--destination", destination, "--format", "json"])
     };
 
-    fs::write(person.path("letter.db"), "Dear Ada, this is no database at all. ".repeat(50)).unwrap();
+    fs::write(cli.path("letter.db"), "Dear Ada, this is no database at all. ".repeat(50)).unwrap();
     assert_eq!(sync("sqlite:letter.db").code, 6);
-    assert!(fs::read_to_string(person.path("letter.db")).unwrap().starts_with("Dear Ada"));
+    assert!(fs::read_to_string(cli.path("letter.db")).unwrap().starts_with("Dear Ada"));
 
-    let other = rusqlite::Connection::open(person.path("other.db")).unwrap();
+    let other = rusqlite::Connection::open(cli.path("other.db")).unwrap();
     other
         .execute_batch(
             "CREATE TABLE runs (run_id INTEGER PRIMARY KEY, colour TEXT NOT NULL); INSERT INTO runs VALUES (1, 'red');",
@@ -230,7 +230,7 @@ fn destinations_that_cannot_be_used_are_6_and_stay_as_they_are() {
     drop(other);
     let ended = sync("sqlite:other.db");
     assert_eq!(ended.code, 6, "{ended:?}");
-    let other = rusqlite::Connection::open(person.path("other.db")).unwrap();
+    let other = rusqlite::Connection::open(cli.path("other.db")).unwrap();
     let tables: i64 =
         other.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0)).unwrap();
     assert_eq!(tables, 1);
@@ -241,7 +241,7 @@ fn destinations_that_cannot_be_used_are_6_and_stay_as_they_are() {
         assert_eq!(ended.code, code, "{destination}: {ended:?}");
     }
 
-    let locked = rusqlite::Connection::open(person.path("locked.db")).unwrap();
+    let locked = rusqlite::Connection::open(cli.path("locked.db")).unwrap();
     locked.execute_batch("CREATE TABLE x (y); BEGIN EXCLUSIVE").unwrap();
     let ended = sync("sqlite:locked.db");
     assert_eq!(ended.code, 6, "{ended:?}");
@@ -252,17 +252,17 @@ fn destinations_that_cannot_be_used_are_6_and_stay_as_they_are() {
 fn a_destination_of_another_project_is_refused() {
     let server = serve(generate::realistic(2, 1));
     server.project_mut("acme", "second", |project| project.runs.push(Run::new("x").into()));
-    let person = Person::of(&server);
-    assert_eq!(person.sync().code, 0);
-    fs::write(person.path("configuration.json"), with(&server, "project", json!("second")).to_string()).unwrap();
-    let ended = person.sync();
+    let cli = CliDriver::of(&server);
+    assert_eq!(cli.sync().code, 0);
+    fs::write(cli.path("configuration.json"), with(&server, "project", json!("second")).to_string()).unwrap();
+    let ended = cli.sync();
     assert_eq!(ended.code, 6, "{ended:?}");
     assert!(ended.stderr.contains("acme/demo") && ended.stderr.contains("--full-refresh"), "{}", ended.stderr);
-    assert_stored(&person, &server, Dialect::Graphql);
-    let ended = person.run(&["sync", "--config", "configuration.json", "--full-refresh", "--format", "json"]);
+    assert_stored(&cli, &server, Dialect::Graphql);
+    let ended = cli.run(&["sync", "--config", "configuration.json", "--full-refresh", "--format", "json"]);
     assert_eq!((ended.code, &ended.json()["runs"]["seen"]), (0, &json!(1)), "{ended:?}");
     let truth = server.truth(Dialect::Graphql, "acme", "second");
-    assert!(compare_sqlite(person.path("warehouse.db"), &truth).unwrap().is_empty());
+    assert!(compare_sqlite(cli.path("warehouse.db"), &truth).unwrap().is_empty());
 }
 
 #[test]
@@ -271,58 +271,58 @@ fn an_interrupted_sync_keeps_what_is_complete_and_the_next_one_goes_on() {
     *world.project_mut("acme", "demo") = generate::bench(60, 200, 3, 1);
     let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
     let server = LocalWandb::start_blocking(options).unwrap();
-    let person = Person::new(&with(&server, "concurrency", json!(2)));
-    let ended = interrupt(person.start(&server, "sync", 12));
+    let cli = CliDriver::new(&with(&server, "concurrency", json!(2)));
+    let ended = interrupt(cli.start(&server, "sync", 12));
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     let summary = ended.json();
     assert_eq!(summary["status"], "interrupted");
     let stored = summary["rows"]["runs"].as_u64().unwrap();
     assert!((5..60).contains(&stored), "{summary}");
-    let ended = person.sync();
+    let ended = cli.sync();
     assert_eq!(ended.json()["runs"]["unchanged"].as_u64(), Some(stored), "what was complete is not read again");
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
 }
 
 #[test]
 fn state_can_be_shown_taken_along_and_forgotten() {
     let server = serve(generate::realistic(3, 1));
-    let person = Person::of(&server);
-    assert_eq!(person.sync().code, 0);
-    let shown = person.run(&["state", "show"]);
+    let cli = CliDriver::of(&server);
+    assert_eq!(cli.sync().code, 0);
+    let shown = cli.run(&["state", "show"]);
     let state: Value = serde_json::from_str(&shown.stdout).unwrap();
     assert!(state["runs_hwm_utc"].is_string(), "{shown:?}");
-    assert_eq!(person.run(&["state", "export", "--config", "configuration.json", "state.json"]).code, 0);
-    assert_eq!(person.run(&["state", "reset", "--yes"]).code, 0);
-    assert_eq!(serde_json::from_str::<Value>(&person.run(&["state", "show"]).stdout).unwrap(), json!({}));
-    assert_eq!(person.run(&["state", "import", "state.json"]).code, 0);
-    assert_eq!(serde_json::from_str::<Value>(&person.run(&["state", "show"]).stdout).unwrap(), state);
-    assert_eq!(person.sync().json()["runs"]["unchanged"], 3);
+    assert_eq!(cli.run(&["state", "export", "--config", "configuration.json", "state.json"]).code, 0);
+    assert_eq!(cli.run(&["state", "reset", "--yes"]).code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&cli.run(&["state", "show"]).stdout).unwrap(), json!({}));
+    assert_eq!(cli.run(&["state", "import", "state.json"]).code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&cli.run(&["state", "show"]).stdout).unwrap(), state);
+    assert_eq!(cli.sync().json()["runs"]["unchanged"], 3);
 }
 
 #[test]
 fn looking_writes_nothing() {
     let server = serve(generate::realistic(5, 1));
-    let person = Person::of(&server);
-    let check = person.run(&["check", "--config", "configuration.json"]);
+    let cli = CliDriver::of(&server);
+    let check = cli.run(&["check", "--config", "configuration.json"]);
     assert!(check.code == 0 && check.stdout.contains("acme/demo"), "{check:?}");
-    let preview = person.run(&["preview", "--config", "configuration.json", "--rows", "3"]);
+    let preview = cli.run(&["preview", "--config", "configuration.json", "--rows", "3"]);
     assert!(
         preview.code == 0 && preview.stdout.contains("metric_name") && preview.stdout.contains("run_id"),
         "{preview:?}"
     );
-    let schema = person.run(&["schema", "--config", "configuration.json"]);
+    let schema = cli.run(&["schema", "--config", "configuration.json"]);
     assert!(schema.code == 0 && schema.stdout.contains("metric_objects"), "{schema:?}");
-    let spec = person.run(&["spec"]);
+    let spec = cli.run(&["spec"]);
     assert_eq!(serde_json::from_str::<Value>(&spec.stdout).unwrap()["properties"]["api_key"]["writeOnly"], true);
-    let mut names: Vec<_> = fs::read_dir(person.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(cli.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["configuration.json"]);
 }
 
 #[test]
 fn the_component_asks_for_nothing_but_what_the_contract_allows() {
-    let person = Person::new(&json!({}));
-    let inspect = person.run(&["inspect", "--format", "json"]);
+    let cli = CliDriver::new(&json!({}));
+    let inspect = cli.run(&["inspect", "--format", "json"]);
     let facts: Value = serde_json::from_str(&inspect.stdout).unwrap();
     let names = |key: &str| -> Vec<String> {
         let mut names: Vec<_> =
@@ -353,28 +353,28 @@ fn the_component_asks_for_nothing_but_what_the_contract_allows() {
 
 #[test]
 fn the_component_says_what_it_is() {
-    let person = Person::new(&json!({}));
-    let facts = person.run(&["inspect", "--format", "json"]).json();
+    let cli = CliDriver::new(&json!({}));
+    let facts = cli.run(&["inspect", "--format", "json"]).json();
     let metadata = &facts["metadata"];
     assert_eq!(metadata["name"], "wandb-connector");
     assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(metadata["licenses"], "MIT OR Apache-2.0");
     assert!(metadata["description"].as_str().unwrap().contains("Weights & Biases"), "{metadata}");
-    let shown = person.run(&["inspect"]).stdout;
+    let shown = cli.run(&["inspect"]).stdout;
     assert!(shown.contains("\nname          wandb-connector\n"), "{shown}");
 }
 
 #[test]
 fn the_server_that_wandb_login_has_written_down_is_asked() {
     let server = serve(Project::new([Run::new("a")]));
-    let person = Person::new(&json!({"api_key": KEY, "entity": "acme", "project": "demo"}));
-    let settings = person.path(".config/wandb/settings");
+    let cli = CliDriver::new(&json!({"api_key": KEY, "entity": "acme", "project": "demo"}));
+    let settings = cli.path(".config/wandb/settings");
     fs::create_dir_all(settings.parent().unwrap()).unwrap();
     fs::write(&settings, format!("[default]\nbase_url = {}\n\n", server.base_url())).unwrap();
-    let ended = person.sync();
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains(&format!("the server is {}, as", server.base_url())), "{ended:?}");
-    assert_stored(&person, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Graphql);
 }
 
 #[test]
@@ -382,10 +382,10 @@ fn quotes_around_a_key_are_named_before_anything_is_asked() {
     let server = serve(Project::new([Run::new("a")]));
     let mut config = with(&server, "api", json!("graphql"));
     config.as_object_mut().unwrap().remove("api_key");
-    let mut person = Person::new(&config);
+    let mut cli = CliDriver::new(&config);
     for (key, told) in [(format!("\"{KEY}\""), "quotes"), (format!("Bearer {KEY}"), "`Bearer`")] {
-        person.variables = vec![("WANDB_API_KEY", key)];
-        let ended = person.sync();
+        cli.variables = vec![("WANDB_API_KEY", key)];
+        let ended = cli.sync();
         assert_eq!(ended.code, 2, "{ended:?}");
         assert!(ended.stderr.contains(told) && ended.stderr.contains("WANDB_API_KEY"), "{ended:?}");
     }
@@ -395,7 +395,7 @@ fn quotes_around_a_key_are_named_before_anything_is_asked() {
 #[test]
 fn a_key_that_is_refused_to_a_tenant_is_named_with_its_server_and_its_source() {
     let server = serve(Project::new([Run::new("a")]));
-    let person = Person::of(&server);
+    let cli = CliDriver::of(&server);
     let url = server.base_url();
     let sources = [("variable", "{ env = \"TENANT_KEY\" }"), ("file", "{ file = \"key.txt\" }")];
     let tenants = sources.map(|(id, source)| {
@@ -404,16 +404,16 @@ fn a_key_that_is_refused_to_a_tenant_is_named_with_its_server_and_its_source() {
              [tenant.config]\nentity = \"acme\"\nproject = \"demo\"\nbase_url = \"{url}\"\napi_key = {source}\n"
         )
     });
-    fs::write(person.path("tenants.toml"), tenants.concat()).unwrap();
-    fs::write(person.path("key.txt"), "0000000000000000000000000000000000000000").unwrap();
-    let mut command = person.command(&["serve", "--once", "--format", "json"]);
+    fs::write(cli.path("tenants.toml"), tenants.concat()).unwrap();
+    fs::write(cli.path("key.txt"), "0000000000000000000000000000000000000000").unwrap();
+    let mut command = cli.command(&["serve", "--once", "--format", "json"]);
     let output = command.env("TENANT_KEY", "Bearer 1111").output().unwrap();
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     for sync in said["syncs"].as_array().unwrap() {
         let message = sync["message"].as_str().unwrap();
         let source = match sync["tenant"].as_str() {
             Some("variable") => "the environment variable TENANT_KEY".to_owned(),
-            _ => format!("the file {}", person.folder().canonicalize().unwrap().join("key.txt").display()),
+            _ => format!("the file {}", cli.folder().canonicalize().unwrap().join("key.txt").display()),
         };
         assert!(message.contains(&format!("the key for {url} came from {source}")), "{message}");
         assert!(!message.contains("0000000") && !message.contains("1111"), "{message}");

@@ -4,9 +4,9 @@
 use wandb_connector::batch::Batch;
 use wandb_connector::destination::{Destination as _, StatePatch};
 use wandb_connector::error::Error;
+use wandb_connector_tests::cli_driver::{configuration, serve};
 use wandb_connector_tests::local_wandb::generate;
 use wandb_connector_tests::native::{Memory, sync_into};
-use wandb_connector_tests::person::{configuration, serve};
 
 #[test]
 fn a_watermark_that_is_no_time_is_refused_before_anything_is_asked_for() {

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use wandb_connector_tests::cli_driver::Ended;
 use wandb_connector_tests::local_wandb::{Dialect, TEST_KEY, generate};
-use wandb_connector_tests::person::Ended;
 use wandb_connector_tests::plain_http::{PlainServer, answer};
 use wandb_connector_tests::platform::{Platform, outcomes, scripted_guest, server, toml, wait_until};
 
@@ -23,7 +23,7 @@ const THIRD_KEY: &str = "7417d7417d7417d7417d7417d7417d7417d7417d";
 /// With a variable for each key.
 fn platform() -> Platform {
     let mut platform = Platform::new();
-    platform.person.variables.extend([("SPY_KEY", SPY_KEY.into()), ("THIRD_KEY", THIRD_KEY.into())]);
+    platform.cli.variables.extend([("SPY_KEY", SPY_KEY.into()), ("THIRD_KEY", THIRD_KEY.into())]);
     platform
 }
 
@@ -70,7 +70,7 @@ fn a_component_gets_its_own_state_and_writes_its_own_database_alone() {
     let ended = platform.once();
     assert_eq!(outcomes(&ended), ["other", "spy", "victim"].map(|id| (id.into(), "ok".into())), "{ended:?}");
     assert_eq!((said(&ended, "spy")[0], said(&ended, "other")[0]), ("[]", "[]"));
-    let theirs = || ["victim.db", "other.db"].map(|name| files(platform.person.folder(), name));
+    let theirs = || ["victim.db", "other.db"].map(|name| files(platform.cli.folder(), name));
     let before = theirs();
 
     let mut again = Vec::new();
@@ -82,16 +82,16 @@ fn a_component_gets_its_own_state_and_writes_its_own_database_alone() {
     assert_eq!(again[0], "[(\"cursor\", \"of spy\")]");
     assert!(theirs() == before, "a byte of another tenant's database changed");
     platform.assert_equal("victim", &source, Dialect::Graphql, "vision");
-    assert_eq!(count(&platform.person.path("spy.db"), "SELECT count(*) FROM runs WHERE id = 'e'"), 1);
+    assert_eq!(count(&platform.cli.path("spy.db"), "SELECT count(*) FROM runs WHERE id = 'e'"), 1);
 }
 
 #[test]
 fn no_name_of_a_table_leads_out_of_a_tenants_folder() {
     let mut platform = platform();
-    fs::create_dir(platform.person.path("lake")).unwrap();
+    fs::create_dir(platform.cli.path("lake")).unwrap();
     let rows = json!([["rows", 0, 3], ["checkpoint", {}]]);
     scripted(&mut platform, "victim", "parquet:lake/victim", NOWHERE, &rows, "");
-    let folder = platform.person.folder().display().to_string();
+    let folder = platform.cli.folder().display().to_string();
     let names =
         ["../victim/events", "..", ".", "/", "x/../../victim/events", "victim\u{0}", &format!("{folder}/lake/victim")];
     for (n, name) in names.iter().enumerate() {
@@ -106,12 +106,12 @@ fn no_name_of_a_table_leads_out_of_a_tenants_folder() {
         assert_eq!(outcome, if id == "victim" { "ok" } else { "contract" }, "{id}: {ended:?}");
     }
     let folders = |path: &str| -> BTreeSet<String> {
-        let entries = fs::read_dir(platform.person.path(path)).unwrap().map(Result::unwrap);
+        let entries = fs::read_dir(platform.cli.path(path)).unwrap().map(Result::unwrap);
         entries.filter(|it| it.path().is_dir()).map(|it| it.file_name().into_string().unwrap()).collect()
     };
     assert!(folders("lake").iter().all(|name| name == "victim" || name.starts_with("spy-")));
     assert!(folders("lake/victim").contains("events"));
-    assert_eq!(files(&platform.person.path("lake/victim/events"), "").len(), 1, "the victim's one file");
+    assert_eq!(files(&platform.cli.path("lake/victim/events"), "").len(), 1, "the victim's one file");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_destination_has_one_tenant_however_it_is_spelled() {
     scripted(&mut platform, "victim", "sqlite:victim.db", NOWHERE, &rows, "");
     scripted(&mut platform, "lake", "parquet:lake", NOWHERE, &rows, "");
     assert_eq!(platform.once().code, 0);
-    let folder = platform.person.folder().to_owned();
+    let folder = platform.cli.folder().to_owned();
     fs::create_dir(folder.join("sub")).unwrap();
     std::os::unix::fs::symlink(&folder, folder.join("link")).unwrap();
     std::os::unix::fs::symlink("victim.db", folder.join("alias.db")).unwrap();
@@ -204,7 +204,7 @@ fn tenants_of_one_source_use_their_own_keys_on_their_own_connections_and_see_no_
         platform.scripted_with_key(id, &source.base_url(), &toml(&json!(steps)), &key, "");
     }
     // One after the other: a connection that is left open could be the next tenant's.
-    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
+    let ended = platform.cli.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let asked = asked.lock().unwrap();
     let mut connections = BTreeMap::<SocketAddr, BTreeSet<&str>>::new();
@@ -232,11 +232,11 @@ fn a_tenant_that_names_the_source_of_another_has_no_more_than_its_own_key_there(
     let mut platform = platform();
     platform.tenant("victim", &source, "vision", "");
     platform.tenant_with_key("spy", &source, "vision", "{ env = \"SPY_KEY\" }", "");
-    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
+    let ended = platform.cli.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
     let expected = [("spy", "authentication"), ("victim", "ok")].map(|(id, it)| (id.to_owned(), it.to_owned()));
     assert_eq!(outcomes(&ended), expected, "{ended:?}");
     platform.assert_equal("victim", &source, Dialect::Graphql, "vision");
-    assert_eq!(files(platform.person.folder(), "spy.db"), BTreeMap::new(), "nothing was stored");
+    assert_eq!(files(platform.cli.folder(), "spy.db"), BTreeMap::new(), "nothing was stored");
     let refused = source.log().matching(|request| request.status == Some(401));
     let connections = |with: bool| -> BTreeSet<usize> {
         let requests = source.log().matching(|request| (request.status == Some(401)) == with);
@@ -258,12 +258,12 @@ fn an_address_that_one_tenant_may_reach_stays_closed_to_the_others() {
         scripted(&mut platform, id, &format!("sqlite:{id}.db"), url, &json!([get.clone(), get]), policy);
     }
     // A component that asks for such an address by itself.
-    fs::write(platform.person.path("own.wasm"), changed_guest(b"https://api.example", b"http://127.0.0.1:99")).unwrap();
+    fs::write(platform.cli.path("own.wasm"), changed_guest(b"https://api.example", b"http://127.0.0.1:99")).unwrap();
     platform.say(&format!(
         "[[tenant]]\nid = \"e\"\ndestination = \"sqlite:e.db\"\ncomponent = \"own.wasm\"\n{closed}\n[tenant.config]\n\
          script = [[\"get\", \"http://127.0.0.1:99/\"]]"
     ));
-    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
+    let ended = platform.cli.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
     let paths: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked.path.clone()).collect();
     assert_eq!(paths, ["/a", "/a", "/c", "/c"], "{ended:?}");
     let expected = [("a", "ok"), ("b", "configuration"), ("c", "ok"), ("d", "configuration"), ("e", "configuration")];
@@ -301,8 +301,8 @@ fn forgers(log_format: &str) -> Ended {
     scripted(&mut platform, "spy-table", "sqlite:spy-table.db", NOWHERE, &json!([["rows-of", FORGED[0]]]), "");
     scripted(&mut platform, "spy-left-out", "sqlite:spy-left-out.db", NOWHERE, &json!([]), "");
     platform.say("quarantine = true");
-    let ended = platform.person.run(&["--log-format", log_format, "serve", "--once", "--format", "json"]);
-    let listed = platform.person.run(&["tenants", "list"]);
+    let ended = platform.cli.run(&["--log-format", log_format, "serve", "--once", "--format", "json"]);
+    let listed = platform.cli.run(&["tenants", "list"]);
     assert_visible(&listed.stdout);
     for key in [SPY_KEY, TEST_KEY] {
         assert!(![&ended.stdout, &ended.stderr, &listed.stdout].iter().any(|text| text.contains(key)));
@@ -355,8 +355,8 @@ fn no_text_of_a_component_adds_a_json_line_or_a_key_to_one() {
 fn machine_code_that_a_tenant_brings_as_its_component_is_not_run() {
     let mut platform = platform();
     // The cache is this test's alone, so that what is in it is known.
-    let cache = platform.person.path("cache");
-    platform.person.variables.push(("XDG_CACHE_HOME", cache.display().to_string()));
+    let cache = platform.cli.path("cache");
+    platform.cli.variables.push(("XDG_CACHE_HOME", cache.display().to_string()));
     let steps = json!([["log", "it runs"]]);
     scripted(&mut platform, "honest", "sqlite:honest.db", NOWHERE, &steps, "");
     let ended = platform.once();
@@ -367,7 +367,7 @@ fn machine_code_that_a_tenant_brings_as_its_component_is_not_run() {
         // As it is in the cache, and without its checksum: as wasmtime writes and loads it.
         for (kind, bytes) in [("entry", &entry[..]), ("code", &entry[32..])] {
             let (id, file) = (format!("{kind}-{n}"), format!("{kind}-{n}.wasm"));
-            fs::write(platform.person.path(&file), bytes).unwrap();
+            fs::write(platform.cli.path(&file), bytes).unwrap();
             scripted(&mut platform, &id, &format!("sqlite:{id}.db"), NOWHERE, &steps, "");
             let at = platform.text.rfind(&format!("{:?}", scripted_guest())).unwrap();
             platform.text.replace_range(at..at + format!("{:?}", scripted_guest()).len(), &format!("\"{file}\""));
@@ -400,7 +400,7 @@ fn a_component_is_told_from_others_by_its_bytes_whatever_its_file_looks_like() {
     let mut platform = platform();
     let (one, other) = (fs::read(scripted_guest()).unwrap(), changed_guest(b"found ", b"FOUND "));
     let modified = fs::metadata(scripted_guest()).unwrap().modified().unwrap();
-    let guests: Vec<_> = ["one", "other"].iter().map(|id| platform.person.path(&format!("{id}.wasm"))).collect();
+    let guests: Vec<_> = ["one", "other"].iter().map(|id| platform.cli.path(&format!("{id}.wasm"))).collect();
     let put = |path: &Path, bytes: &[u8]| {
         fs::write(path, bytes).unwrap();
         fs::File::options().append(true).open(path).unwrap().set_modified(modified).unwrap();
@@ -424,7 +424,7 @@ fn a_component_is_told_from_others_by_its_bytes_whatever_its_file_looks_like() {
 #[test]
 fn what_is_secret_in_a_configuration_is_what_its_own_component_says() {
     let mut platform = platform();
-    fs::write(platform.person.path("other.wasm"), changed_guest(b"api_key", b"own_key")).unwrap();
+    fs::write(platform.cli.path("other.wasm"), changed_guest(b"api_key", b"own_key")).unwrap();
     let guest = scripted_guest().display().to_string();
     for (id, component, key) in [
         ("a", &*guest, "api_key"),

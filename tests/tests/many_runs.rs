@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::{Value, json};
+use wandb_connector_tests::cli_driver::{CliDriver, Ended, configuration, serve};
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Project, Run};
-use wandb_connector_tests::person::{Ended, Person, configuration, serve};
 
 const RUNS: usize = 20_000;
 
@@ -16,10 +16,10 @@ fn project() -> Project {
     Project::new((0..RUNS).map(run))
 }
 
-fn person(server: &LocalWandb, api: &str) -> Person {
+fn cli(server: &LocalWandb, api: &str) -> CliDriver {
     let mut config = configuration(server);
     (config["api"], config["page_size"]) = (json!(api), json!(1000));
-    Person::new(&config)
+    CliDriver::new(&config)
 }
 
 #[track_caller]
@@ -33,15 +33,15 @@ fn assert_counts(ended: &Ended, synced: usize, unchanged: usize) {
 fn twenty_thousand_runs_are_synced_and_compared() {
     let server = serve(project());
     for (dialect, api) in [(Dialect::Rest, "rest"), (Dialect::Graphql, "graphql")] {
-        let person = person(&server, api);
-        assert_counts(&person.sync(), RUNS, 0);
-        let differences = compare_sqlite(person.path("warehouse.db"), &server.truth(dialect, "acme", "demo")).unwrap();
+        let cli = cli(&server, api);
+        assert_counts(&cli.sync(), RUNS, 0);
+        let differences = compare_sqlite(cli.path("warehouse.db"), &server.truth(dialect, "acme", "demo")).unwrap();
         assert!(differences.is_empty(), "{api}: {} differences: {:#?}", differences.len(), differences.first());
         server.log().clear();
-        assert_counts(&person.sync(), 0, RUNS);
+        assert_counts(&cli.sync(), 0, RUNS);
         assert!(server.log().len() <= 25, "{api}: {} requests for what has not changed", server.log().len());
         if dialect == Dialect::Graphql {
-            let ended = person.run(&["verify", "--config", "configuration.json", "--format", "json"]);
+            let ended = cli.run(&["verify", "--config", "configuration.json", "--format", "json"]);
             assert_eq!(ended.code, 0, "{ended:?}");
             assert_eq!(ended.json()["runs"]["equal"], json!(RUNS));
         }

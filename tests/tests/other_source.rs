@@ -44,7 +44,7 @@ fn respond(sensors: &Mutex<Sensors>, request: &Request, to: &TcpStream) -> std::
     answer(to, "200 OK", "", Value::from_iter(page).to_string().as_bytes()).map(|()| true)
 }
 
-struct Person {
+struct CliDriver {
     server: PlainServer,
     sensors: Arc<Mutex<Sensors>>,
     folder: TempDir,
@@ -70,7 +70,7 @@ fn component() -> PathBuf {
     COMPONENT.get_or_init(build).clone()
 }
 
-impl Person {
+impl CliDriver {
     fn new() -> Self {
         let sensors = Arc::new(Mutex::new(Sensors { readings: 25, ..Sensors::default() }));
         let shared = sensors.clone();
@@ -111,12 +111,12 @@ fn summary(output: &Output) -> Value {
 
 #[test]
 fn a_connector_in_python_syncs_incrementally_in_our_host() {
-    let person = Person::new();
-    let first = person.sync(&json!({}));
+    let cli = CliDriver::new();
+    let first = cli.sync(&json!({}));
     assert!(first.status.success(), "{first:?}");
     assert_eq!(summary(&first)["rows"]["readings"], json!(25));
-    assert_eq!(person.asked(), ["/readings?after=0", "/readings?after=10", "/readings?after=20", "/readings?after=25"]);
-    let rows = person.stored(
+    assert_eq!(cli.asked(), ["/readings?after=0", "/readings?after=10", "/readings?after=20", "/readings?after=25"]);
+    let rows = cli.stored(
         "SELECT sensor || ' ' || taken_at || ' ' || ifnull(celsius, 'none') || ' ' || ifnull(extra, 'none')
          FROM readings ORDER BY taken_at",
     );
@@ -124,29 +124,29 @@ fn a_connector_in_python_syncs_incrementally_in_our_host() {
     let expected = (1..=25).map(|id| format!("s{} 2025-06-15T12:{id:02}:00.250000Z {}", id % 3, cells(id)));
     assert_eq!(rows, expected.collect::<Vec<_>>());
 
-    person.sensors.lock().unwrap_or_else(PoisonError::into_inner).readings = 28;
-    let second = person.sync(&json!({}));
+    cli.sensors.lock().unwrap_or_else(PoisonError::into_inner).readings = 28;
+    let second = cli.sync(&json!({}));
     assert_eq!(summary(&second)["rows"]["readings"], json!(3), "{second:?}");
-    assert_eq!(person.asked(), ["/readings?after=25", "/readings?after=28"], "it went on from the state");
-    assert_eq!(person.stored("SELECT value FROM _elt_state WHERE key = 'after'"), ["28"]);
+    assert_eq!(cli.asked(), ["/readings?after=25", "/readings?after=28"], "it went on from the state");
+    assert_eq!(cli.stored("SELECT value FROM _elt_state WHERE key = 'after'"), ["28"]);
 }
 
 #[test]
 fn its_errors_end_in_exit_codes_as_any_connectors_do() {
-    let person = Person::new();
-    let refused = person.sync(&json!({"token": "another"}));
+    let cli = CliDriver::new();
+    let refused = cli.sync(&json!({"token": "another"}));
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert_eq!(summary(&refused)["error"], json!("the token is not accepted"));
 }
 
 #[test]
 fn what_a_connector_must_not_do_ends_it_with_an_error_that_names_the_call() {
-    let person = Person::new();
-    let ended = person.sync(&json!({"print": true}));
+    let cli = CliDriver::new();
+    let ended = cli.sync(&json!({"print": true}));
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let error = summary(&ended)["error"].as_str().unwrap_or_default().to_owned();
     assert!(error.contains("it called `wasi:cli/stdout@") && error.contains("which a connector may not"), "{error}");
-    assert_eq!(person.asked(), [""; 0]);
+    assert_eq!(cli.asked(), [""; 0]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use wandb_connector_tests::cli_driver::{CliDriver, interrupt, serve};
 use wandb_connector_tests::local_wandb::generate;
-use wandb_connector_tests::person::{Person, interrupt, serve};
 
 /// Lets everybody read a folder, and nobody write it.
 fn seal(folder: &Path) {
@@ -72,28 +72,28 @@ fn who_may_not_write_reads_what_a_sync_has_left_however_it_ended() {
     let server = serve(generate::realistic(6, 1));
     for (destination, database) in [("sqlite:w.db", "w.db"), ("parquet:w", "w/_elt/catalog.db")] {
         for interrupted in [false, true] {
-            let mut person = Person::of(&server);
-            person.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
+            let mut cli = CliDriver::of(&server);
+            cli.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
             let ended = match interrupted {
-                true => interrupt(person.start(&server, "sync", 1)),
-                false => person.sync(),
+                true => interrupt(cli.start(&server, "sync", 1)),
+                false => cli.sync(),
             };
             assert!([0, 130].contains(&ended.code), "{ended:?}");
-            if !person.path(database).exists() {
+            if !cli.path(database).exists() {
                 // It was interrupted before anything was complete.
                 continue;
             }
-            let before = names(person.folder());
-            seal(person.folder());
-            let shown = as_reader(&person.command(&["state", "show"]));
-            let opened = as_reader(&person.command(&["state", "export", "-"]));
-            unseal(person.folder());
+            let before = names(cli.folder());
+            seal(cli.folder());
+            let shown = as_reader(&cli.command(&["state", "show"]));
+            let opened = as_reader(&cli.command(&["state", "export", "-"]));
+            unseal(cli.folder());
             for output in [&shown, &opened] {
                 let state: serde_json::Value =
                     serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
                 assert!(output.status.success() && state["source"] == "acme/demo", "{output:?}");
             }
-            assert_eq!(names(person.folder()), before, "{destination}");
+            assert_eq!(names(cli.folder()), before, "{destination}");
         }
     }
 }
@@ -101,14 +101,14 @@ fn who_may_not_write_reads_what_a_sync_has_left_however_it_ended() {
 #[test]
 fn a_database_is_opened_by_any_reader_without_the_right_to_write() {
     let server = serve(generate::realistic(6, 1));
-    let person = Person::of(&server);
-    assert_eq!(person.sync().code, 0);
-    seal(person.folder());
+    let cli = CliDriver::of(&server);
+    assert_eq!(cli.sync().code, 0);
+    seal(cli.folder());
     let mut python = Command::new("python3");
     let script = "import sqlite3, sys; print(sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True).execute('SELECT count(*) FROM runs').fetchone()[0])";
-    python.args(["-c", script]).arg(person.path("warehouse.db"));
+    python.args(["-c", script]).arg(cli.path("warehouse.db"));
     let output = as_reader(&python);
-    unseal(person.folder());
+    unseal(cli.folder());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "6\n", "{output:?}");
 }
 
@@ -119,12 +119,12 @@ fn a_list_of_tenants_needs_no_right_to_write() {
     let mut platform = Platform::new();
     platform.tenant("a", &server, "vision", "");
     assert_eq!(platform.once().code, 0);
-    let before = names(platform.person.folder());
-    seal(platform.person.folder());
-    let listed = as_reader(&platform.person.command(&["tenants", "list", "--format", "json"]));
-    unseal(platform.person.folder());
+    let before = names(platform.cli.folder());
+    seal(platform.cli.folder());
+    let listed = as_reader(&platform.cli.command(&["tenants", "list", "--format", "json"]));
+    unseal(platform.cli.folder());
     let listed_rows: serde_json::Value =
         serde_json::from_slice(&listed.stdout).unwrap_or_else(|why| panic!("{why}: {listed:?}"));
     assert_eq!(listed_rows[0]["state"], "ok", "{listed:?}");
-    assert_eq!(names(platform.person.folder()), before);
+    assert_eq!(names(platform.cli.folder()), before);
 }

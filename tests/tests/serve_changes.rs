@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use wandb_connector::records::time;
-use wandb_connector_tests::aftermath::Running;
+use wandb_connector_tests::crash_oracle::Running;
 use wandb_connector_tests::local_wandb::{Dialect, Fault, TEST_KEY, generate};
 use wandb_connector_tests::platform::{Platform, held, outcomes, server, wait_until};
 
@@ -16,7 +16,7 @@ const WRONG: &str = "fedcba9876543210fedcba9876543210fedcba98";
 const HOURLY: &str = "schedule = { every = \"1h\" }";
 
 fn write_key(platform: &Platform, key: &str) {
-    let file = platform.person.path("tenant.key");
+    let file = platform.cli.path("tenant.key");
     fs::write(&file, key).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -48,7 +48,7 @@ fn who_failed_for_a_reason_that_lasts_is_tried_at_once_when_its_secret_or_its_en
         let waits = listed[id]["waits"].as_str().unwrap();
         assert!(waits.contains(&format!("it failed once ({outcome})")), "{waits}");
     }
-    let shown = platform.person.run(&["tenants", "list"]).stdout;
+    let shown = platform.cli.run(&["tenants", "list"]).stdout;
     assert!(shown.contains("by-secret: next try at 20") && shown.contains("(authentication)"), "{shown}");
 
     write_key(&platform, TEST_KEY);
@@ -91,7 +91,7 @@ fn a_restart_neither_forgets_who_keeps_failing_nor_misses_what_has_changed_meanw
     assert_eq!(outcomes(&platform.once()), [], "it is not due");
     write_key(&platform, TEST_KEY);
     assert_eq!(outcomes(&platform.once()), [("a".to_owned(), "ok".to_owned())]);
-    let history = fs::read(platform.person.path("tenants-history.db")).unwrap();
+    let history = fs::read(platform.cli.path("tenants-history.db")).unwrap();
     for key in [TEST_KEY, WRONG] {
         assert!(!history.windows(key.len()).any(|part| part == key.as_bytes()), "the history knows a key");
     }
@@ -173,7 +173,7 @@ fn what_tenants_have_in_common_is_said_once_but_for_secrets() {
         platform.text.replace("project = \"vision\"", &format!("project = \"vision\"\napi_key = \"{WRONG}\""));
     platform.text = platform.text.replace("config.api_key = { env = \"TENANT_KEY\" }", "");
     platform.say("[[tenant]]\nid = \"c\"\ndestination = \"sqlite:c.db\"");
-    let checked = platform.person.run(&["tenants", "check"]);
+    let checked = platform.cli.run(&["tenants", "check"]);
     assert_eq!(checked.code, 2, "{checked:?}");
     let lines: Vec<_> = checked.stdout.lines().filter(|line| line.contains("`api_key` is a secret")).collect();
     assert!(lines.len() == 1 && lines[0].contains("in each tenant's own `config`"), "{checked:?}");

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use wandb_connector_tests::aftermath::Running;
+use wandb_connector_tests::crash_oracle::Running;
 use wandb_connector_tests::local_wandb::{Fault, TEST_KEY, generate};
 use wandb_connector_tests::plain_http::{PlainServer, answer};
 use wandb_connector_tests::platform::{Platform, count, held, server, wait_until};
@@ -122,7 +122,7 @@ fn a_token_opens_what_is_about_tenants() {
     let source = server(TEST_KEY, [("vision".into(), generate::realistic(2, 1))]);
     let mut platform = Platform::new();
     platform.tenant("acme", &source, "vision", "");
-    fs::write(platform.person.path("token"), format!("{TOKEN}\n")).unwrap();
+    fs::write(platform.cli.path("token"), format!("{TOKEN}\n")).unwrap();
     let serving = platform.serve(&[&ANY_PORT[..], &["--token-file", "token"]].concat());
     wait_until("it warns", || {
         serving.has_said("token holds a token and other users may read it; run `chmod 600 token`")
@@ -155,7 +155,7 @@ fn a_page_that_cannot_be_or_should_not_be_is_refused_before_anything_is_synced()
     let source = server(TEST_KEY, [("vision".into(), generate::realistic(2, 1))]);
     let mut platform = Platform::new();
     platform.tenant("acme", &source, "vision", "");
-    fs::write(platform.person.path("short"), "secret").unwrap();
+    fs::write(platform.cli.path("short"), "secret").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let (used, open, six) = (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!("[::]:{port}"));
@@ -173,7 +173,7 @@ fn a_page_that_cannot_be_or_should_not_be_is_refused_before_anything_is_synced()
         (&["--listen", "127.0.0.1:0", "--token-file", "short"], "the token in the file short can't be used"),
         (&["--listen", &*open, "--token-file", "short"], "the token in the file short can't be used"),
     ] {
-        let ended = platform.person.run(&[&["serve"], arguments].concat());
+        let ended = platform.cli.run(&[&["serve"], arguments].concat());
         assert_eq!(ended.code, 2, "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(said) && ended.stderr.contains(arguments[arguments.len() - 2]), "{ended:?}");
         assert!(!ended.stderr.contains("status page: http://") && !ended.stderr.contains("panicked"), "{ended:?}");
@@ -228,7 +228,7 @@ fn a_collector_gets_the_spans_of_every_sync_and_no_key() {
     let good = server(TEST_KEY, [("vision".into(), generate::realistic(2, 1))]);
     let refusing = server("another", []);
     let mut platform = Platform::new();
-    platform.person.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.base_url()));
+    platform.cli.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.base_url()));
     platform.tenant("acme", &good, "vision", "");
     platform.tenant("other", &refusing, "vision", "");
     let ended = platform.once();
@@ -272,10 +272,10 @@ fn a_collector_that_cannot_be_spoken_to_is_refused_at_the_start() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "no url at all", "traces can't be sent"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "only OTLP over HTTP is supported"),
     ] {
-        platform.person.variables.truncate(1);
-        platform.person.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9".into()));
-        platform.person.variables.push((variable, value.into()));
-        let ended = platform.person.run(&["serve", "--listen", "none"]);
+        platform.cli.variables.truncate(1);
+        platform.cli.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9".into()));
+        platform.cli.variables.push((variable, value.into()));
+        let ended = platform.cli.run(&["serve", "--listen", "none"]);
         assert!(ended.code == 2 && ended.stderr.contains(said), "{ended:?}");
     }
 }

@@ -19,7 +19,7 @@ fn each_tenant_is_synced_with_its_own_key_project_and_dialect() {
         server(TEST_KEY, [("vision".into(), generate::realistic(6, 1)), ("audio".into(), generate::realistic(5, 2))]);
     let second = server(OTHER_KEY, [("vision".into(), generate::realistic(4, 3))]);
     let mut platform = Platform::new();
-    let key = platform.person.path("other.key");
+    let key = platform.cli.path("other.key");
     fs::write(&key, format!("{OTHER_KEY}\n")).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     platform.tenant("vision", &first, "vision", "");
@@ -55,7 +55,7 @@ fn a_bad_entry_is_reported_and_the_others_run() {
     platform.tenant("good", &server, "vision", "");
     platform.say("[[tenant]]\nid = \"broken\"\nthis is no TOML");
     platform.tenant("other", &server, "vision", "");
-    let (ended, checked) = (platform.once(), platform.person.run(&["tenants", "check"]));
+    let (ended, checked) = (platform.once(), platform.cli.run(&["tenants", "check"]));
     for (ended, said) in [(&ended, &ended.stderr), (&checked, &checked.stdout)] {
         assert_eq!(ended.code, 2, "{ended:?}");
         for (tenant, why) in [
@@ -75,7 +75,7 @@ fn a_bad_entry_is_reported_and_the_others_run() {
     platform.assert_equal("good", &server, Dialect::Graphql, "vision");
     platform.assert_equal("other", &server, Dialect::Graphql, "vision");
     for id in ["plain", "unknown", "thief", "broken"] {
-        assert!(!platform.person.path(&format!("{id}.db")).exists(), "{id}");
+        assert!(!platform.cli.path(&format!("{id}.db")).exists(), "{id}");
     }
 }
 
@@ -87,7 +87,7 @@ fn a_changed_file_is_followed_without_a_restart() {
     platform.tenant("first", &server, "vision", "schedule = { every = \"1h\" }");
     let serving = platform.serve(&[]);
     wait_until("the first tenant is synced", || platform.states()["first"] == "ok");
-    let refused = platform.person.run(&["serve"]);
+    let refused = platform.cli.run(&["serve"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("another process is serving with the history"), "{refused:?}");
 
@@ -154,10 +154,10 @@ fn hostile_components_harm_nobody_but_themselves() {
             platform.tenant(&format!("ordinary-{n}"), &server, &format!("p{n}"), "");
         }
     }
-    fs::write(platform.person.path("broken.wasm"), "\0asm, but no more than that").unwrap();
+    fs::write(platform.cli.path("broken.wasm"), "\0asm, but no more than that").unwrap();
     platform.tenant("broken", &server, "p0", "component = \"broken.wasm\"");
     platform.tenant("absent", &server, "p0", "component = \"absent.wasm\"");
-    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "4"]);
+    let ended = platform.cli.run(&["serve", "--once", "--format", "json", "--syncs", "4"]);
     assert_eq!(ended.code, 4, "{ended:?}");
     let outcomes: BTreeMap<_, _> = outcomes(&ended).into_iter().collect();
     for n in 0..ORDINARY {
@@ -167,7 +167,7 @@ fn hostile_components_harm_nobody_but_themselves() {
     }
     for (id, _, _, outcome) in acts {
         assert_eq!(outcomes[id], outcome, "{id}: {ended:?}");
-        let database = rusqlite::Connection::open(platform.person.path(&format!("{id}.db"))).unwrap();
+        let database = rusqlite::Connection::open(platform.cli.path(&format!("{id}.db"))).unwrap();
         let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert!(count("SELECT count(*) FROM events") >= 2, "{id}: what was complete is kept");
     }
@@ -258,7 +258,7 @@ fn a_tenants_component_reaches_nothing_of_another_tenant() {
     platform.scripted("spy", &own, &format!("[[\"find\", \"{reversed}\"], [\"get\", \"{url}\"]]"), "");
     platform.text = platform.text.replace("\"spy.db\"", "\"parquet:spy\"");
     platform.say("");
-    let ended = platform.person.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
+    let ended = platform.cli.run(&["serve", "--once", "--format", "json", "--syncs", "1"]);
     platform.assert_equal("victim", &other, Dialect::Graphql, "vision");
     let said: Vec<_> = ended.stderr.lines().filter(|line| line.contains("[spy]")).collect();
     assert!(said.contains(&"INFO: [spy] found 0"), "{said:#?}");
@@ -297,7 +297,7 @@ fn what_a_component_says_of_its_configuration_is_checked_without_a_request() {
     platform.say("page_sise = 10");
     platform.scripted("own", &server, "\"no list\"", "");
     platform.tenant_with_key("keyless", &server, "vision", "{ env = \"NOT_SET_HERE\" }", "");
-    let ended = platform.person.run(&["tenants", "check"]);
+    let ended = platform.cli.run(&["tenants", "check"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     let said: Vec<_> = ended.stdout.lines().collect();
     assert!(said[0].starts_with("tenants.toml:12:1: tenant `typo`: `page_sise`"), "{said:#?}");

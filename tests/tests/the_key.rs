@@ -68,7 +68,7 @@ fn assert_no_key_in_files(folder: &Path) -> usize {
 }
 
 /// A folder with a configuration, and a command line in it.
-struct Person {
+struct CliDriver {
     folder: TempDir,
     variables: Vec<(&'static str, String)>,
 }
@@ -78,7 +78,7 @@ struct Ended {
     output: String,
 }
 
-impl Person {
+impl CliDriver {
     fn new(config: &Value) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("configuration.json");
@@ -157,23 +157,23 @@ fn no_key_comes_out_of_syncs_of_data_that_holds_it() {
         ("graphql", "parquet:tables", "json"),
         ("graphql", "sqlite:warehouse.db", "json"),
     ] {
-        let person = Person::new(&config(&server.base_url(), api));
-        let at = |command: &[&str]| person.run(&[command, &["--config", "configuration.json"]].concat());
+        let cli = CliDriver::new(&config(&server.base_url(), api));
+        let at = |command: &[&str]| cli.run(&[command, &["--config", "configuration.json"]].concat());
         let sync = ["sync", "--destination", destination, "--format", format, "--log-format", format];
         for _ in 0..2 {
             let ended = at(&sync);
             assert_eq!(ended.code, 0, "{api}: {}", ended.output);
         }
-        assert!(assert_no_key_in_files(person.folder.path()) > 0);
+        assert!(assert_no_key_in_files(cli.folder.path()) > 0);
         for command in [&["check"][..], &["preview", "--format", format], &["schema"], &["inspect"]] {
             let ended = at(command);
             assert_eq!(ended.code, 0, "{command:?}: {}", ended.output);
         }
         let preview = at(&["preview", "--format", format]);
         assert!(preview.output.contains("***"), "it was there: {}", preview.output);
-        assert_eq!(person.run(&["state", "show", "--destination", destination]).code, 0);
-        assert_eq!(person.run(&["state", "export", "--destination", destination, "state.json"]).code, 0);
-        assert!(person.path("state.json").is_file());
+        assert_eq!(cli.run(&["state", "show", "--destination", destination]).code, 0);
+        assert_eq!(cli.run(&["state", "export", "--destination", destination, "state.json"]).code, 0);
+        assert!(cli.path("state.json").is_file());
     }
     // Exported files were read: what they held was hidden as well.
     assert!(server.log().matching(|it| it.path.starts_with("/_storage")).len() > 1);
@@ -213,9 +213,9 @@ fn no_key_comes_out_of_syncs_that_fail() {
             }
             let server = serve(vec![Run::new("r")]);
             server.fault(Matcher::listing(), fault.clone());
-            let person = Person::new(&config(&server.base_url(), api));
+            let cli = CliDriver::new(&config(&server.base_url(), api));
             let ended =
-                person.run(&["sync", "--config", "configuration.json", "--format", format, "--log-format", format]);
+                cli.run(&["sync", "--config", "configuration.json", "--format", format, "--log-format", format]);
             assert_eq!(ended.code, code, "{name} {api}: {}", ended.output);
         }
     }
@@ -227,8 +227,8 @@ fn no_key_comes_out_of_a_run_that_is_left_out_or_of_retries() {
     let error = format!(r#"{{"errors":[{{"message":"cannot read for {KEY}"}}]}}"#);
     server.fault(Matcher::history(), Fault::Status(400, Vec::new(), error));
     server.fault(Matcher::listing().when(When::Nth(1)), Fault::Body("text/html".into(), KEY.as_bytes().to_vec()));
-    let person = Person::new(&config(&server.base_url(), "rest"));
-    let ended = person.run(&["sync", "--config", "configuration.json", "--format", "text"]);
+    let cli = CliDriver::new(&config(&server.base_url(), "rest"));
+    let ended = cli.run(&["sync", "--config", "configuration.json", "--format", "text"]);
     assert_eq!(ended.code, 4, "{}", ended.output);
     assert!(ended.output.contains("bad-***"), "{}", ended.output);
 }
@@ -257,8 +257,8 @@ fn no_key_comes_out_of_answers_that_are_compressed_or_broken_in_its_midst() {
             };
             (0..bytes.len()).step_by(7).flat_map(part).collect()
         });
-        let person = Person::new(&config(&wire.base_url(), "graphql"));
-        let ended = person.run(&["check", "--config", "configuration.json"]);
+        let cli = CliDriver::new(&config(&wire.base_url(), "graphql"));
+        let ended = cli.run(&["check", "--config", "configuration.json"]);
         let expected = if coding == "br" { 5 } else { 3 };
         assert_eq!(ended.code, expected, "{coding}: {}", ended.output);
     }
@@ -269,15 +269,15 @@ fn no_key_is_left_behind_by_a_sync_that_is_killed() {
     let server = serve(runs());
     server.fault(Matcher::history().run("long"), Fault::Stall(Duration::from_secs(600)));
     server.fault(Matcher::any().path("/_storage"), Fault::Stall(Duration::from_secs(600)));
-    let person = Person::new(&config(&server.base_url(), "rest"));
-    let mut child = person
+    let cli = CliDriver::new(&config(&server.base_url(), "rest"));
+    let mut child = cli
         .command(&["sync", "--config", "configuration.json"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let journal = person.path("warehouse.db-wal");
+    let journal = cli.path("warehouse.db-wal");
     while !fs::metadata(&journal).is_ok_and(|it| it.len() > 0) || server.log().history_requests().len() < 2 {
         assert!(Instant::now() < deadline, "the sync does not get going");
         std::thread::sleep(Duration::from_millis(5));
@@ -285,7 +285,7 @@ fn no_key_is_left_behind_by_a_sync_that_is_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(journal.is_file(), "the journal is there to be searched");
-    assert!(assert_no_key_in_files(person.folder.path()) >= 2);
+    assert!(assert_no_key_in_files(cli.folder.path()) >= 2);
 }
 
 #[test]
@@ -293,18 +293,18 @@ fn the_key_is_found_in_the_environment_and_in_netrc_and_shown_from_neither() {
     let server = serve(vec![Run::new("r")]);
     let mut config = config(&server.base_url(), "rest");
     config.as_object_mut().unwrap().remove("api_key");
-    let mut person = Person::new(&config);
-    fs::write(person.path(".netrc"), format!("machine 127.0.0.1\n  login user\n  password {KEY}\n")).unwrap();
-    fs::set_permissions(person.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(person.run(&["sync", "--config", "configuration.json"]).code, 0);
-    fs::remove_file(person.path(".netrc")).unwrap();
-    assert_eq!(person.run(&["sync", "--config", "configuration.json"]).code, 2);
-    person.variables = vec![("WANDB_API_KEY", KEY.into())];
-    assert_eq!(person.run(&["sync", "--config", "configuration.json"]).code, 0);
+    let mut cli = CliDriver::new(&config);
+    fs::write(cli.path(".netrc"), format!("machine 127.0.0.1\n  login user\n  password {KEY}\n")).unwrap();
+    fs::set_permissions(cli.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(cli.run(&["sync", "--config", "configuration.json"]).code, 0);
+    fs::remove_file(cli.path(".netrc")).unwrap();
+    assert_eq!(cli.run(&["sync", "--config", "configuration.json"]).code, 2);
+    cli.variables = vec![("WANDB_API_KEY", KEY.into())];
+    assert_eq!(cli.run(&["sync", "--config", "configuration.json"]).code, 0);
     // In the wrong place it is shown as little.
     config["entity"] = json!(KEY);
-    fs::write(person.path("configuration.json"), config.to_string()).unwrap();
-    let ended = person.run(&["sync", "--config", "configuration.json", "--destination", "sqlite:other.db"]);
+    fs::write(cli.path("configuration.json"), config.to_string()).unwrap();
+    let ended = cli.run(&["sync", "--config", "configuration.json", "--destination", "sqlite:other.db"]);
     assert_eq!(ended.code, 2, "{}", ended.output);
     assert!(ended.output.contains("***/demo"), "{}", ended.output);
 }
@@ -312,10 +312,10 @@ fn the_key_is_found_in_the_environment_and_in_netrc_and_shown_from_neither() {
 #[test]
 fn a_configuration_that_others_may_read_gets_a_warning_that_shows_nothing_of_it() {
     let server = serve(vec![Run::new("r")]);
-    let person = Person::new(&config(&server.base_url(), "rest"));
+    let cli = CliDriver::new(&config(&server.base_url(), "rest"));
     for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true), (0o644, true)] {
-        fs::set_permissions(person.path("configuration.json"), fs::Permissions::from_mode(mode)).unwrap();
-        let ended = person.run(&["sync", "--config", "configuration.json"]);
+        fs::set_permissions(cli.path("configuration.json"), fs::Permissions::from_mode(mode)).unwrap();
+        let ended = cli.run(&["sync", "--config", "configuration.json"]);
         assert_eq!(ended.code, 0, "{}", ended.output);
         assert_eq!(ended.output.contains("run `chmod 600"), warned, "{mode:o}: {}", ended.output);
     }
@@ -323,7 +323,7 @@ fn a_configuration_that_others_may_read_gets_a_warning_that_shows_nothing_of_it(
 
 #[test]
 fn there_is_no_flag_for_the_key() {
-    let person = Person::new(&json!({}));
+    let cli = CliDriver::new(&json!({}));
     for arguments in [
         &["sync", "--api-key", KEY][..],
         &["sync", &format!("--api-key={KEY}")],
@@ -335,10 +335,10 @@ fn there_is_no_flag_for_the_key() {
         &[KEY],
         &["sync", &format!("--{KEY}")],
     ] {
-        assert_eq!(person.run(arguments).code, 2, "{arguments:?}");
+        assert_eq!(cli.run(arguments).code, 2, "{arguments:?}");
     }
     for command in ["sync", "check", "schema", "preview", "inspect", "state"] {
-        let help = person.run(&[command, "--help"]);
+        let help = cli.run(&[command, "--help"]);
         assert!(
             help.code == 0 && !help.output.contains("--api-key") && !help.output.contains("--key"),
             "{}",

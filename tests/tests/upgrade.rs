@@ -7,9 +7,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::json;
+use wandb_connector_tests::cli_driver::{CliDriver, Ended, serve};
 use wandb_connector_tests::local_wandb::truth::{compare, load_parquet};
 use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Mutation, unions};
-use wandb_connector_tests::person::{Ended, Person, serve};
 
 const DESTINATIONS: [&str; 2] = ["sqlite:warehouse.db", "parquet:warehouse"];
 
@@ -30,19 +30,19 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Someone who has used the earlier version, and now has this one.
-fn person(server: &LocalWandb, destination: &'static str) -> Person {
-    let mut person = Person::of(server);
-    person.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
+fn cli(server: &LocalWandb, destination: &'static str) -> CliDriver {
+    let mut cli = CliDriver::of(server);
+    cli.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/unions");
     let (_, name) = destination.split_once(':').unwrap();
-    copy(&fixtures.join(name), &person.path(name));
-    person
+    copy(&fixtures.join(name), &cli.path(name));
+    cli
 }
 
-fn tables(person: &Person, destination: &str) -> Connection {
+fn tables(cli: &CliDriver, destination: &str) -> Connection {
     match destination.split_once(':').unwrap() {
-        ("sqlite", name) => Connection::open(person.path(name)).unwrap(),
-        (_, name) => load_parquet(&person.path(name)).unwrap(),
+        ("sqlite", name) => Connection::open(cli.path(name)).unwrap(),
+        (_, name) => load_parquet(&cli.path(name)).unwrap(),
     }
 }
 
@@ -53,15 +53,15 @@ fn wrong_names(tables: &Connection) -> i64 {
 }
 
 #[track_caller]
-fn is_up_to_date(person: &Person, destination: &str, server: &LocalWandb) {
-    let tables = tables(person, destination);
+fn is_up_to_date(cli: &CliDriver, destination: &str, server: &LocalWandb) {
+    let tables = tables(cli, destination);
     assert_eq!(wrong_names(&tables), 0, "{destination}");
     let differences = compare(&tables, &server.truth(Dialect::Graphql, "acme", "demo")).unwrap();
     assert!(differences.is_empty(), "{destination}: {:#?}", &differences[..differences.len().min(5)]);
 }
 
-fn synced(person: &Person) -> Ended {
-    let ended = person.sync();
+fn synced(cli: &CliDriver) -> Ended {
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
     ended
 }
@@ -78,23 +78,23 @@ fn read(server: &LocalWandb) -> Vec<String> {
 fn what_an_earlier_version_took_from_exports_is_read_anew_once() {
     for destination in DESTINATIONS {
         let server = serve(unions::unions());
-        let person = person(&server, destination);
-        assert!(wrong_names(&tables(&person, destination)) > 20, "the fixture has what is to be mended");
+        let cli = cli(&server, destination);
+        assert!(wrong_names(&tables(&cli, destination)) > 20, "the fixture has what is to be mended");
         server.log().clear();
-        let ended = synced(&person);
+        let ended = synced(&cli);
         // The short run came by steps, and stays.
         assert_eq!(
             ended.json()["runs"],
             json!({"seen": 3, "synced": 2, "unchanged": 1, "quarantined": 0, "deleted": 0})
         );
         assert_eq!(read(&server), ["growing", "long"]);
-        is_up_to_date(&person, destination, &server);
+        is_up_to_date(&cli, destination, &server);
 
         server.log().clear();
-        let ended = synced(&person);
+        let ended = synced(&cli);
         assert_eq!(ended.json()["runs"]["unchanged"], 3, "{ended:?}");
         assert_eq!((server.log().len(), read(&server)), (1, Vec::new()), "a listing, and nothing else");
-        is_up_to_date(&person, destination, &server);
+        is_up_to_date(&cli, destination, &server);
     }
 }
 
@@ -102,16 +102,16 @@ fn what_an_earlier_version_took_from_exports_is_read_anew_once() {
 fn what_has_changed_since_is_not_built_upon_what_an_earlier_version_read() {
     for destination in DESTINATIONS {
         let server = serve(unions::unions());
-        let person = person(&server, destination);
+        let cli = cli(&server, destination);
         for (run, rows) in [("growing", 5_600..5_700), ("short", 12..14)] {
             let (entity, project, run) = ("acme".to_owned(), "demo".to_owned(), run.to_owned());
             let rows = rows.map(|step| unions::row(step, 1)).collect();
             server.mutate(&Mutation::Append { entity, project, run, rows }).unwrap();
         }
-        let ended = synced(&person);
+        let ended = synced(&cli);
         assert_eq!(ended.json()["runs"]["synced"], 3, "{ended:?}");
-        is_up_to_date(&person, destination, &server);
-        let ended = person.run(&["verify", "--config", "configuration.json", "--format", "json"]);
+        is_up_to_date(&cli, destination, &server);
+        let ended = cli.run(&["verify", "--config", "configuration.json", "--format", "json"]);
         assert_eq!(ended.code, 0, "{ended:?}");
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use wandb_connector_tests::cli_driver::{CliDriver, Ended, configuration, interrupt, serve, with};
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, awkward, generate,
 };
-use wandb_connector_tests::person::{Ended, Person, configuration, interrupt, serve, with};
 
 const SQLITE: &str = "sqlite:warehouse.db";
 const PARQUET: &str = "parquet:warehouse";
@@ -24,16 +24,16 @@ fn api(dialect: Dialect) -> Value {
 }
 
 /// Someone whose destination is up to date.
-fn synced(server: &LocalWandb, dialect: Dialect, destination: &str) -> Person {
-    let mut person = Person::new(&with(server, "api", api(dialect)));
-    person.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
-    let ended = person.sync();
+fn synced(server: &LocalWandb, dialect: Dialect, destination: &str) -> CliDriver {
+    let mut cli = CliDriver::new(&with(server, "api", api(dialect)));
+    cli.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
+    let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
-    person
+    cli
 }
 
-fn verify(person: &Person) -> Ended {
-    person.run(&["verify", "--config", "configuration.json", "--format", "json"])
+fn verify(cli: &CliDriver) -> Ended {
+    cli.run(&["verify", "--config", "configuration.json", "--format", "json"])
 }
 
 /// What was found of each run, in one word.
@@ -97,9 +97,9 @@ fn touch(server: &LocalWandb, run: &str) {
 fn what_a_sync_has_stored_is_equal_whatever_the_values_are_and_nothing_is_written() {
     for (dialect, destination) in ALL {
         let server = serve(awkward::awkward());
-        let person = synced(&server, dialect, destination);
-        let before = files(person.folder());
-        let ended = verify(&person);
+        let cli = synced(&server, dialect, destination);
+        let before = files(cli.folder());
+        let ended = verify(&cli);
         assert_eq!((ended.code, results(&ended)), (0, BTreeMap::new()), "{dialect:?} {destination}: {ended:?}");
         let truth = server.truth(dialect, "acme", "demo");
         let summary = ended.json();
@@ -107,8 +107,8 @@ fn what_a_sync_has_stored_is_equal_whatever_the_values_are_and_nothing_is_writte
         assert_eq!((&summary["status"], &summary["error"]), (&json!("ok"), &Value::Null));
         assert_eq!((&summary["runs"]["verified"], &summary["runs"]["equal"]), (&json!(runs), &json!(runs)));
         assert_eq!(summary["equal_rows"], json!(runs + truth.metrics.len() + truth.objects.len()));
-        assert_eq!(files(person.folder()), before, "{dialect:?} {destination}");
-        let ended = person.run(&["verify", "--config", "configuration.json"]);
+        assert_eq!(files(cli.folder()), before, "{dialect:?} {destination}");
+        let ended = cli.run(&["verify", "--config", "configuration.json"]);
         let said: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("INFO: ")).collect();
         let address = format!("INFO: Comparing {destination} with W&B; nothing is written");
         assert_eq!(said, [address], "a verification is no sync");
@@ -120,8 +120,8 @@ fn what_a_sync_has_stored_is_equal_whatever_the_values_are_and_nothing_is_writte
 fn what_was_changed_by_hand_is_named() {
     for dialect in [Dialect::Rest, Dialect::Graphql] {
         let server = serve(Project::new(["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|id| run(id, 20))));
-        let person = synced(&server, dialect, SQLITE);
-        let database = Connection::open(person.path("warehouse.db")).unwrap();
+        let cli = synced(&server, dialect, SQLITE);
+        let database = Connection::open(cli.path("warehouse.db")).unwrap();
         let change = |sql: &str, changed: usize| assert_eq!(database.execute(sql, []).unwrap(), changed, "{sql}");
         change("DELETE FROM metrics WHERE run_id = 'a' AND step IN (7, 9)", 2);
         change("UPDATE metrics SET metric_value = metric_value + 1e-15 WHERE run_id = 'b' AND step = 3", 1);
@@ -141,9 +141,9 @@ fn what_was_changed_by_hand_is_named() {
             1,
         );
         drop(database);
-        let before = files(person.folder());
+        let before = files(cli.folder());
 
-        let ended = verify(&person);
+        let ended = verify(&cli);
         assert_eq!(ended.code, 4, "{ended:?}");
         let expected =
             ["a", "b", "c", "d", "e", "f", "g", "ghost", "h"].map(|id| (id.to_owned(), "different".to_owned()));
@@ -167,8 +167,8 @@ fn what_was_changed_by_hand_is_named() {
             assert_eq!((&found["rows"], &found["first"]), (&counts, &first), "{dialect:?} {id}");
             assert_eq!(found["changed_since_last_sync"], json!(false), "{id}");
         }
-        assert_eq!(files(person.folder()), before);
-        let ended = person.run(&["verify", "--config", "configuration.json"]);
+        assert_eq!(files(cli.folder()), before);
+        let ended = cli.run(&["verify", "--config", "configuration.json"]);
         assert!(ended.code == 4 && ended.stdout.contains("metrics 7 loss"), "{ended:?}");
         assert!(ended.stdout.contains("Verified 10 runs: 1 equal, 9 different\n"), "{ended:?}");
     }
@@ -180,7 +180,7 @@ fn what_has_changed_at_wandb_since_is_behind_and_a_sync_brings_it() {
         let server = serve(Project::new(
             ["done", "edited", "grown", "completed", "empty"].map(|id| run(id, if id == "empty" { 0 } else { 20 })),
         ));
-        let person = synced(&server, dialect, destination);
+        let cli = synced(&server, dialect, destination);
         let (entity, project) = names();
         append(&server, "grown", (20..31).map(row).collect());
         append(&server, "empty", (0..3).map(row).collect());
@@ -195,17 +195,17 @@ fn what_has_changed_at_wandb_since_is_behind_and_a_sync_brings_it() {
         server.mutate(&replace).unwrap();
         server.mutate(&Mutation::Add { entity, project, run: "new".into(), rows: vec![row(0)] }).unwrap();
 
-        let ended = verify(&person);
+        let ended = verify(&cli);
         let behind = ["completed", "edited", "empty", "grown"].map(|id| (id.to_owned(), "behind".to_owned()));
         let expected: BTreeMap<_, _> = behind.into_iter().chain([("new".to_owned(), "missing".to_owned())]).collect();
         assert_eq!((ended.code, results(&ended)), (4, expected), "{dialect:?} {destination}: {ended:?}");
         let found = finding(&ended, "grown");
         assert_eq!(found["rows"], json!({"missing": 22, "extra": 0, "altered": 1}), "{dialect:?} {destination}");
-        let text = person.run(&["verify", "--config", "configuration.json"]).stdout;
+        let text = cli.run(&["verify", "--config", "configuration.json"]).stdout;
         assert!(text.contains("1 equal, 1 missing, 4 behind\nA sync brings what is missing or behind.\n"), "{text}");
 
-        assert_eq!(person.sync().code, 0);
-        let ended = verify(&person);
+        assert_eq!(cli.sync().code, 0);
+        let ended = verify(&cli);
         assert_eq!((ended.code, results(&ended)), (0, BTreeMap::new()), "{dialect:?} {destination}: {ended:?}");
     }
 }
@@ -214,8 +214,8 @@ fn what_has_changed_at_wandb_since_is_behind_and_a_sync_brings_it() {
 fn a_change_by_hand_is_not_taken_for_one_at_wandb() {
     for dialect in [Dialect::Rest, Dialect::Graphql] {
         let server = serve(Project::new(["altered", "rewound", "shortened"].map(|id| run(id, 20))));
-        let person = synced(&server, dialect, SQLITE);
-        let database = Connection::open(person.path("warehouse.db")).unwrap();
+        let cli = synced(&server, dialect, SQLITE);
+        let database = Connection::open(cli.path("warehouse.db")).unwrap();
         database.execute("UPDATE metrics SET metric_value = 7 WHERE run_id = 'altered' AND step = 3", []).unwrap();
         database.execute("DELETE FROM metrics WHERE run_id = 'shortened' AND step > 10", []).unwrap();
         drop(database);
@@ -225,7 +225,7 @@ fn a_change_by_hand_is_not_taken_for_one_at_wandb() {
         let rows = (10..30).map(|step| row(step + 1)).collect();
         server.mutate(&Mutation::Rewind { entity, project, run: "rewound".into(), step: 4, rows }).unwrap();
 
-        let ended = verify(&person);
+        let ended = verify(&cli);
         let expected = ["altered", "rewound", "shortened"].map(|id| (id.to_owned(), "different".to_owned()));
         assert_eq!((ended.code, results(&ended)), (4, expected.into()), "{dialect:?}");
         assert_eq!(finding(&ended, "rewound")["changed_since_last_sync"], true);
@@ -240,18 +240,18 @@ fn a_change_by_hand_is_not_taken_for_one_at_wandb() {
 fn runs_that_wandb_no_longer_has_are_listed_and_nothing_is_wrong_with_them() {
     for (dialect, destination) in ALL {
         let server = serve(Project::new(["a", "b", "c", "d"].map(|id| run(id, 20))));
-        let person = synced(&server, dialect, destination);
+        let cli = synced(&server, dialect, destination);
         delete(&server, "b");
         // One that a sync has noticed, and one that none has.
-        assert_eq!(person.sync().code, 0);
+        assert_eq!(cli.sync().code, 0);
         delete(&server, "c");
-        let before = files(person.folder());
-        let ended = verify(&person);
+        let before = files(cli.folder());
+        let ended = verify(&cli);
         let expected = ["b", "c"].map(|id| (id.to_owned(), "deleted".to_owned()));
         assert_eq!((ended.code, results(&ended)), (0, expected.into()), "{dialect:?} {destination}: {ended:?}");
         assert_eq!(ended.json()["runs"]["verified"], 2);
-        assert_eq!(files(person.folder()), before);
-        let text = person.run(&["verify", "--config", "configuration.json"]).stdout;
+        assert_eq!(files(cli.folder()), before);
+        let text = cli.run(&["verify", "--config", "configuration.json"]).stdout;
         assert!(text.contains("Verified 2 runs: 2 equal; 2 deleted at W&B, in the destination only\n"), "{text}");
     }
 }
@@ -260,10 +260,10 @@ fn runs_that_wandb_no_longer_has_are_listed_and_nothing_is_wrong_with_them() {
 fn a_run_that_cannot_be_read_is_not_verified() {
     for dialect in [Dialect::Rest, Dialect::Graphql] {
         let server = serve(Project::new(["a", "b", "c", "d"].map(|id| run(id, 20))));
-        let person = synced(&server, dialect, SQLITE);
+        let cli = synced(&server, dialect, SQLITE);
         server.fault(Matcher::history().run("b"), Fault::status(400));
         server.fault(Matcher::listing(), Fault::HideRun("c".to_owned()));
-        let ended = verify(&person);
+        let ended = verify(&cli);
         let expected = ["b", "c"].map(|id| (id.to_owned(), "unchecked".to_owned()));
         assert_eq!((ended.code, results(&ended)), (4, expected.into()), "{dialect:?}: {ended:?}");
         assert!(finding(&ended, "b")["reason"].as_str().unwrap().contains("400"), "{ended:?}");
@@ -274,23 +274,23 @@ fn a_run_that_cannot_be_read_is_not_verified() {
 #[test]
 fn a_server_that_fails_verifies_nothing() {
     let server = serve(Project::new(["a", "b"].map(|id| run(id, 20))));
-    let person = synced(&server, Dialect::Graphql, SQLITE);
+    let cli = synced(&server, Dialect::Graphql, SQLITE);
     server.fault(Matcher::listing(), Fault::status(400));
-    let ended = verify(&person);
+    let ended = verify(&cli);
     assert_eq!(
         (ended.code, &ended.json()["status"], &ended.json()["error_kind"]),
         (5, &json!("failed"), &json!("upstream"))
     );
     server.clear_faults();
     server.fault(Matcher::any(), Fault::status(401));
-    assert_eq!(verify(&person).code, 3);
+    assert_eq!(verify(&cli).code, 3);
 }
 
 #[test]
 fn what_cannot_be_verified_is_refused() {
     let server = serve(Project::new([run("a", 20)]));
-    let mut person = synced(&server, Dialect::Graphql, SQLITE);
-    fs::write(person.path("letter.db"), "Dear Ada, this is no database at all. ".repeat(50)).unwrap();
+    let mut cli = synced(&server, Dialect::Graphql, SQLITE);
+    fs::write(cli.path("letter.db"), "Dear Ada, this is no database at all. ".repeat(50)).unwrap();
     for (destination, code, hint) in [
         ("null:", 2, "nothing to verify"),
         ("oracle:x", 2, "sqlite:PATH"),
@@ -298,62 +298,62 @@ fn what_cannot_be_verified_is_refused() {
         ("parquet:none", 6, "can't be read"),
         ("sqlite:letter.db", 6, "not a SQLite database"),
     ] {
-        let ended = person.run(&["verify", "--config", "configuration.json", "--destination", destination]);
+        let ended = cli.run(&["verify", "--config", "configuration.json", "--destination", destination]);
         assert!(ended.code == code && ended.stderr.contains(hint), "{destination}: {ended:?}");
         assert_eq!(ended.stdout, "", "{destination}");
     }
-    assert!(!person.path("none.db").exists() && !person.path("none").exists());
+    assert!(!cli.path("none.db").exists() && !cli.path("none").exists());
     let mut other = configuration(&server);
     other["project"] = json!("other");
     server.project_mut("acme", "other", |project| project.runs.push(run("x", 1).into()));
-    fs::write(person.path("configuration.json"), other.to_string()).unwrap();
-    person.variables.clear();
-    let ended = verify(&person);
+    fs::write(cli.path("configuration.json"), other.to_string()).unwrap();
+    cli.variables.clear();
+    let ended = verify(&cli);
     assert!(ended.code == 6 && ended.stderr.contains("acme/demo"), "{ended:?}");
 }
 
 #[test]
 fn parquet_files_that_came_or_went_are_noticed() {
     let server = serve(Project::new(["a", "b"].map(|id| run(id, 20))));
-    let person = synced(&server, Dialect::Graphql, PARQUET);
+    let cli = synced(&server, Dialect::Graphql, PARQUET);
     let files: Vec<PathBuf> =
-        fs::read_dir(person.path("warehouse/metrics")).unwrap().map(|file| file.unwrap().path()).collect();
-    let copy = person.path("warehouse/metrics/part-99999999.parquet");
+        fs::read_dir(cli.path("warehouse/metrics")).unwrap().map(|file| file.unwrap().path()).collect();
+    let copy = cli.path("warehouse/metrics/part-99999999.parquet");
     fs::copy(&files[0], &copy).unwrap();
-    let ended = verify(&person);
+    let ended = verify(&cli);
     assert!(ended.code == 6 && ended.stderr.contains("more than once"), "{ended:?}");
     fs::remove_file(copy).unwrap();
-    assert_eq!(verify(&person).code, 0);
+    assert_eq!(verify(&cli).code, 0);
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
-    let ended = verify(&person);
+    let ended = verify(&cli);
     let expected = ["a", "b"].map(|id| (id.to_owned(), "different".to_owned()));
     assert_eq!((ended.code, results(&ended)), (4, expected.into()), "{ended:?}");
 }
 
 /// A server that takes its time, and someone whose destination is up to date with it.
-fn slow(destination: &str) -> (LocalWandb, Person) {
+fn slow(destination: &str) -> (LocalWandb, CliDriver) {
     let mut world = World::default();
     *world.project_mut("acme", "demo") = generate::bench(60, 50, 3, 1);
     let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
     let server = LocalWandb::start_blocking(options).unwrap();
-    let mut person = Person::new(&with(&server, "concurrency", json!(2)));
-    person.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
-    (server, person)
+    let mut cli = CliDriver::new(&with(&server, "concurrency", json!(2)));
+    cli.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
+    (server, cli)
 }
 
 #[test]
 fn an_interrupted_verification_leaves_nothing_behind() {
     for destination in [SQLITE, PARQUET] {
-        let (server, mut person) = slow(destination);
-        assert_eq!(person.sync().code, 0);
-        let before = files(person.folder());
+        let (server, mut cli) = slow(destination);
+        assert_eq!(cli.sync().code, 0);
+        let before = files(cli.folder());
         let temporary = tempfile::tempdir().unwrap();
-        person.variables.push(("SQLITE_TMPDIR", temporary.path().display().to_string()));
-        let child = person.start(&server, "verify", 4);
+        cli.variables.push(("SQLITE_TMPDIR", temporary.path().display().to_string()));
+        let child = cli.start(&server, "verify", 4);
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "the scratch file has no name");
         let ended = interrupt(child);
         assert_eq!((ended.code, &ended.json()["status"]), (130, &json!("interrupted")), "{destination}");
-        assert_eq!(files(person.folder()), before, "{destination}");
+        assert_eq!(files(cli.folder()), before, "{destination}");
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     }
 }
@@ -361,21 +361,21 @@ fn an_interrupted_verification_leaves_nothing_behind() {
 #[test]
 fn a_sync_and_a_verification_of_one_destination_refuse_each_other() {
     for destination in [SQLITE, PARQUET] {
-        let (server, person) = slow(destination);
-        let child = person.start(&server, "sync", 4);
-        let ended = verify(&person);
+        let (server, cli) = slow(destination);
+        let child = cli.start(&server, "sync", 4);
+        let ended = verify(&cli);
         assert_eq!(ended.code, 6, "{destination}: {ended:?}");
         assert!(
             ended.stderr.contains("another sync is writing") || ended.stderr.contains("Run a sync first"),
             "{ended:?}"
         );
         assert_eq!(interrupt(child).code, 130);
-        assert_eq!(person.sync().code, 0);
-        let child = person.start(&server, "verify", 4);
-        let ended = person.sync();
+        assert_eq!(cli.sync().code, 0);
+        let child = cli.start(&server, "verify", 4);
+        let ended = cli.sync();
         assert!(ended.code == 6 && ended.stderr.contains("a verification is reading it"), "{destination}: {ended:?}");
         assert_eq!(interrupt(child).code, 130);
-        assert_eq!(person.sync().code, 0, "the lock is gone");
+        assert_eq!(cli.sync().code, 0, "the lock is gone");
     }
 }
 
@@ -392,11 +392,11 @@ fn a_run_that_came_by_steps_is_equal_to_its_export() {
         let mut run = Run::new("late").with_history((0..6_000).map(row));
         run.exported_rows = 0;
         let server = serve(Project::new([run]));
-        let person = synced(&server, Dialect::Graphql, destination);
+        let cli = synced(&server, Dialect::Graphql, destination);
         let (entity, project) = names();
         server.mutate(&Mutation::Export { entity, project, run: "late".to_owned(), rows: None }).unwrap();
         server.log().clear();
-        let ended = verify(&person);
+        let ended = verify(&cli);
         assert_eq!((ended.code, results(&ended)), (0, BTreeMap::new()), "{destination}: {ended:?}");
         assert!(server.log().history_reads().iter().all(|read| read.rows < 10), "its export was read");
     }

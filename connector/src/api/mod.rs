@@ -2,7 +2,6 @@
 
 pub mod bodies;
 pub mod client;
-mod complaint;
 mod elsewhere;
 pub mod exchange;
 pub mod graphql;
@@ -11,6 +10,7 @@ pub mod quota;
 pub mod rate;
 pub mod rest;
 pub(crate) mod seen;
+mod server_errors;
 pub mod url;
 mod web_page;
 mod words;
@@ -272,13 +272,13 @@ impl Dialect {
 
 /// Notices histories that go in circles or never end.
 #[derive(Debug, Default)]
-pub struct Circle {
+pub struct CycleDetector {
     pages: Seen,
     contents: Seen,
     empty: u32,
 }
 
-impl Circle {
+impl CycleDetector {
     /// Takes note of what a page held, as a hash over its rows and their steps.
     pub fn content(&mut self, hash: u64) -> Result<(), String> {
         if self.contents.insert(hash) {

@@ -16,7 +16,7 @@ use crate::records::page;
 use crate::records::row::History;
 use crate::records::{json, time};
 
-use super::complaint::{About, Complaints, Question};
+use super::server_errors::{About, Question, ServerErrors};
 use super::{Listed, ListingPage, RunRow, Unreadable, entries};
 
 /// Builds and reads the requests of the dialect.
@@ -160,9 +160,9 @@ impl Rest {
         let request = self.get(format!("{}/runs/{}/{run}/history?perPage=1", self.base_url, self.path));
         let question = self.question(format!("asking whether run {run_id} exists"), About::Run(run_id));
         let accept = |response: &Response| match refuse(&question, response) {
-            Ok(()) => match Complaints::of_body(&response.body) {
-                complaints if complaints.is_empty() => Ok(true),
-                complaints => Err(question.failure(response.status, &complaints)),
+            Ok(()) => match ServerErrors::of_body(&response.body) {
+                errors_said if errors_said.is_empty() => Ok(true),
+                errors_said => Err(question.failure(response.status, &errors_said)),
             },
             Err(Failure::Final(Error::NotFound(_))) => Ok(false),
             Err(failure) => Err(failure),
@@ -174,15 +174,15 @@ impl Rest {
 /// Whether the status refuses the question.
 fn refuse(question: &Question<'_>, response: &Response) -> Result<(), Failure> {
     let is_refused = !(200..300).contains(&response.status);
-    let complaints = if is_refused { Complaints::of_body(&response.body) } else { Complaints::default() };
-    question.refusal(response, &complaints).map_or(Ok(()), |error| Err(Failure::Final(error)))
+    let errors_said = if is_refused { ServerErrors::of_body(&response.body) } else { ServerErrors::default() };
+    question.refusal(response, &errors_said).map_or(Ok(()), |error| Err(Failure::Final(error)))
 }
 
 /// What a body means that is not what it should be: it may say what is wrong.
 fn no_answer(question: &Question<'_>, response: &Response, why: &str) -> Failure {
-    match Complaints::of_body(&response.body) {
-        complaints if complaints.is_empty() => Failure::malformed(response.status, why),
-        complaints => question.failure(response.status, &complaints),
+    match ServerErrors::of_body(&response.body) {
+        errors_said if errors_said.is_empty() => Failure::malformed(response.status, why),
+        errors_said => question.failure(response.status, &errors_said),
     }
 }
 

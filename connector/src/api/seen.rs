@@ -43,8 +43,8 @@ mod tests {
     /// How many it takes to notice that `lead` hashes are followed by a circle of `length`.
     fn noticed_after(lead: u64, length: u64) -> u64 {
         let mut seen = Seen::default();
-        let circle = (0..lead).chain((0..length).cycle().map(|place| lead + place));
-        circle.take_while(|hash| seen.insert(*hash)).count() as u64
+        let cycles = (0..lead).chain((0..length).cycle().map(|place| lead + place));
+        cycles.take_while(|hash| seen.insert(*hash)).count() as u64
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A message quotes names that people chose, and a project may be called `forbidden-planet`. So what is quoted, what stands in a path such as
 //! `entity/project/run`, and the names that were asked for are blanked before any word is looked for, and a word counts only as a whole.
 
-use super::complaint::Meaning;
+use super::server_errors::Meaning;
 
 /// What each meaning is said with, the strongest first. A space stands between two words that follow each other.
 const PHRASES: [(Meaning, &[&str]); 5] = [

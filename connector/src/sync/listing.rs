@@ -37,7 +37,7 @@ pub(crate) type Seen = BTreeMap<String, u32>;
 
 /// What to ask W&B for next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum NextRequest {
     /// The page at that address; none: the first.
     Page(Option<String>),
     /// How many runs there are.
@@ -104,7 +104,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         cursor: Option<&str>,
         page: ListingPage,
         queue: &mut Queue,
-    ) -> Result<Option<Ask>, Error> {
+    ) -> Result<Option<NextRequest>, Error> {
         let entries = page.runs.len() + page.unreadable.len();
         let repeated = self.repeated;
         let mut patch = StatePatch::new();
@@ -129,8 +129,8 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             self.sync.checkpoint(patch)?;
         }
         Ok(match page.next {
-            Some(next) => Some(Ask::Page(Some(next))),
-            None if self.repeated > 0 && (self.pass == 1 || self.found > 0) => Some(Ask::Count),
+            Some(next) => Some(NextRequest::Page(Some(next))),
+            None if self.repeated > 0 && (self.pass == 1 || self.found > 0) => Some(NextRequest::Count),
             None => {
                 if self.repeated > 0 {
                     self.log(
@@ -145,7 +145,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
     }
 
     /// W&B said how many runs there are, or did not. Returns what to ask for next.
-    pub(crate) fn counted(&mut self, count: Option<u64>) -> Option<Ask> {
+    pub(crate) fn counted(&mut self, count: Option<u64>) -> Option<NextRequest> {
         let listed = self.seen.len() as u64 + self.nameless;
         let shifted = format!("Pages of the listing shifted while they were read: {} came twice", runs(self.repeated));
         let of = count.map_or(String::new(), |count| format!(" of {count} that W&B counts"));
@@ -155,7 +155,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             self.log(Level::Info, &format!("{shifted}, and {listed}{of} were listed; listing them again"));
             (self.pages, self.entries, self.repeated, self.found) = (Pages::default(), 0, 0, 0);
             self.pass += 1;
-            return Some(Ask::Page(None));
+            return Some(NextRequest::Page(None));
         } else {
             self.is_clean = false;
             self.log(

@@ -24,8 +24,8 @@ use crate::config::{Config, Deletes};
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::records::time;
-use crate::sync::listing::{Ask, Listing};
-use crate::sync::outage::{Failed, Failures, Verdict};
+use crate::sync::listing::{Listing, NextRequest};
+use crate::sync::outage::{Failed, Failures, ProbeResult};
 use crate::sync::queue::{Queue, Ready};
 use crate::sync::run::export::Exports;
 use crate::sync::run::{RunEnd, RunReader};
@@ -123,7 +123,7 @@ enum Event {
     Page { cursor: Option<String>, page: Result<ListingPage, Error> },
     Count(Option<u64>),
     Run { id: String, size: u64, updated_at: Option<i64>, began: Duration, end: Result<RunEnd, Error> },
-    Verdict(Verdict),
+    ProbeResult(ProbeResult),
 }
 
 type Task<'t> = Pin<Box<dyn Future<Output = Event> + 't>>;
@@ -251,7 +251,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
             if !is_doubting && (all_read || queue.len() > 0 || is_listing) && failures.raise_doubt(all_read) {
                 is_doubting = true;
                 let wants_witness = failures.wants_witness();
-                tasks.push(Box::pin(async move { Event::Verdict(self.verdict(wants_witness).await) }));
+                tasks.push(Box::pin(async move { Event::ProbeResult(self.verdict(wants_witness).await) }));
             }
             self.report();
             match tasks.next().await {
@@ -281,7 +281,7 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
                         Err(error) => return Err(error),
                     }
                 }
-                Some(Event::Verdict(verdict)) => {
+                Some(Event::ProbeResult(verdict)) => {
                     is_doubting = false;
                     match failures.settle(verdict) {
                         Ok(failed) => self.fail(failed),
@@ -314,14 +314,14 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
         Ok(summary)
     }
 
-    async fn ask(&self, ask: Ask) -> Event {
+    async fn ask(&self, ask: NextRequest) -> Event {
         match ask {
-            Ask::Page(cursor) => {
+            NextRequest::Page(cursor) => {
                 let page = self.dialect.runs(&self.client, cursor.as_deref()).await;
                 Event::Page { cursor, page }
             }
             // Where it is not said, listing again shows what is missing.
-            Ask::Count => Event::Count(self.dialect.run_count(&self.client).await.unwrap_or_default()),
+            NextRequest::Count => Event::Count(self.dialect.run_count(&self.client).await.unwrap_or_default()),
         }
     }
 
@@ -339,17 +339,17 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     }
 
     /// Asks for what is known to work.
-    async fn verdict(&self, wants_witness: bool) -> Verdict {
+    async fn verdict(&self, wants_witness: bool) -> ProbeResult {
         if let Err(error) = self.dialect.asks_listing(&self.client).await {
-            return Verdict::Down(error);
+            return ProbeResult::Down(error);
         }
         if !wants_witness {
-            return Verdict::Works;
+            return ProbeResult::Works;
         }
         let witness = self.witness.borrow().as_ref().map(|(_, id)| id.clone());
         match witness {
-            Some(id) if matches!(self.dialect.asks_history(&self.client, &id).await, Ok(true)) => Verdict::Works,
-            _ => Verdict::Lists,
+            Some(id) if matches!(self.dialect.asks_history(&self.client, &id).await, Ok(true)) => ProbeResult::Works,
+            _ => ProbeResult::Lists,
         }
     }
 

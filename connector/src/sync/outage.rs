@@ -25,7 +25,7 @@ pub(crate) struct Failed {
 
 /// What asking for something known to work has shown.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum ProbeResult {
     /// W&B works.
     Works,
     /// W&B lists runs. Whether it has any that can be read is not known.
@@ -87,17 +87,17 @@ impl Failures {
     }
 
     /// W&B was asked. Returns the runs that are left out, or why the sync ends; then with those that are left out all the same.
-    pub(crate) fn settle(&mut self, verdict: Verdict) -> Result<Vec<Failed>, (Error, Vec<Failed>)> {
+    pub(crate) fn settle(&mut self, verdict: ProbeResult) -> Result<Vec<Failed>, (Error, Vec<Failed>)> {
         let lasting = std::mem::take(&mut self.lasting);
         let failures = std::mem::take(&mut self.in_a_row);
         let open = std::mem::take(&mut self.open);
         match verdict {
-            Verdict::Works => {
+            ProbeResult::Works => {
                 self.rounds = 0;
                 Ok(open)
             }
-            Verdict::Down(error) if error.is_refusal() || failures == 0 => Err((error, Vec::new())),
-            Verdict::Down(error) => Err((
+            ProbeResult::Down(error) if error.is_refusal() || failures == 0 => Err((error, Vec::new())),
+            ProbeResult::Down(error) => Err((
                 told(error, |error| {
                     format!(
                         "{failures} runs in a row could not be read, nor can the listing; W&B seems to be down. {error}"
@@ -105,7 +105,7 @@ impl Failures {
                 }),
                 Vec::new(),
             )),
-            Verdict::Lists => {
+            ProbeResult::Lists => {
                 self.rounds += usize::from(lasting >= MOST_FAILURES);
                 match open.iter().rev().find(|failed| !failed.error.is_refusal()) {
                     Some(last) if self.rounds >= MOST_ROUNDS => {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(failures.success(Duration::from_secs(1)).len(), MOST_FAILURES - 1);
         fail(&mut failures, MOST_FAILURES, &broken);
         assert!(failures.raise_doubt(false) && !failures.raise_doubt(true) && failures.wants_witness());
-        assert_eq!(failures.settle(Verdict::Works).unwrap().len(), MOST_FAILURES);
+        assert_eq!(failures.settle(ProbeResult::Works).unwrap().len(), MOST_FAILURES);
         assert!(!failures.raise_doubt(false));
     }
 
@@ -167,7 +167,8 @@ mod tests {
         let mut failures = Failures::default();
         fail(&mut failures, 1, &Error::Permission(String::new()));
         assert!(failures.raise_doubt(true) && !failures.wants_witness());
-        let (error, left_out) = failures.settle(Verdict::Down(Error::Authentication("401".to_owned()))).unwrap_err();
+        let (error, left_out) =
+            failures.settle(ProbeResult::Down(Error::Authentication("401".to_owned()))).unwrap_err();
         assert_eq!((error, left_out.len()), (Error::Authentication("401".to_owned()), 0));
     }
 
@@ -176,10 +177,10 @@ mod tests {
         let mut failures = Failures::default();
         let broken = Error::Upstream { status: Some(502), message: "HTTP 502".to_owned() };
         fail(&mut failures, MOST_FAILURES, &broken);
-        assert_eq!(failures.settle(Verdict::Lists).unwrap().len(), MOST_FAILURES);
+        assert_eq!(failures.settle(ProbeResult::Lists).unwrap().len(), MOST_FAILURES);
         assert!(failures.wants_small());
         fail(&mut failures, MOST_FAILURES, &broken);
-        let (error, left_out) = failures.settle(Verdict::Lists).unwrap_err();
+        let (error, left_out) = failures.settle(ProbeResult::Lists).unwrap_err();
         assert!(matches!(&error, Error::Upstream { status: Some(502), message } if message.contains("HTTP 502")));
         assert_eq!(left_out.len(), MOST_FAILURES);
     }
@@ -189,7 +190,7 @@ mod tests {
         let mut failures = Failures::default();
         for _ in 0..20 {
             fail(&mut failures, MOST_FAILURES, &Error::Permission(String::new()));
-            assert_eq!(failures.settle(Verdict::Lists).unwrap().len(), MOST_FAILURES);
+            assert_eq!(failures.settle(ProbeResult::Lists).unwrap().len(), MOST_FAILURES);
         }
     }
 }

@@ -22,13 +22,13 @@ pub(crate) struct Ready {
 }
 
 /// Of runs of one size the first listed is taken for the larger one.
-type Place = (u64, Reverse<u64>);
+type Rank = (u64, Reverse<u64>);
 
 /// The changed runs that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    new: BTreeMap<Place, Ready>,
-    failed_before: BTreeMap<Place, Ready>,
+    new: BTreeMap<Rank, Ready>,
+    failed_before: BTreeMap<Rank, Ready>,
     listed: u64,
     taken: u64,
 }

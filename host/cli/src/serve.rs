@@ -148,11 +148,11 @@ pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
 
 /// Where the history is.
 pub(crate) fn history_file(args: &TenantsArgs) -> PathBuf {
-    let beside = || match args.tenants.is_dir() {
+    let sibling = || match args.tenants.is_dir() {
         true => args.tenants.join(HISTORY),
         false => args.tenants.parent().unwrap_or(Path::new("")).join(HISTORY),
     };
-    args.history.clone().unwrap_or_else(beside)
+    args.history.clone().unwrap_or_else(sibling)
 }
 
 /// The first signal lets syncs end, for so long; the second ends the process.

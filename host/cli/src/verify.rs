@@ -6,7 +6,7 @@ use std::sync::Arc;
 use elt_host::error::Error;
 use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Level;
-use elt_verify::{Differences, Finding, Place, Verification};
+use elt_verify::{Differences, Finding, RowKey, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn label(finding: &Finding) -> &'static str {
 }
 
 /// `metrics 17 val/loss`
-fn shown(place: &Place) -> String {
+fn shown(place: &RowKey) -> String {
     let part = |(_, value): &(String, Value)| match value {
         Value::String(text) => format!(" {text}"),
         other => format!(" {other}"),
@@ -262,7 +262,7 @@ mod tests {
 
     fn verification() -> Verification {
         let key = vec![("step".to_owned(), Value::from(17)), ("metric_name".to_owned(), Value::from("val\u{9b}/loss"))];
-        let first = Some(Place { table: "metrics".into(), key });
+        let first = Some(RowKey { table: "metrics".into(), key });
         let differences = Differences { missing: 1, extra: 0, altered: 2, first, changed_since: true };
         let behind = Differences { missing: 1200, first: None, changed_since: true, ..Differences::default() };
         let findings = [

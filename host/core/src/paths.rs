@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The path of a file beside that one, with a longer name.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()

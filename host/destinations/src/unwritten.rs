@@ -14,7 +14,7 @@ use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::reader;
-use elt_host::paths::beside;
+use elt_host::paths::sibling;
 
 /// How long another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,12 +23,12 @@ const MOST_LOOKS: usize = 100;
 
 /// How a file looked at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct FileVersion {
     length: u64,
     modified: Option<SystemTime>,
 }
 
-impl Look {
+impl FileVersion {
     /// None where there is no such file.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
@@ -37,10 +37,10 @@ impl Look {
 }
 
 /// Opens the database at `path`, which is absolute and exists; and how the file looks whose rows are read from then on.
-pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> {
+pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<FileVersion>)> {
     match path.to_str() {
         Some(text) if !is_logged(path) => {
-            let look = Look::at(path);
+            let look = FileVersion::at(path);
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
             let connection = Connection::open_with_flags(format!("file:{}?mode=ro&immutable=1", encode(text)), flags)?;
             Ok((connection, look))
@@ -48,14 +48,16 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<Look>)> 
         _ => {
             let connection = reader::open(path, PATIENCE)?;
             // Opening it may have played a journal back.
-            Ok((connection, Look::at(path)))
+            Ok((connection, FileVersion::at(path)))
         }
     }
 }
 
 /// Whether something lies beside the database that has to be read with it.
 fn is_logged(path: &Path) -> bool {
-    ["-wal", "-journal"].iter().any(|suffix| Look::at(&beside(path, suffix)).is_some_and(|look| look.length > 0))
+    ["-wal", "-journal"]
+        .iter()
+        .any(|suffix| FileVersion::at(&sibling(path, suffix)).is_some_and(|look| look.length > 0))
 }
 
 /// Reads something of the database at `path`, which is absolute and exists, while others may write it.
@@ -64,7 +66,7 @@ pub fn read<T>(path: &Path, what: impl Fn(&Connection) -> rusqlite::Result<T>) -
         let was_logged = is_logged(path);
         let (connection, look) = open(path)?;
         let found = what(&connection);
-        if was_logged || (!is_logged(path) && Look::at(path) == look) {
+        if was_logged || (!is_logged(path) && FileVersion::at(path) == look) {
             return found;
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::testing::*;
 use elt_host::destination::writer::{Writer, WriterOptions, WriterReport};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::runtime::lane::Lane;
+use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::state::State;
 
 /// What a test destination does, and what it has done.
@@ -90,7 +90,7 @@ fn options() -> WriterOptions {
         commit_rows: 1_000_000,
         commit_bytes: usize::MAX,
         commit_after: Duration::from_secs(3600),
-        lane: Lane::default(),
+        scheduling: SchedulingClass::default(),
         on_commit: Box::new(|_| {}),
     }
 }

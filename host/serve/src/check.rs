@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::components::Components;
+use super::config_checks;
 use super::file::Entry;
-use super::fit;
 use super::one_sync::doubts;
 use super::problem::Problem;
 use super::registry::Roster;
@@ -44,7 +44,7 @@ async fn problems_of(entry: &Entry, components: &Components) -> Vec<Problem> {
     let tenant = &entry.tenant;
     let fits = async {
         let connector = components.get(tenant.component.as_deref()).await?;
-        let problems = fit::problems(tenant, connector.spec().await?);
+        let problems = config_checks::problems(tenant, connector.spec().await?);
         if !problems.is_empty() {
             return Err(Error::Configuration(problems));
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::stamp::Stamp;
+use super::file_version::FileVersion;
 use elt_host::component::cache::Cache;
 use elt_host::error::Error;
 use elt_host::{Connector, Engine};
@@ -39,7 +39,7 @@ struct Inner {
 #[derive(Default)]
 struct Own {
     /// What a file held when it was last read.
-    files: HashMap<PathBuf, (Stamp, [u8; 32])>,
+    files: HashMap<PathBuf, (FileVersion, [u8; 32])>,
     /// The most recently used last.
     compiled: Vec<([u8; 32], Connector)>,
 }
@@ -95,10 +95,10 @@ impl Inner {
     fn read(&self, path: &Path) -> Result<Looked, Error> {
         let fail = |why: io::Error| Error::Internal(format!("the component {} can't be read: {why}", path.display()));
         let file = File::open(path).map_err(fail)?;
-        let stamp = file.metadata().and_then(|it| Stamp::of(&it, LARGEST)).map_err(fail)?;
+        let file_version = file.metadata().and_then(|it| FileVersion::of(&it, LARGEST)).map_err(fail)?;
         {
             let mut own = self.own();
-            let known = own.files.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash);
+            let known = own.files.get(path).filter(|(known, _)| *known == file_version).map(|(_, hash)| *hash);
             if let Some(connector) = known.and_then(|hash| own.recall(&hash)) {
                 return Ok(Looked::Known(connector));
             }
@@ -111,7 +111,7 @@ impl Inner {
         if own.files.len() > 100 * KEPT {
             own.files.clear();
         }
-        own.files.insert(path.to_owned(), (stamp, hash));
+        own.files.insert(path.to_owned(), (file_version, hash));
         Ok(match own.recall(&hash) {
             Some(connector) => Looked::Known(connector),
             None => Looked::New(hash, bytes),

@@ -42,10 +42,10 @@ use serde_json::Map;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Lines, Place, Problem};
+use super::problem::{Lines, Problem, SourcePosition};
 use super::schedule::{LONGEST, Repeat, SHORTEST, Schedule};
 use super::tenant::{SecretSource, Tenant, TenantId};
-use super::{limit_keys, territory};
+use super::{destination_claims, limit_keys};
 use crate::toml_reader as toml_of;
 use crate::toml_reader::{Findings, Item, keys};
 use elt_destinations::url::DestinationUrl;
@@ -93,7 +93,7 @@ impl Reading {
         let is_open = |id: &TenantId| !read.contains(id) && !refused.contains(id);
         let kept: Vec<_> = before.entries.into_iter().filter(|entry| is_open(&entry.tenant.id)).collect();
         if let Some(problem) = self.problems.first().filter(|_| !kept.is_empty()) {
-            let place = Place { line: 0, column: 0, ..problem.place.clone() };
+            let place = SourcePosition { line: 0, column: 0, ..problem.place.clone() };
             let message = match kept.as_slice() {
                 [entry] => format!("`{}` goes on as the file said before", entry.tenant.id),
                 _ => format!("{} tenants go on as the file said before", kept.len()),
@@ -110,9 +110,9 @@ pub struct Entry {
     /// The tenant.
     pub tenant: Arc<Tenant>,
     /// The entry's header.
-    pub place: Place,
+    pub place: SourcePosition,
     /// The places of the configuration's keys, and of `destination`.
-    pub keys: BTreeMap<String, Place>,
+    pub keys: BTreeMap<String, SourcePosition>,
     /// The keys of the configuration that come from `[defaults.config]`.
     pub inherited: BTreeSet<String>,
 }
@@ -369,7 +369,7 @@ impl Reader<'_> {
         let read = || -> Result<DestinationUrl, String> {
             let url = toml_of::text(item)?.parse::<DestinationUrl>().map_err(|why| why.to_string())?;
             let found = |path: &Path| {
-                let found = territory::canonical(self.folder, path);
+                let found = destination_claims::canonical(self.folder, path);
                 found.map_err(|why| format!("{} can't be used: {why}", path.display()))
             };
             Ok(match url {
@@ -474,7 +474,7 @@ fn common_place(item: &Item<'_>, first: usize, name: &str, findings: &mut Findin
 struct Configuration {
     values: Map<String, serde_json::Value>,
     secrets: BTreeMap<String, SecretSource>,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, SourcePosition>,
     inherited: BTreeSet<String>,
 }
 

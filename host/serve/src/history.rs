@@ -18,7 +18,7 @@ use super::backoff::{Failing, Mark};
 use super::record::{SyncEnd, SyncRecord};
 use super::tenant::TenantId;
 use elt_destinations::unwritten;
-use elt_host::paths::beside;
+use elt_host::paths::sibling;
 
 /// Syncs of each tenant that are kept.
 pub const KEPT: usize = 100;
@@ -110,7 +110,7 @@ impl History {
     /// Opens the history to write, or begins one. Answers the number of the next sync too.
     pub fn open(path: &Path) -> Result<(Self, SyncNumber), HistoryError> {
         let fail = |why: &dyn std::fmt::Display| HistoryError::Io { path: path.into(), why: why.to_string() };
-        let lock_file = beside(path, "-sync");
+        let lock_file = sibling(path, "-sync");
         let lock = File::options().create(true).truncate(false).write(true).open(lock_file);
         let lock = lock.map_err(|why| fail(&why))?;
         let until = Instant::now() + LOCK_PATIENCE;

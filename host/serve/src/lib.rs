@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`tenant`] | one tenant: whose data, from where, to where, how often, within which limits |
 //! | [`mod@file`], [`problem`] | the files that describe tenants, and what is wrong with them |
-//! | [`registry`], [`territory`], [`fit`] | all tenants: no two with one place, each fit for its component |
+//! | [`registry`], [`destination_claims`], [`config_checks`] | all tenants: no two with one place, each fit for its component |
 //! | [`check`] | whether tenants could be synced |
 //! | [`secret`] | where secrets are looked up |
 //! | [`schedule`], [`backoff`] | when syncs are due, and how long what keeps failing is left alone |
@@ -22,8 +22,9 @@ pub mod backoff;
 pub mod budget;
 pub mod check;
 pub mod components;
+pub mod config_checks;
+pub mod destination_claims;
 pub mod file;
-pub mod fit;
 pub mod history;
 pub mod metrics;
 pub mod operations;
@@ -36,11 +37,10 @@ pub mod scheduler;
 pub mod secret;
 pub mod status;
 pub mod tenant;
-pub mod territory;
 pub mod traces;
 
+mod file_version;
 mod limit_keys;
 mod one_sync;
-mod stamp;
+mod slot_permit;
 mod toml_reader;
-mod turn;

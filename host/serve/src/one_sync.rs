@@ -11,9 +11,9 @@ use super::backoff::Mark;
 use super::components::Components;
 use super::record::SyncEnd;
 use super::scheduler::Listener;
+use super::slot_permit::SlotPermit;
 use super::tenant::{SecretSource, Tenant};
-use super::turn::Turn;
-use super::{fit, secret};
+use super::{config_checks, secret};
 use elt_destinations::url::{Access, open};
 use elt_host::component::spec::Spec;
 use elt_host::error::{ConfigurationProblem, Error};
@@ -21,8 +21,8 @@ use elt_host::file_access::others_may_read;
 use elt_host::http::client::HttpClient;
 use elt_host::http::secrets::escape_control;
 use elt_host::key_origin::KeyOrigin;
-use elt_host::runtime::lane::Lane;
 use elt_host::runtime::report::cut;
+use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
 use elt_host::url_password;
 use elt_host::wandb;
@@ -50,13 +50,13 @@ impl Progress {
 }
 
 /// Passes the events of a sync on, under the tenant's name.
-struct Ear {
+struct TenantObserver {
     tenant: Arc<Tenant>,
     progress: Arc<Progress>,
     listener: Arc<dyn Listener>,
 }
 
-impl Observer for Ear {
+impl Observer for TenantObserver {
     fn event(&self, event: Event) {
         if let Event::Committed { rows, .. } = &event {
             self.progress.rows.store(rows.values().sum(), Ordering::Relaxed);
@@ -66,11 +66,11 @@ impl Observer for Ear {
 }
 
 /// What a sync needs of the host.
-pub(super) struct Means {
+pub(super) struct SyncResources {
     pub(super) components: Components,
     pub(super) client: HttpClient,
-    pub(super) turn: Arc<Turn>,
-    pub(super) lane: Lane,
+    pub(super) turn: Arc<SlotPermit>,
+    pub(super) scheduling: SchedulingClass,
     pub(super) listener: Arc<dyn Listener>,
     /// Of marks.
     pub(super) salt: u64,
@@ -78,10 +78,10 @@ pub(super) struct Means {
 }
 
 /// Runs one sync to its end.
-pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progress>) -> (Outcome, SyncEnd) {
-    let listener = means.listener.clone();
-    let ear = Arc::new(Ear { tenant: tenant.clone(), progress, listener });
-    let outcome = match sync(&tenant, means, ear).await {
+pub(super) async fn run(tenant: Arc<Tenant>, resources: SyncResources, progress: Arc<Progress>) -> (Outcome, SyncEnd) {
+    let listener = resources.listener.clone();
+    let observer_of_tenant = Arc::new(TenantObserver { tenant: tenant.clone(), progress, listener });
+    let outcome = match sync(&tenant, resources, observer_of_tenant).await {
         Ok(outcome) => outcome,
         Err(error) => Outcome { error: Some(error), ..Outcome::default() },
     };
@@ -89,21 +89,27 @@ pub(super) async fn run(tenant: Arc<Tenant>, means: Means, progress: Arc<Progres
     (outcome, end)
 }
 
-async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, Error> {
-    let Means { components, client, turn, lane, listener: _, salt, cancel } = means;
+async fn sync(
+    tenant: &Tenant,
+    resources: SyncResources,
+    observer_of_tenant: Arc<TenantObserver>,
+) -> Result<Outcome, Error> {
+    let SyncResources { components, client, turn, scheduling, listener: _, salt, cancel } = resources;
     let prepared = async {
         let connector = components.get(tenant.component.as_deref()).await?;
         let spec = connector.spec().await?;
         let origins = key_origins(tenant, spec);
-        let config = configuration(tenant, spec, &ear, salt).await.map_err(|error| explain(error, &origins))?;
+        let config =
+            configuration(tenant, spec, &observer_of_tenant, salt).await.map_err(|error| explain(error, &origins))?;
         let mut policy = tenant.policy.clone();
-        policy.download_origins.extend(fit::download_origins(tenant, spec));
+        policy.download_origins.extend(config_checks::download_origins(tenant, spec));
         let url = tenant.destination.clone();
         let opened = tokio::task::spawn_blocking(move || open(&url, Access::ReadWrite)).await;
         let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
         let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
-        let request = SyncRequest { state_keys, policy, pace: turn, lane, ..SyncRequest::new(config, destination) };
+        let request =
+            SyncRequest { state_keys, policy, rate_gate: turn, scheduling, ..SyncRequest::new(config, destination) };
         Ok((connector, origins, request))
     };
     let (connector, origins, request) = tokio::select! {
@@ -111,7 +117,7 @@ async fn sync(tenant: &Tenant, means: Means, ear: Arc<Ear>) -> Result<Outcome, E
         () = cancel.cancelled() => return Err(Error::Interrupted),
         prepared = prepared => prepared?,
     };
-    let mut outcome = connector.sync(request, &client, ear, &cancel).await;
+    let mut outcome = connector.sync(request, &client, observer_of_tenant, &cancel).await;
     outcome.error = outcome.error.map(|error| explain(error, &origins));
     Ok(outcome)
 }
@@ -136,14 +142,14 @@ fn explain(error: Error, origins: &[KeyOrigin]) -> Error {
 async fn configuration(
     tenant: &Tenant,
     spec: &Spec,
-    ear: &Ear,
+    observer_of_tenant: &TenantObserver,
     salt: u64,
 ) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
-    let mut problems = fit::problems(tenant, spec);
+    let mut problems = config_checks::problems(tenant, spec);
     let mut config = tenant.config.clone();
     let found = secret::resolve_all(tenant).await;
     // It is set once for each sync.
-    ear.progress.mark.set(secret::mark(tenant, &found, salt)).ok();
+    observer_of_tenant.progress.mark.set(secret::mark(tenant, &found, salt)).ok();
     for (key, value) in found {
         match value {
             Ok(value) => drop(config.insert(key, value.into())),
@@ -154,7 +160,7 @@ async fn configuration(
         return Err(Error::Configuration(problems));
     }
     for message in doubts(&tenant.secrets) {
-        ear.event(Event::Log { level: Level::Warning, message });
+        observer_of_tenant.event(Event::Log { level: Level::Warning, message });
     }
     Ok(config)
 }

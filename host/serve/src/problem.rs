@@ -9,7 +9,7 @@ use elt_host::http::secrets::escape_control;
 
 /// A place in a file; line and column are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SourcePosition {
     /// The file.
     pub file: Arc<Path>,
     /// The line; 0 for the file as a whole.
@@ -22,14 +22,14 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: SourcePosition,
     /// The tenant that is skipped, where the entry says who it is.
     pub tenant: Option<TenantId>,
     /// What is wrong, and what to do. Holds no value of the configuration that could be a secret.
     pub message: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", escape_control(&self.file.display().to_string()))?;
         if self.line > 0 { write!(f, ":{}:{}", self.line, self.column) } else { Ok(()) }
@@ -61,15 +61,15 @@ impl<'a> Lines<'a> {
     }
 
     /// The file as a whole.
-    pub(super) fn whole(&self) -> Place {
-        Place { file: self.file.clone(), line: 0, column: 0 }
+    pub(super) fn whole(&self) -> SourcePosition {
+        SourcePosition { file: self.file.clone(), line: 0, column: 0 }
     }
 
     /// The place of a byte.
-    pub(super) fn place(&self, at: usize) -> Place {
+    pub(super) fn place(&self, at: usize) -> SourcePosition {
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
         let before = self.text.get(start..at).unwrap_or_default();
-        Place { file: self.file.clone(), line, column: before.chars().count() + 1 }
+        SourcePosition { file: self.file.clone(), line, column: before.chars().count() + 1 }
     }
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::config_checks;
+use super::destination_claims::{DestinationClaims, Owner, canonical};
 use super::file::{self, Entry, Reading};
-use super::fit;
-use super::problem::{Place, Problem};
-use super::stamp::Stamp;
+use super::file_version::FileVersion;
+use super::problem::{Problem, SourcePosition};
 use super::tenant::TenantId;
-use super::territory::{Owner, Territory, canonical};
 use elt_destinations::url::DestinationUrl;
 use elt_host::component::spec::Spec;
 use elt_host::error::ConfigurationProblem;
@@ -40,8 +40,8 @@ pub struct Registry {
 /// A file as it was last looked at.
 #[derive(Default)]
 struct Known {
-    read: Option<Stamp>,
-    seen: Option<Stamp>,
+    read: Option<FileVersion>,
+    seen: Option<FileVersion>,
     hash: [u8; 32],
     reading: Reading,
     unreadable: Option<String>,
@@ -111,18 +111,18 @@ impl Registry {
     /// Puts the files together: each id and each place once.
     fn combine(&self) -> Roster {
         let mut roster = Roster::default();
-        let mut territory = Territory::default();
+        let mut destination_claims = DestinationClaims::default();
         if let Some(history) = &self.history {
             let history = canonical(Path::new("."), history).unwrap_or_else(|_| history.clone());
-            territory.reserve("the history of syncs", &history).ok();
+            destination_claims.reserve("the history of syncs", &history).ok();
         }
         for path in self.files.keys() {
             let path = canonical(Path::new("."), path).unwrap_or_else(|_| path.clone());
-            territory.reserve("the file of tenants", &path).ok();
+            destination_claims.reserve("the file of tenants", &path).ok();
         }
         for (path, known) in &self.files {
             roster.problems.extend(known.unreadable.iter().map(|why| {
-                let place = Place { file: path.as_path().into(), line: 0, column: 0 };
+                let place = SourcePosition { file: path.as_path().into(), line: 0, column: 0 };
                 Problem { place, tenant: None, message: why.clone() }
             }));
             roster.problems.extend(known.reading.problems.iter().cloned());
@@ -134,7 +134,7 @@ impl Registry {
                 }
             }
             for entry in &known.reading.entries {
-                let problems = self.misfits(entry, &roster, &mut territory);
+                let problems = self.misfits(entry, &roster, &mut destination_claims);
                 if problems.is_empty() {
                     roster.tenants.insert(entry.tenant.id.clone(), entry.clone());
                 } else {
@@ -149,13 +149,13 @@ impl Registry {
     }
 
     /// What is wrong with an entry that can be read.
-    fn misfits(&self, entry: &Entry, roster: &Roster, territory: &mut Territory) -> Vec<Problem> {
+    fn misfits(&self, entry: &Entry, roster: &Roster, destination_claims: &mut DestinationClaims) -> Vec<Problem> {
         let tenant = &entry.tenant;
         if let Some(other) = roster.tenants.get(&tenant.id) {
             return vec![entry.problem(None, format!("the id is taken, see {}", other.place))];
         }
         if let (None, Some(spec)) = (&tenant.component, &self.spec) {
-            let misfits = fit::problems(tenant, spec);
+            let misfits = config_checks::problems(tenant, spec);
             if !misfits.is_empty() {
                 return entry.problems_with(misfits, spec);
             }
@@ -165,7 +165,7 @@ impl Registry {
             DestinationUrl::Sqlite(path) | DestinationUrl::Parquet(path) if self.would_be_read(path) => {
                 Err(Owner::Host("the folder of tenants, whose `.toml` files are read"))
             }
-            destination => territory.claim(&Owner::Tenant(tenant.id.clone()), destination),
+            destination => destination_claims.claim(&Owner::Tenant(tenant.id.clone()), destination),
         };
         let taken = taken.err().map(|owner| format!("its destination {} belongs to {owner}", tenant.destination));
         taken.map(|message| entry.problem(Some("destination"), message)).into_iter().collect()
@@ -216,12 +216,12 @@ impl Entry {
 impl Known {
     /// Whether the file says something else than before.
     fn look(&mut self, path: &Path, policy: &Policy, at_once: bool) -> bool {
-        let stamp = match fs::metadata(path).and_then(|it| Stamp::of(&it, file::LARGEST)) {
-            Ok(stamp) => stamp,
+        let file_version = match fs::metadata(path).and_then(|it| FileVersion::of(&it, file::LARGEST)) {
+            Ok(file_version) => file_version,
             Err(why) => return self.cannot(&why),
         };
-        let seen = self.seen.replace(stamp) == Some(stamp);
-        if self.read == Some(stamp) || !(seen || at_once) {
+        let seen = self.seen.replace(file_version) == Some(file_version);
+        if self.read == Some(file_version) || !(seen || at_once) {
             return false;
         }
         let text = match read(path) {
@@ -229,7 +229,7 @@ impl Known {
             Err(why) => return self.cannot(&why),
         };
         // What is read at once could still be changing.
-        self.read = seen.then_some(stamp);
+        self.read = seen.then_some(file_version);
         let hash = Sha256::digest(&text).into();
         let same = std::mem::replace(&mut self.hash, hash) == hash && self.unreadable.is_none();
         self.unreadable = None;

@@ -24,17 +24,17 @@ use super::backoff::{Failing, Mark, looks_every};
 use super::budget::Budgets;
 use super::components::Components;
 use super::history::{History, Past, SyncNumber};
-use super::one_sync::{self, Means, Progress};
+use super::one_sync::{self, Progress, SyncResources};
 use super::overview::{RunningSync, Slots, TenantOverview, Watch};
 use super::record::{SyncEnd, SyncRecord};
 use super::registry::{Registry, Roster};
 use super::schedule::Schedule;
 use super::secret;
+use super::slot_permit::SlotPermit;
 use super::tenant::{Tenant, TenantId};
-use super::turn::Turn;
 use elt_host::error::Error;
 use elt_host::http::client::HttpClient;
-use elt_host::runtime::lane::{Background, Lane};
+use elt_host::runtime::scheduling::{Background, SchedulingClass};
 use elt_host::runtime::sync::{Event, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
@@ -133,14 +133,14 @@ struct Member {
     running: Option<Running>,
     client: Option<HttpClient>,
     /// Of all its syncs, so that one that comes often and computes for long does not begin in the foreground each time.
-    lane: Lane,
+    scheduling: SchedulingClass,
 }
 
 struct Running {
     number: SyncNumber,
     record: SyncRecord,
     progress: Arc<Progress>,
-    turn: Arc<Turn>,
+    turn: Arc<SlotPermit>,
 }
 
 impl Member {
@@ -360,7 +360,7 @@ impl Scheduler {
         state.due.remove(&(due, id.clone()));
         let number = state.next_sync;
         let Some(member) = state.tenants.get_mut(&id) else { return };
-        let turn = Arc::new(Turn::new(id.clone(), slot, inner.slots.clone(), inner.budgets.clone()));
+        let turn = Arc::new(SlotPermit::new(id.clone(), slot, inner.slots.clone(), inner.budgets.clone()));
         let record = SyncRecord { tenant: id.clone(), due, started: Utc::now(), end: None };
         let progress = Arc::new(Progress::default());
         let running = Running { number, record: record.clone(), progress: progress.clone(), turn: turn.clone() };
@@ -368,24 +368,24 @@ impl Scheduler {
         member.at_once = false;
         let tenant = member.tenant.clone();
         let client = member.client.get_or_insert_with(HttpClient::default).clone();
-        let lane = member.lane.clone();
+        let scheduling = member.scheduling.clone();
         state.next_sync += 1;
         state.running += 1;
         drop(state);
         inner.history.started(number, record.clone());
         inner.tell(|listener| listener.started(&record));
-        let means = Means {
+        let resources = SyncResources {
             components: inner.components.clone(),
             client,
             turn,
-            lane: lane.clone(),
+            scheduling: scheduling.clone(),
             listener: inner.listener.clone(),
             salt: inner.history.salt(),
             cancel: inner.stop.child_token(),
         };
         let this = self.clone();
         tokio::spawn(async move {
-            let work = tokio::spawn(async move { lane.run(one_sync::run(tenant, means, progress)).await });
+            let work = tokio::spawn(async move { scheduling.run(one_sync::run(tenant, resources, progress)).await });
             let (rest, end) = match work.await {
                 Ok((outcome, end)) => (rest_after(outcome.error.as_ref()), end),
                 Err(_) => (None, one_sync::crashed()),
@@ -469,10 +469,11 @@ impl Inner {
                     let past = past.remove(&id).unwrap_or_default();
                     let next = due_after(&id, &tenant.schedule, known, &past);
                     let at_once = past.last.as_ref().is_some_and(SyncRecord::was_interrupted);
-                    let (removed, rest, running, client, lane) = (false, None, None, None, self.background.lane());
+                    let (removed, rest, running, client, scheduling) =
+                        (false, None, None, None, self.background.scheduling());
                     let look = now;
                     let member =
-                        Member { tenant, removed, known, past, at_once, look, next, rest, running, client, lane };
+                        Member { tenant, removed, known, past, at_once, look, next, rest, running, client, scheduling };
                     state.due.insert((next, id.clone()));
                     state.tenants.insert(id, member);
                 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
-use super::problem::{Lines, Place, Problem};
+use super::problem::{Lines, Problem, SourcePosition};
 use super::tenant::TenantId;
 use elt_host::units;
 
@@ -25,7 +25,7 @@ pub(super) struct Findings<'a> {
 
 impl Findings<'_> {
     /// The place of a position.
-    pub(super) fn place(&self, at: usize) -> Place {
+    pub(super) fn place(&self, at: usize) -> SourcePosition {
         self.lines.place(self.base + at)
     }
 

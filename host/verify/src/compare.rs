@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::digest::{Digester, Encoding, value_columns};
 use super::known::{Item, Known};
 use super::scratch::{self, DIGEST, Scratch};
-use super::{Differences, Finding, Place, Stored, Verification};
+use super::{Differences, Finding, RowKey, Stored, Verification};
 use elt_destinations::sqlite::schema::quote;
 use elt_host::destination::DestinationError;
 use elt_host::error::Error;
@@ -74,7 +74,7 @@ impl Entry {
 }
 
 /// On which sides a row is.
-enum Side {
+enum Presence {
     Source,
     Destination,
     Both,
@@ -169,11 +169,11 @@ impl<'a> Comparison<'a> {
             };
             match order {
                 Ordering::Less => {
-                    self.note(table, left.take(), Side::Source);
+                    self.note(table, left.take(), Presence::Source);
                     left = source.next().map_err(source_failed)?;
                 }
                 Ordering::Greater => {
-                    self.note(table, right.take(), Side::Destination);
+                    self.note(table, right.take(), Presence::Destination);
                     right = destination.next().map_err(failed)?;
                 }
                 Ordering::Equal => {
@@ -184,7 +184,7 @@ impl<'a> Comparison<'a> {
                             self.count(&entry.item(), |tally| (tally.at_source, tally.in_destination) = (true, true));
                         }
                     } else {
-                        self.note(table, left.take(), Side::Both);
+                        self.note(table, left.take(), Presence::Both);
                     }
                     (left, right) = (source.next().map_err(source_failed)?, destination.next().map_err(failed)?);
                 }
@@ -201,7 +201,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Takes note of a difference.
-    fn note(&mut self, table: &Table, entry: Option<Entry>, side: Side) {
+    fn note(&mut self, table: &Table, entry: Option<Entry>, side: Presence) {
         let Some(entry) = entry else { return };
         let id = entry.item();
         let Item { changed_since, complete_below, .. } = self.known.item(&id);
@@ -211,18 +211,18 @@ impl<'a> Comparison<'a> {
             (Some(Part::Integer(position)), Some(below)) => *position >= below,
             (Some(_), Some(_)) => false,
         };
-        let expected = changed_since && is_later && !matches!(side, Side::Destination);
+        let expected = changed_since && is_later && !matches!(side, Presence::Destination);
         self.count(&id, |tally| {
-            tally.at_source |= !matches!(side, Side::Destination);
-            tally.in_destination |= !matches!(side, Side::Source);
+            tally.at_source |= !matches!(side, Presence::Destination);
+            tally.in_destination |= !matches!(side, Presence::Source);
             // What a change at the source explains must not hide what it does not.
             let is_first = tally.differences.first.is_none() || (!tally.unexplained && !expected);
             tally.unexplained |= !expected;
             let differences = &mut tally.differences;
             match side {
-                Side::Source => differences.missing += 1,
-                Side::Destination => differences.extra += 1,
-                Side::Both => differences.altered += 1,
+                Presence::Source => differences.missing += 1,
+                Presence::Destination => differences.extra += 1,
+                Presence::Both => differences.altered += 1,
             }
             if is_first {
                 differences.first = Some(place(table, &entry.key));
@@ -391,7 +391,7 @@ impl Part {
     }
 }
 
-fn place(table: &Table, key: &[Part]) -> Place {
+fn place(table: &Table, key: &[Part]) -> RowKey {
     let names = table.primary_key().iter().map(|&index| table.columns()[index].name.clone());
-    Place { table: table.name().to_owned(), key: names.zip(key.iter().map(Part::shown)).skip(1).collect() }
+    RowKey { table: table.name().to_owned(), key: names.zip(key.iter().map(Part::shown)).skip(1).collect() }
 }

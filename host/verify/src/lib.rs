@@ -118,7 +118,7 @@ pub struct Differences {
     /// Rows whose values differ.
     pub altered: u64,
     /// The first of them, table by table, that the source has not changed since the last sync; else the first.
-    pub first: Option<Place>,
+    pub first: Option<RowKey>,
     /// The item has changed at the source since the last sync, which may be the reason.
     pub changed_since: bool,
 }
@@ -132,7 +132,7 @@ impl Differences {
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RowKey {
     /// Its table.
     pub table: String,
     /// Its key after the item's identifier: columns and values.
@@ -210,7 +210,7 @@ pub async fn verify(
     let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
     let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
     let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
-    let outcome = connector.sync(sync, client, Arc::new(Beside(observer.clone())), cancel).await;
+    let outcome = connector.sync(sync, client, Arc::new(ReaderObserver(observer.clone())), cancel).await;
     if let Some(error) = outcome.error {
         return Err(error);
     }
@@ -238,9 +238,9 @@ pub async fn verify(
 
 /// Hears the connector that reads the source for a verification. What it says in the ordinary course is about a sync, and there is
 /// none.
-struct Beside(Arc<dyn Observer>);
+struct ReaderObserver(Arc<dyn Observer>);
 
-impl Observer for Beside {
+impl Observer for ReaderObserver {
     fn event(&self, event: Event) {
         self.0.event(match event {
             Event::Log { level: Level::Info, message } => Event::Log { level: Level::Debug, message },

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use elt_destinations::url;
 use elt_host::component::cache::Cache;
 use elt_host::http::egress::Origin;
-use elt_host::http::pace::Pace;
+use elt_host::http::rate_gate::RateGate;
 use elt_host::runtime::engine::Allocator;
 use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
 use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
@@ -26,7 +26,7 @@ struct Hold {
     seen: AtomicU64,
 }
 
-impl Pace for Hold {
+impl RateGate for Hold {
     fn before_request<'a>(&'a self, _: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
@@ -106,7 +106,7 @@ async fn sync(
     hold: Hold,
 ) -> anyhow::Result<Outcome> {
     let destination = url::open(&destination.parse()?, url::Access::ReadWrite)?;
-    let request = SyncRequest { pace: Arc::new(hold), ..SyncRequest::new(config, destination) };
+    let request = SyncRequest { rate_gate: Arc::new(hold), ..SyncRequest::new(config, destination) };
     let client = HttpClient::default();
     let outcome = connector.sync(request, &client, Arc::new(Silent), &CancellationToken::new()).await;
     match outcome.error {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use serde_json::value::RawValue;
 use wandb_connector::api::client::{BODY_LIMIT, Client};
-use wandb_connector::api::graphql::{Beside, Graphql, Window};
+use wandb_connector::api::graphql::{Graphql, Include, Window};
 use wandb_connector::api::rest::Rest;
 use wandb_connector::api::url;
 use wandb_connector::api::{Listed, ListingPage};
@@ -79,8 +79,8 @@ pub fn graphql_run(body: &[u8]) {
     let mut history = History::new(MetricFilter::default());
     let found = {
         let history = RefCell::new(&mut history);
-        let beside = Beside::History(Window { start: 0, steps: 1000 });
-        attempt(graphql.run(&client, "r", beside, BODY_LIMIT, &history, 0))
+        let sibling = Include::History(Window { start: 0, steps: 1000 });
+        attempt(graphql.run(&client, "r", sibling, BODY_LIMIT, &history, 0))
     };
     match found {
         Some(Ok(Some((run, bytes)))) => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use elt_host::CancellationToken;
-use elt_host::destination::apart::{Apart, Rows};
+use elt_host::destination::split_state::{Rows, SplitState};
 use elt_host::destination::state_store::{JsonFile, StateStore};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::runtime::sync::{Outcome, SyncRequest};
@@ -59,7 +59,7 @@ impl StateStore for Mortal {
 
 async fn sync(workspace: &Workspace, state: &Path, patches_left: usize) -> Outcome {
     let file = JsonFile::open(state.to_owned()).expect("nobody else has it");
-    let destination = Apart::new(Database(workspace.destination()), Mortal { file, patches_left });
+    let destination = SplitState::new(Database(workspace.destination()), Mortal { file, patches_left });
     let mut policy = workspace.policy.clone();
     // A commit for each checkpoint.
     policy.commit_after = std::time::Duration::ZERO;

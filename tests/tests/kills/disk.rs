@@ -3,7 +3,7 @@
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
-use wandb_connector_tests::aftermath::{Ended, Ledger, Left, Running, Site, Storage};
+use wandb_connector_tests::crash_oracle::{Ended, ExpectedWrites, Left, Running, Site, Storage};
 use wandb_connector_tests::local_wandb::{Dialect, Random};
 use wandb_connector_tests::product;
 
@@ -30,14 +30,14 @@ fn fail_at_many_sizes(storage: Storage, dialect: Dialect, sizes: impl Iterator<I
     let mut source = Source::start(dialect);
     let site = Site::new(&source.server, (ENTITY, PROJECT), (storage, dialect), &json!({"concurrency": 2})).unwrap();
     let mut random = Random::new(7);
-    let mut ledger = Ledger::new(source.truth());
+    let mut expected_writes = ExpectedWrites::new(source.truth());
     let (mut failures, mut after_commits) = (0, 0);
     for (number, bytes) in sizes.enumerate() {
-        let before = ledger.complete().len();
+        let before = expected_writes.complete().len();
         let ended = sync_within(&source, &site, bytes, number % 2 == 0);
         let told = format!("{storage:?}, {bytes} bytes: {ended:?}");
         let mut check =
-            || ledger.check(&Left::read(&site).unwrap()).unwrap_or_else(|error| panic!("{error:#}; {told}"));
+            || expected_writes.check(&Left::read(&site).unwrap()).unwrap_or_else(|error| panic!("{error:#}; {told}"));
         check();
         if ended.code() == Some(0) {
             continue;
@@ -48,23 +48,25 @@ fn fail_at_many_sizes(storage: Storage, dialect: Dialect, sizes: impl Iterator<I
         let error = summary["error"].as_str().unwrap_or_default();
         assert!(error.contains("sync again") && error.contains("ulimit -f") && error.contains(&site.url()), "{told}");
         assert!(ended.stderr.contains(error), "{told}");
-        after_commits += u64::from(ledger.complete().len() > before);
+        after_commits += u64::from(expected_writes.complete().len() > before);
         // With room again, the next sync goes on from there.
         if number % 3 == 2 {
-            let complete: Vec<String> = ledger.complete().into_iter().map(str::to_owned).collect();
+            let complete: Vec<String> = expected_writes.complete().into_iter().map(str::to_owned).collect();
             source.server.log().clear();
             let ended = site.sync().unwrap();
             assert_eq!(ended.code(), Some(0), "{ended:?}");
             let again = source.asked_for(&complete);
             assert!(again.is_empty(), "asked again for a run that is complete: {:?}", again[0]);
-            ledger.check(&Left::read(&site).unwrap()).unwrap_or_else(|error| panic!("{error:#}; after {told}"));
-            assert_eq!(ledger.complete().len(), source.ids().len());
+            expected_writes
+                .check(&Left::read(&site).unwrap())
+                .unwrap_or_else(|error| panic!("{error:#}; after {told}"));
+            assert_eq!(expected_writes.complete().len(), source.ids().len());
             if number % 2 == 0 {
                 site.empty().unwrap();
-                ledger.emptied();
+                expected_writes.emptied();
             } else {
                 source.change(&mut random);
-                ledger.changed(source.truth());
+                expected_writes.changed(source.truth());
             }
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use source::{ENTITY, PROJECT, Source};
-use wandb_connector_tests::aftermath::{Ended, Ledger, Left, Running, Site, Storage};
+use wandb_connector_tests::crash_oracle::{Ended, ExpectedWrites, Left, Running, Site, Storage};
 use wandb_connector_tests::local_wandb::{Dialect, Random};
 
 /// When a sync is killed.
@@ -78,7 +78,7 @@ fn setting(name: &str) -> Option<u64> {
 struct Killing {
     source: Source,
     site: Site,
-    ledger: Ledger,
+    expected_writes: ExpectedWrites,
     random: Random,
     /// How far into what is left of a sync the moments lie. It falls when a sync ends before its moment, and rises when a kill came before
     /// anything was stored, so that most kills come between the two.
@@ -94,11 +94,11 @@ impl Killing {
         let source = Source::start(dialect);
         let settings = json!({"concurrency": 2, "page_size": if dialect == Dialect::Rest { 20 } else { 7 }});
         let site = Site::new(&source.server, (ENTITY, PROJECT), (storage, dialect), &settings).unwrap();
-        let ledger = Ledger::new(source.truth());
+        let expected_writes = ExpectedWrites::new(source.truth());
         Self {
             source,
             site,
-            ledger,
+            expected_writes,
             random: Random::new(seed),
             reach: 1.0,
             kills: 0,
@@ -162,7 +162,7 @@ impl Killing {
     fn finish(&mut self, ended: &Ended) {
         assert_eq!(ended.code(), Some(0), "{ended:?}");
         self.check();
-        let complete = self.ledger.complete();
+        let complete = self.expected_writes.complete();
         let open: Vec<_> = self.source.ids().into_iter().filter(|id| !complete.contains(id.as_str())).collect();
         assert!(open.is_empty(), "the sync ended well, and these are not complete: {open:?}");
         self.finished += 1;
@@ -170,23 +170,24 @@ impl Killing {
 
     fn check(&mut self) {
         let left = Left::read(&self.site).unwrap_or_else(|error| panic!("{error:#}"));
-        self.ledger.check(&left).unwrap_or_else(|error| panic!("{error:#}"));
+        self.expected_writes.check(&left).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// The source changes, or the destination is begun anew.
     fn go_on(&mut self) {
         if self.random.below(3) == 0 {
             self.site.empty().unwrap();
-            self.ledger.emptied();
+            self.expected_writes.emptied();
         } else {
             self.source.change(&mut self.random);
-            self.ledger.changed(self.source.truth());
+            self.expected_writes.changed(self.source.truth());
         }
     }
 
     fn step(&mut self, whole: &Whole, told: &mut String) {
-        let complete: Vec<String> = self.ledger.complete().into_iter().map(str::to_owned).collect();
-        let partial: Vec<_> = self.ledger.partial().into_iter().map(|(id, below)| (id.to_owned(), below)).collect();
+        let complete: Vec<String> = self.expected_writes.complete().into_iter().map(str::to_owned).collect();
+        let partial: Vec<_> =
+            self.expected_writes.partial().into_iter().map(|(id, below)| (id.to_owned(), below)).collect();
         let runs = self.source.ids().len();
         let left = 1.0 - complete.len() as f64 / runs as f64;
         let moment = Moment::draw(&mut self.random, whole, left.max(0.25) * self.reach);
@@ -204,7 +205,7 @@ impl Killing {
         }
         self.kills += 1;
         self.check();
-        let now = (self.ledger.complete().len(), self.ledger.partial().len());
+        let now = (self.expected_writes.complete().len(), self.expected_writes.partial().len());
         if now == (complete.len(), partial.len()) {
             self.reach = (self.reach * 1.3).min(6.0);
         } else {

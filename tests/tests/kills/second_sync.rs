@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use wandb_connector_tests::aftermath::{Ended, Ledger, Left, Running, Site, Storage};
+use wandb_connector_tests::crash_oracle::{Ended, ExpectedWrites, Left, Running, Site, Storage};
 use wandb_connector_tests::local_wandb::{Dialect, Fault, LocalWandb, Matcher, Mutation, When};
 
 use crate::source::{ENTITY, PROJECT, Source};
@@ -17,9 +17,9 @@ fn site(server: &LocalWandb, storage: Storage) -> Site {
 
 #[track_caller]
 fn assert_whole(source: &Source, site: &Site) {
-    let mut ledger = Ledger::new(source.truth());
-    ledger.check(&Left::read(site).unwrap()).unwrap_or_else(|error| panic!("{error:#}"));
-    assert_eq!(ledger.complete().len(), source.ids().len());
+    let mut expected_writes = ExpectedWrites::new(source.truth());
+    expected_writes.check(&Left::read(site).unwrap()).unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(expected_writes.complete().len(), source.ids().len());
 }
 
 #[track_caller]

@@ -22,7 +22,7 @@ use crate::records::row::{Entries, History};
 use crate::records::{json as lenient, time};
 use crate::sync::state::HistoryVersion;
 
-use super::complaint::{About, Complaints, Doubt, Question};
+use super::server_errors::{About, Ambiguity, Question, ServerErrors};
 use super::{Listed, ListingPage, RunRow, entries};
 
 /// The fields of a listing. A change in any of them makes a run a changed one.
@@ -106,7 +106,7 @@ pub struct HeavyRun {
 
 /// What to ask for beside a run's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
+pub enum Include {
     /// Nothing.
     Nothing,
     /// A part of the history.
@@ -156,7 +156,7 @@ impl<'a> Data<'a> {
         match self.project {
             Some(project) => Ok(project.run),
             None => {
-                question.doubt.set(Some(Doubt::Project));
+                question.doubt.set(Some(Ambiguity::Project));
                 Err(NO_PROJECT.to_owned())
             }
         }
@@ -404,7 +404,7 @@ impl Graphql {
         let result = client.send(request, &question.what, limit, accept).await;
         match (result, question.doubt.get()) {
             // It was asked for again, and is missing still: a matter of the project, not of W&B's health.
-            (Err(RequestError::Failed(Error::Upstream { message, .. })), Some(Doubt::Project)) => {
+            (Err(RequestError::Failed(Error::Upstream { message, .. })), Some(Ambiguity::Project)) => {
                 Err(RequestError::Failed(Error::NotFound(message)))
             }
             (result, _) => result,
@@ -419,26 +419,26 @@ impl Graphql {
         question: &Question<'_>,
         probing: bool,
     ) -> Result<Data<'t>, Failure> {
-        let (data, complaints) = match serde_json::from_str::<Envelope<'_>>(text) {
+        let (data, errors_said) = match serde_json::from_str::<Envelope<'_>>(text) {
             Ok(Envelope { data, errors, error }) => {
                 // What is no GraphQL answer is not explained either while the dialect is being settled.
                 let error = error.filter(|_| data.is_none() && !probing);
-                (Ok(data), Complaints::new(errors, error))
+                (Ok(data), ServerErrors::new(errors, error))
             }
             // Whatever the data is like.
-            Err(error) => (Err(error), Complaints::of_body(text.as_bytes())),
+            Err(error) => (Err(error), ServerErrors::of_body(text.as_bytes())),
         };
-        match question.refusal(response, &complaints) {
-            Some(Error::NotFound(_)) if question.is_about_project() && complaints.is_empty() => {
+        match question.refusal(response, &errors_said) {
+            Some(Error::NotFound(_)) if question.is_about_project() && errors_said.is_empty() => {
                 let message = format!("{}: HTTP 404; there is no GraphQL at {}", question.what, self.url);
                 return Err(Failure::Final(Error::Upstream { status: Some(404), message }));
             }
             Some(error) => return Err(Failure::Final(error)),
             None => {}
         }
-        let odd_entries = complaints.of_entries().filter(|_| matches!(data, Ok(Some(_)))).unwrap_or_default();
-        if odd_entries.is_empty() && !complaints.is_empty() {
-            return Err(question.failure(response.status, &complaints));
+        let odd_entries = errors_said.of_entries().filter(|_| matches!(data, Ok(Some(_)))).unwrap_or_default();
+        if odd_entries.is_empty() && !errors_said.is_empty() {
+            return Err(question.failure(response.status, &errors_said));
         }
         let data = data.map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
         let data = data.ok_or_else(|| Failure::malformed(response.status, "it has neither data nor errors"))?;
@@ -471,7 +471,7 @@ impl Graphql {
                     return Ok(None);
                 }
                 // The pages before this one had it.
-                question.doubt.set(Some(Doubt::Project));
+                question.doubt.set(Some(Ambiguity::Project));
                 return Err(NO_PROJECT.to_owned());
             };
             let page = project.runs.ok_or("it has no list of runs")?;
@@ -492,8 +492,8 @@ impl Graphql {
         let result = self.query(client, &request, &question, BODY_LIMIT, probing, read).await;
         match (result.map_err(Error::from), question.doubt.get()) {
             (Ok(Some(page)), _) => Ok(page),
-            (Ok(None), _) | (Err(Error::NotFound(_)), Some(Doubt::Project)) => Err(self.absent(client).await),
-            (Err(error), Some(Doubt::Key)) => match self.viewer(client).await {
+            (Ok(None), _) | (Err(Error::NotFound(_)), Some(Ambiguity::Project)) => Err(self.absent(client).await),
+            (Err(error), Some(Ambiguity::Key)) => match self.viewer(client).await {
                 Err(not_signed_in @ Error::Authentication(_)) => Err(not_signed_in),
                 _ => Err(error),
             },
@@ -548,22 +548,24 @@ impl Graphql {
         &self,
         client: &Client<'_, X, D>,
         run_id: &str,
-        beside: Beside,
+        beside: Include,
         limit: usize,
         history: &RefCell<&mut History>,
         position: i64,
     ) -> Result<Option<(HeavyRun, usize)>, RequestError> {
         let request = match beside {
-            Beside::History(window) => self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window)),
-            Beside::Export => self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id)),
-            Beside::Nothing => self.request("Run", RUN, json!({"run": run_id})),
+            Include::History(window) => {
+                self.request("RunAndHistory", RUN_AND_HISTORY, window_variables(run_id, window))
+            }
+            Include::Export => self.request("RunAndExport", RUN_AND_EXPORT, export_variables(run_id)),
+            Include::Nothing => self.request("Run", RUN, json!({"run": run_id})),
         };
         let question = self.question(format!("reading run {run_id}"), About::Run(run_id));
         let read = |data: Data<'_>, bytes| {
             let Some(node) = data.run(&question)? else { return Ok(None) };
             let mut illegible = Vec::new();
             let row = node.row(run_id, &mut illegible);
-            if let (Beside::History(_), Some(rows)) = (beside, node.history) {
+            if let (Include::History(_), Some(rows)) = (beside, node.history) {
                 page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
             }
             Ok(Some((

@@ -27,14 +27,14 @@ pub enum Strictness {
 
 /// The pace through one history.
 #[derive(Debug)]
-pub struct Pace {
+pub struct AdaptiveWindow {
     strictness: Strictness,
     steps: f64,
     row_bytes: f64,
     longest: i64,
 }
 
-impl Pace {
+impl AdaptiveWindow {
     /// For a history of about `rows` rows of about `row_bytes` bytes (0: not known).
     pub fn new(strictness: Strictness, rows: u64, row_bytes: f64) -> Self {
         // Without a sign of gaps, steps are as dense as rows. A few more steps cost nothing when there are none.
@@ -100,18 +100,18 @@ mod tests {
 
     #[test]
     fn narrow_rows_come_in_large_pages_and_wide_rows_in_small_ones() {
-        let mut narrow = Pace::new(Strictness::Adaptive, 1_000_000, 0.0);
+        let mut narrow = AdaptiveWindow::new(Strictness::Adaptive, 1_000_000, 0.0);
         assert_eq!(narrow.steps(), 1000);
         narrow.observe(1000, 1000, 100_000);
         assert_eq!(narrow.steps(), 10_485);
-        let mut wide = Pace::new(Strictness::Adaptive, 1_000_000, 0.0);
+        let mut wide = AdaptiveWindow::new(Strictness::Adaptive, 1_000_000, 0.0);
         wide.observe(1000, 1000, 100_000_000);
         assert_eq!(wide.steps(), 10);
     }
 
     #[test]
     fn a_gap_of_two_billion_steps_costs_a_handful_of_requests() {
-        let mut pace = Pace::new(Strictness::Adaptive, 2, 0.0);
+        let mut pace = AdaptiveWindow::new(Strictness::Adaptive, 2, 0.0);
         let (mut at, mut requests) = (0i64, 0);
         while at <= 1 << 31 {
             let steps = pace.steps();
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn behind_a_gap_rows_are_taken_to_be_as_dense_as_their_number_says() {
-        let mut pace = Pace::new(Strictness::Adaptive, 10_000, 0.0);
+        let mut pace = AdaptiveWindow::new(Strictness::Adaptive, 10_000, 0.0);
         pace.observe(1000, 0, 0);
         pace.land(10_000, 10_000_000_000);
         assert_eq!(pace.steps(), 1_000_000_000);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_response_that_is_too_large_is_asked_for_in_parts_down_to_one_step() {
-        let mut pace = Pace::new(Strictness::Adaptive, 1000, 0.0);
+        let mut pace = AdaptiveWindow::new(Strictness::Adaptive, 1000, 0.0);
         let mut shrunk = 0;
         while pace.shrink() {
             shrunk += 1;
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn strict_ranges_stay_short() {
-        let mut pace = Pace::new(Strictness::Strict, 1_000_000, 10.0);
+        let mut pace = AdaptiveWindow::new(Strictness::Strict, 1_000_000, 10.0);
         pace.observe(1000, 0, 0);
         assert_eq!(pace.steps(), STRICT_STEPS);
         assert!(!pace.may_have_been_sampled());

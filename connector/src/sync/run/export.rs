@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use crate::api::client::{BODY_LIMIT, RequestError, shown};
 use crate::api::exchange::Exchange;
-use crate::api::graphql::{Beside, Graphql};
+use crate::api::graphql::{Graphql, Include};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::parquet::Broken;
@@ -130,7 +130,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         let urls = {
             let history = RefCell::new(&mut self.history);
             let run =
-                steps.graphql.run(&self.sync.client, &self.listed.id, Beside::Export, BODY_LIMIT, &history, 0).await;
+                steps.graphql.run(&self.sync.client, &self.listed.id, Include::Export, BODY_LIMIT, &history, 0).await;
             match run {
                 Ok(Some((mut run, _))) => {
                     let urls = std::mem::take(&mut run.exported);

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 
 use crate::api::client::{BODY_LIMIT, RequestError};
 use crate::api::exchange::Exchange;
-use crate::api::graphql::window::{Pace, Strictness};
-use crate::api::graphql::{Beside, Graphql, HeavyRun, Window};
+use crate::api::graphql::window::{AdaptiveWindow, Strictness};
+use crate::api::graphql::{Graphql, HeavyRun, Include, Window};
 use crate::api::rest::Rest;
-use crate::api::{Circle, Dialect, Listed, RunRow};
+use crate::api::{CycleDetector, Dialect, Listed, RunRow};
 use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level};
@@ -62,7 +62,7 @@ enum Pass {
 /// How a history is read by ranges of steps.
 struct Steps<'p> {
     graphql: &'p Graphql,
-    pace: Pace,
+    adaptive: AdaptiveWindow,
     /// The run's fields, once they were read.
     heavy: &'p mut Option<HeavyRun>,
 }
@@ -140,7 +140,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             self.begin(known.as_ref());
             self.replace = false;
             let history = RefCell::new(&mut self.history);
-            let run = graphql.run(&self.sync.client, &self.listed.id, Beside::Nothing, BODY_LIMIT, &history, 0).await?;
+            let run =
+                graphql.run(&self.sync.client, &self.listed.id, Include::Nothing, BODY_LIMIT, &history, 0).await?;
             return match run {
                 Some((run, _)) => {
                     self.say_illegible(&run.illegible);
@@ -215,7 +216,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         // The last known row comes again.
         self.entry.rows = self.entry.rows.saturating_sub(u64::from(tail.is_some()));
         let expected = self.listed.size().saturating_sub(self.entry.rows);
-        let mut steps = Steps { graphql, pace: Pace::new(strictness, expected, self.sync.row_bytes.get()), heavy };
+        let mut steps =
+            Steps { graphql, adaptive: AdaptiveWindow::new(strictness, expected, self.sync.row_bytes.get()), heavy };
         let exported = if strictness == Strictness::Adaptive && self.wants_export(expected) {
             self.read_exported(&mut steps, tail.as_ref()).await?
         } else {
@@ -237,7 +239,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             Some(pass) => return Ok(pass),
             None => {}
         }
-        let Steps { pace, heavy, .. } = steps;
+        let Steps { adaptive, heavy, .. } = steps;
         let lines = heavy.as_ref().and_then(|heavy| heavy.lines);
         let counted_before =
             resume.and_then(|known| Some(known.rows == known.history.as_ref()?.lines?)).unwrap_or(false);
@@ -257,7 +259,9 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             Some(lines) if counted_before && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) => {
                 Pass::Rewound
             }
-            Some(lines) if resume.is_none() && self.entry.rows < lines && pace.may_have_been_sampled() => Pass::Short,
+            Some(lines) if resume.is_none() && self.entry.rows < lines && adaptive.may_have_been_sampled() => {
+                Pass::Short
+            }
             _ => Pass::Complete,
         })
     }
@@ -274,20 +278,20 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         let client = &self.sync.client;
         // What is read again of a step that was read already is no second row of it.
         self.history.forget_step();
-        let Steps { graphql, pace, heavy } = steps;
-        let window_at = |start: i64, pace: &Pace| {
+        let Steps { graphql, adaptive, heavy } = steps;
+        let window_at = |start: i64, adaptive: &AdaptiveWindow| {
             let room = end.map_or(i64::MAX, |end| end.saturating_sub(start));
-            Window { start, steps: pace.steps().min(room.max(1)) }
+            Window { start, steps: adaptive.steps().min(room.max(1)) }
         };
-        let mut window = window_at(start, pace);
+        let mut window = window_at(start, adaptive);
         let mut empty = 0;
         loop {
             let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
-            let limit = pace.body_limit();
+            let limit = adaptive.body_limit();
             let history = RefCell::new(&mut self.history);
             let answer = match heavy {
                 None => graphql
-                    .run(client, &self.listed.id, Beside::History(window), limit, &history, position)
+                    .run(client, &self.listed.id, Include::History(window), limit, &history, position)
                     .await
                     .map(|run| {
                         run.map(|(run, bytes)| {
@@ -301,10 +305,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return Ok(Some(Pass::Deleted)),
                 Err(RequestError::TooLarge(error)) => {
-                    if !pace.shrink() {
+                    if !adaptive.shrink() {
                         return Err(error);
                     }
-                    window = window_at(window.start, pace);
+                    window = window_at(window.start, adaptive);
                     continue;
                 }
                 Err(RequestError::Denied(error) | RequestError::Failed(error)) => {
@@ -318,8 +322,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                     return Ok(Some(Pass::Rewound));
                 }
             }
-            pace.observe(window.steps, rows, bytes);
-            self.sync.row_bytes.set(pace.row_bytes());
+            adaptive.observe(window.steps, rows, bytes);
+            self.sync.row_bytes.set(adaptive.row_bytes());
             self.account_for_page(rows)?;
             let at = window.end();
             let read = self.entry.rows;
@@ -331,7 +335,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             if ended {
                 return Ok(None);
             }
-            window = window_at(at, pace);
+            window = window_at(at, adaptive);
             empty = if rows == 0 { empty + 1 } else { 0 };
             let (last, lines) = heavy.as_ref().map_or((None, None), |heavy| (heavy.last_step, heavy.lines));
             let end = end.or(last.map(|last| last.saturating_add(1))).unwrap_or(1 << 53);
@@ -343,8 +347,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
                 Some(step) if step >= end => return Ok(None),
                 Some(step) => {
                     let left = lines.filter(|_| last.is_some()).map_or(0, |lines| lines.saturating_sub(read));
-                    pace.land(left, end.saturating_sub(step));
-                    window = window_at(step, pace);
+                    adaptive.land(left, end.saturating_sub(step));
+                    window = window_at(step, adaptive);
                 }
             }
         }
@@ -378,7 +382,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         let known = resume.map_or(0, |known| known.rows - 1);
         self.entry.rows = 0;
         let mut digest = Digest::EMPTY;
-        let mut circle = Circle::default();
+        let mut cycles = CycleDetector::default();
         let mut url = rest.history_url(&self.listed.id);
         loop {
             let position = i64::try_from(self.entry.rows).unwrap_or(i64::MAX);
@@ -389,9 +393,9 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             };
             let rows = self.history.rows().len();
             let content = self.history.rows().fold(Digest::EMPTY, |digest, row| digest.with(row.hash));
-            let going_round = circle.visit(&url, rows == 0).and_then(|()| match rows {
+            let going_round = cycles.visit(&url, rows == 0).and_then(|()| match rows {
                 0 => Ok(()),
-                _ => circle.content(content.0),
+                _ => cycles.content(content.0),
             });
             going_round
                 .map_err(|why| Error::upstream(format!("reading the history of run {}: {why}", self.listed.id)))?;

@@ -14,15 +14,15 @@ use crate::component::cache::{Cache, CacheUse};
 use crate::component::spec::{Spec, merge_problems};
 use crate::error::Error;
 use crate::http::client::HttpClient;
-use crate::http::pace::Unpaced;
+use crate::http::rate_gate::Ungated;
 use crate::imports as guest;
 use crate::imports::Guest;
 use crate::imports::convert as wit;
 use crate::runtime::engine::Engine;
 use crate::runtime::instance::{Call, Session};
-use crate::runtime::lane::Lane;
 use crate::runtime::machine;
 use crate::runtime::policy::Policy;
+use crate::runtime::scheduling::SchedulingClass;
 use crate::runtime::sync::{Event, Observer};
 use crate::schema::Table;
 
@@ -112,8 +112,15 @@ impl Connector {
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Result<String, Error> {
-        let session =
-            Session::open(self.spec().await?, config, policy, client, Arc::new(Unpaced), Lane::default(), observer)?;
+        let session = Session::open(
+            self.spec().await?,
+            config,
+            policy,
+            client,
+            Arc::new(Ungated),
+            SchedulingClass::default(),
+            observer,
+        )?;
         // Finds what is wrong with the configuration without any request.
         self.tables(&session, cancel).await?;
         let config = session.config();
@@ -128,8 +135,9 @@ impl Connector {
     /// The tables that a sync with this configuration writes. Needs no network.
     pub async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
         let client = HttpClient::default();
-        let (policy, pace, lane) = (Policy::default(), Arc::new(Unpaced), Lane::default());
-        let session = Session::open(self.spec().await?, config, &policy, &client, pace, lane, Arc::new(Silent))?;
+        let (policy, rate_gate, scheduling) = (Policy::default(), Arc::new(Ungated), SchedulingClass::default());
+        let session =
+            Session::open(self.spec().await?, config, &policy, &client, rate_gate, scheduling, Arc::new(Silent))?;
         self.tables(&session, &CancellationToken::new()).await
     }
 

@@ -6,11 +6,11 @@
 //!
 //! The built-in destinations keep the state beside the rows and change both in one transaction, so that each always answers for the
 //! other. Your own does so by implementing [`Destination`]; where the state has to be in another place than the rows, a
-//! destination is made [of the two](apart), by implementing [`apart::Rows`] or [`state_store::StateStore`] or both.
+//! destination is made [of the two](split_state), by implementing [`split_state::Rows`] or [`state_store::StateStore`] or both.
 
-pub mod apart;
 pub mod lock;
 pub mod lost;
+pub mod split_state;
 pub mod state_store;
 pub mod writer;
 

@@ -1,6 +1,6 @@
 //! State in a place of its own, apart from the rows: a trait, and a file as the example of it.
 //!
-//! [`super::apart`] joins such a store with a place for rows.
+//! [`super::split_state`] joins such a store with a place for rows.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::DestinationError;
 use super::lock::SyncLock;
 use crate::json;
-use crate::paths::beside;
+use crate::paths::sibling;
 use crate::state;
 use crate::state::{State, StatePatch};
 
@@ -55,7 +55,7 @@ impl JsonFile {
     /// At a path whose folder exists; the file need not. Until it is dropped nobody else can open the same one, so that two syncs
     /// at once don't overwrite each other's state.
     pub fn open(path: PathBuf) -> Result<Self, DestinationError> {
-        let lock = SyncLock::acquire(beside(&path, "-sync"), &path.display().to_string())?;
+        let lock = SyncLock::acquire(sibling(&path, "-sync"), &path.display().to_string())?;
         Ok(Self { path, _lock: lock })
     }
 }
@@ -88,7 +88,7 @@ impl StateStore for JsonFile {
 
 fn write(path: &Path, state: &State) -> io::Result<()> {
     let text = serde_json::to_vec(state)?;
-    let new = beside(path, "-new");
+    let new = sibling(path, "-new");
     let mut file = File::create(&new)?;
     file.write_all(&text)?;
     file.sync_all()?;
@@ -130,7 +130,7 @@ mod tests {
         let path = folder.path().join("state.json");
         let mut store = JsonFile::open(path.clone()).unwrap();
         store.replace(&state(&[("key", "old")])).unwrap();
-        fs::write(beside(&path, "-new"), r#"{"key":"ne"#).unwrap();
+        fs::write(sibling(&path, "-new"), r#"{"key":"ne"#).unwrap();
         assert_eq!(store.load().unwrap(), state(&[("key", "old")]));
         store.replace(&state(&[("key", "new")])).unwrap();
         assert_eq!(store.load().unwrap(), state(&[("key", "new")]));

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use crate::runtime::lane::Lane;
+use crate::runtime::scheduling::SchedulingClass;
 use crate::state;
 use crate::state::{MergedPatch, State};
 
@@ -61,7 +61,7 @@ pub struct WriterOptions {
     /// Age at which a transaction is committed, however few its rows.
     pub commit_after: Duration,
     /// Where it is done.
-    pub lane: Lane,
+    pub scheduling: SchedulingClass,
     /// Called after each commit, on the thread that did it.
     pub on_commit: Box<dyn Fn(&WriterReport) + Send>,
 }
@@ -74,7 +74,7 @@ impl Default for WriterOptions {
             commit_rows: COMMIT_ROWS,
             commit_bytes: COMMIT_BYTES,
             commit_after: COMMIT_AFTER,
-            lane: Lane::default(),
+            scheduling: SchedulingClass::default(),
             on_commit: Box::new(|_| {}),
         }
     }
@@ -261,8 +261,8 @@ async fn blocking<R: Send + 'static>(
     mut work: Work,
     job: impl FnOnce(&mut Work) -> R + Send + 'static,
 ) -> Option<(Work, R)> {
-    let lane = work.options.lane.clone();
-    let done = lane.block(move || {
+    let scheduling = work.options.scheduling.clone();
+    let done = scheduling.block(move || {
         let result = job(&mut work);
         (work, result)
     });
@@ -301,8 +301,8 @@ impl Work {
             let _ = first_failure.set(error.clone());
         }
         // Lets go of the destination's locks before anyone hears of the end.
-        let lane = work.options.lane.clone();
-        lane.block(move || drop(work.destination)).await?;
+        let scheduling = work.options.scheduling.clone();
+        scheduling.block(move || drop(work.destination)).await?;
         Some(done)
     }
 

@@ -8,7 +8,7 @@ pub mod egress;
 pub(crate) mod error;
 pub(crate) mod mask;
 pub(crate) mod open_requests;
-pub mod pace;
 pub(crate) mod proxy;
 pub(crate) mod quota;
+pub mod rate_gate;
 pub mod secrets;

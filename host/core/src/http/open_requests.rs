@@ -29,7 +29,7 @@ struct Going {
 }
 
 /// The right to have one request under way. Given back when it is dropped.
-pub(crate) struct Place {
+pub(crate) struct RequestPermit {
     going: Arc<Going>,
     _permit: OwnedSemaphorePermit,
 }
@@ -41,12 +41,12 @@ impl OpenRequests {
     }
 
     /// A place, if one is free.
-    pub(crate) fn free(&self) -> Option<Place> {
+    pub(crate) fn free(&self) -> Option<RequestPermit> {
         self.places.clone().try_acquire_owned().ok().map(|permit| self.place(permit))
     }
 
     /// Waits for a place. None when no other one has gone on for as long as `patience`.
-    pub(crate) async fn wait(&self, patience: Duration) -> Option<Place> {
+    pub(crate) async fn wait(&self, patience: Duration) -> Option<RequestPermit> {
         let mut permit = pin!(self.places.clone().acquire_owned());
         loop {
             let before = self.going.changes.load(Ordering::SeqCst);
@@ -63,12 +63,12 @@ impl OpenRequests {
         }
     }
 
-    fn place(&self, permit: OwnedSemaphorePermit) -> Place {
-        Place { going: self.going.clone(), _permit: permit }
+    fn place(&self, permit: OwnedSemaphorePermit) -> RequestPermit {
+        RequestPermit { going: self.going.clone(), _permit: permit }
     }
 }
 
-impl Place {
+impl RequestPermit {
     /// Does `work`, which does not wait for the guest and ends by itself.
     pub(crate) async fn goes_on<T>(&self, work: impl Future<Output = T>) -> T {
         let _begun = Begun::new(&self.going);

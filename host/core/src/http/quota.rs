@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-use crate::runtime::limits::{Verdict, breach};
+use crate::runtime::limits::{StopSignal, breach};
 use crate::runtime::policy::Limits;
 
 /// What one sync has used of the network. A total that is passed ends the sync; a rate only holds it back.
@@ -16,7 +16,7 @@ pub(crate) struct Quota {
     bytes_out: Total,
     rate: Rate,
     began: Instant,
-    verdict: Verdict,
+    stop: StopSignal,
 }
 
 struct Total {
@@ -26,7 +26,7 @@ struct Total {
 }
 
 impl Quota {
-    pub(crate) fn new(limits: &Limits, verdict: Verdict) -> Self {
+    pub(crate) fn new(limits: &Limits, stop: StopSignal) -> Self {
         let total = |limit, most| Total { limit, most, used: AtomicU64::new(0) };
         Self {
             requests: total("requests", limits.requests),
@@ -34,13 +34,13 @@ impl Quota {
             bytes_out: total("bytes_out", limits.bytes_out),
             rate: Rate::per_minute(limits.requests_per_minute),
             began: Instant::now(),
-            verdict,
+            stop,
         }
     }
 
     /// One more request. False when it is one too many, which ends the sync.
     pub(crate) fn request(&self) -> bool {
-        self.requests.add(1, &self.verdict)
+        self.requests.add(1, &self.stop)
     }
 
     /// Takes the next turn to send a request. How long it is until then.
@@ -50,12 +50,12 @@ impl Quota {
 
     /// More came in. False when it is too much, which ends the sync.
     pub(crate) fn received(&self, bytes: u64) -> bool {
-        self.bytes_in.add(bytes, &self.verdict)
+        self.bytes_in.add(bytes, &self.stop)
     }
 
     /// More goes out. False when it is too much, which ends the sync.
     pub(crate) fn sent(&self, bytes: u64) -> bool {
-        self.bytes_out.add(bytes, &self.verdict)
+        self.bytes_out.add(bytes, &self.stop)
     }
 
     /// Requests that were sent, or tried.
@@ -70,12 +70,12 @@ impl Quota {
 }
 
 impl Total {
-    fn add(&self, more: u64, verdict: &Verdict) -> bool {
+    fn add(&self, more: u64, stop: &StopSignal) -> bool {
         let add = |used: u64| Some(used.saturating_add(more));
         let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).unwrap_or_else(|used| used);
         let fits = before.saturating_add(more) <= self.most;
         if !fits {
-            verdict.give(breach(self.limit, format!("{} allowed", self.most)));
+            stop.give(breach(self.limit, format!("{} allowed", self.most)));
         }
         fits
     }
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn a_total_may_be_reached_and_not_passed() {
-        let verdict = Verdict::default();
-        let quota = Quota::new(&Limits { requests: 2, bytes_in: 10, ..Limits::default() }, verdict.clone());
+        let stop = StopSignal::default();
+        let quota = Quota::new(&Limits { requests: 2, bytes_in: 10, ..Limits::default() }, stop.clone());
         assert!(quota.request() && quota.request() && quota.received(10) && quota.sent(1000));
-        assert!(verdict.reason().is_none());
+        assert!(stop.reason().is_none());
         assert!(!quota.request());
         assert_eq!((quota.requests(), quota.bytes()), (2, (10, 1000)));
-        assert!(matches!(verdict.reason(), Some(Error::Limit { limit: "requests", .. })));
+        assert!(matches!(stop.reason(), Some(Error::Limit { limit: "requests", .. })));
         assert!(!quota.received(u64::MAX) && !quota.received(u64::MAX));
     }
 

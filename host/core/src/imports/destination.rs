@@ -164,7 +164,7 @@ impl Guest {
     /// error; when the connector goes on and on, it ends here.
     fn sink(&mut self) -> wasmtime::Result<Result<&mut Sink, GuestError>> {
         match &mut self.sink {
-            Some(sink) if self.verdict.reason().is_some() => {
+            Some(sink) if self.stop.reason().is_some() => {
                 sink.ignored += 1;
                 wasmtime::ensure!(sink.ignored <= MOST_IGNORED, "it goes on although its sync has failed");
                 Ok(Err(GuestError::Interrupted))
@@ -177,7 +177,7 @@ impl Guest {
     /// Remembers why the sync has to end, and tells the guest.
     fn settle(&mut self, result: Result<(), Error>) -> Result<(), GuestError> {
         result.map_err(|error| {
-            self.verdict.give(error.clone());
+            self.stop.give(error.clone());
             match error {
                 Error::Contract(why) => GuestError::Invalid(why),
                 Error::Limit { limit, .. } => GuestError::Limit(limit.into()),

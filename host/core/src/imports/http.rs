@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::http_trouble::Troubles;
+use super::http_failures::FailureLog;
 use crate::http::body::ahead::{AheadBody, Readers};
 use crate::http::body::gzip as http_gzip;
 use crate::http::body::gzip::{Coding, GzipBody};
@@ -21,11 +21,11 @@ use crate::http::body::watched::{Exchange, WatchedBody};
 use crate::http::client::HttpClient;
 use crate::http::egress::{Egress, Origin, Permit};
 use crate::http::mask::Mask;
-use crate::http::open_requests::{OpenRequests, Place};
-use crate::http::pace::Pace;
+use crate::http::open_requests::{OpenRequests, RequestPermit};
 use crate::http::quota::{Quota, head_bytes};
+use crate::http::rate_gate::RateGate;
 use crate::http::secrets::Secrets;
-use crate::runtime::limits::{Meter, Usage, Verdict, breach};
+use crate::runtime::limits::{Meter, StopSignal, Usage, breach};
 use crate::runtime::policy::{Limits, Policy};
 use crate::runtime::report::Reporter;
 use crate::runtime::sync::Level;
@@ -46,11 +46,11 @@ pub(crate) struct Gate {
     quota: Arc<Quota>,
     told_to_wait: Once,
     told_of_no_place: Once,
-    pace: Arc<dyn Pace>,
+    rate_gate: Arc<dyn RateGate>,
     throttled: AtomicU64,
     report: Arc<Reporter>,
-    verdict: Verdict,
-    troubles: Arc<Troubles>,
+    stop: StopSignal,
+    failures_told: Arc<FailureLog>,
 }
 
 type Answer = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiError>> + Send>);
@@ -62,10 +62,10 @@ impl Gate {
         egress: Egress,
         secrets: Secrets,
         policy: &Policy,
-        pace: Arc<dyn Pace>,
+        rate_gate: Arc<dyn RateGate>,
         report: Arc<Reporter>,
         usage: Arc<Usage>,
-        verdict: Verdict,
+        stop: StopSignal,
     ) -> Self {
         Self {
             client,
@@ -75,15 +75,15 @@ impl Gate {
             networks: policy.networks.clone(),
             limits: policy.limits.clone(),
             open: OpenRequests::new(policy.limits.open_requests),
-            readers: Readers::new(Meter::new(usage, policy.limits.cpu_time, verdict.clone())),
-            quota: Arc::new(Quota::new(&policy.limits, verdict.clone())),
+            readers: Readers::new(Meter::new(usage, policy.limits.cpu_time, stop.clone())),
+            quota: Arc::new(Quota::new(&policy.limits, stop.clone())),
             told_to_wait: Once::new(),
             told_of_no_place: Once::new(),
-            pace,
+            rate_gate,
             throttled: AtomicU64::new(0),
-            troubles: Arc::new(Troubles::new(report.clone())),
+            failures_told: Arc::new(FailureLog::new(report.clone())),
             report,
-            verdict,
+            stop,
         }
     }
 
@@ -103,7 +103,7 @@ impl Gate {
         let _ = self.throttled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         let wait = Duration::from_millis(milliseconds);
         self.report.throttled(wait);
-        self.pace.throttled(wait);
+        self.rate_gate.throttled(wait);
     }
 
     /// All waits that the guest told of.
@@ -113,7 +113,7 @@ impl Gate {
 
     /// Why requests fail now, as far as the host knows what the guest can't.
     pub(crate) fn cause_of_trouble(&self) -> Option<String> {
-        self.troubles.cause()
+        self.failures_told.cause()
     }
 
     async fn send(
@@ -121,7 +121,7 @@ impl Gate {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<Answer, WasiError> {
-        if self.verdict.reason().is_some() {
+        if self.stop.reason().is_some() {
             return Err(WasiError::HttpRequestDenied);
         }
         let (request, permit, origin) = self.admit(request)?;
@@ -133,14 +133,14 @@ impl Gate {
         place.goes_on(self.turn(&origin)).await;
         let request = request.map(|body| SentBody::new(body, self.quota.clone()).boxed_unsync());
         let timeouts = self.client.timeouts(options);
-        let mut exchange = Exchange::begin(&request, self.report.clone(), self.troubles.clone());
+        let mut exchange = Exchange::begin(&request, self.report.clone(), self.failures_told.clone());
         let answer = place.goes_on(self.client.send(&self.networks, request, timeouts)).await;
         let mut answer = answer.map_err(|failure| {
             exchange.failed(&failure.code, failure.advice);
             failure.code
         })?;
         exchange.answered(answer.status());
-        self.troubles.succeeded();
+        self.failures_told.succeeded();
         if !self.quota.received(head_bytes(answer.headers())) {
             return Err(WasiError::ConnectionLimitReached);
         }
@@ -165,9 +165,9 @@ impl Gate {
             answer.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let most = self.limits.response_bytes;
-        let troubles = self.troubles.clone();
+        let failures_told = self.failures_told.clone();
         let on_limit: OnLimit = Arc::new(move || {
-            troubles.failed(Some(format!("a response was larger than the limit `response_bytes` ({most})")));
+            failures_told.failed(Some(format!("a response was larger than the limit `response_bytes` ({most})")));
         });
         let answer = answer.map(|body| {
             let body = LimitedBody::new(body, self.quota.clone(), most, timeouts.between_bytes, on_limit.clone())
@@ -190,7 +190,7 @@ impl Gate {
     }
 
     /// Waits until one more request may be under way. A guest that would wait for itself is stopped.
-    async fn place(&self) -> Result<Place, WasiError> {
+    async fn place(&self) -> Result<RequestPermit, WasiError> {
         if let Some(place) = self.open.free() {
             return Ok(place);
         }
@@ -200,10 +200,10 @@ impl Gate {
         self.told_of_no_place.call_once(|| self.report.line(Level::Warning, &line));
         tokio::select! {
             biased;
-            () = self.verdict.given() => Err(WasiError::HttpRequestDenied),
+            () = self.stop.given() => Err(WasiError::HttpRequestDenied),
             place = self.open.wait(patience) => place.ok_or_else(|| {
                 let why = format!("{most} allowed at once, whose responses were not read for {patience:?} while more requests waited");
-                self.verdict.give(breach("open_requests", why));
+                self.stop.give(breach("open_requests", why));
                 WasiError::ConnectionLimitReached
             }),
         }
@@ -219,7 +219,7 @@ impl Gate {
             self.told_to_wait.call_once(|| self.report.line(Level::Warning, &line));
             tokio::time::sleep(wait).await;
         }
-        self.pace.before_request(origin).await;
+        self.rate_gate.before_request(origin).await;
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.
@@ -228,7 +228,7 @@ impl Gate {
         let refuse = |why: &dyn std::fmt::Display| {
             let host = parts.uri.host().unwrap_or_default();
             let what = format!("a request to `{}` was refused: {why}", crate::runtime::report::cut(host, 255));
-            self.troubles.failed(Some(what));
+            self.failures_told.failed(Some(what));
             WasiError::HttpRequestDenied
         };
         if parts.method == http::Method::CONNECT {

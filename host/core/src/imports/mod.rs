@@ -4,9 +4,9 @@ pub(crate) mod convert;
 pub(crate) mod destination;
 pub(crate) mod http;
 mod http_codes;
+pub(crate) mod http_failures;
 mod http_handle;
 mod http_texts;
-pub(crate) mod http_trouble;
 mod log;
 mod progress;
 pub(crate) mod refused;
@@ -20,7 +20,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings;
-use crate::runtime::limits::{MemoryLimit, Verdict};
+use crate::runtime::limits::{MemoryLimit, StopSignal};
 use crate::runtime::policy::Limits;
 use crate::runtime::report::Reporter;
 
@@ -35,7 +35,7 @@ pub(crate) struct Guest {
     hooks: http::Hooks,
     pub(crate) memory: MemoryLimit,
     pub(crate) report: Arc<Reporter>,
-    pub(crate) verdict: Verdict,
+    pub(crate) stop: StopSignal,
     /// Only `sync` has somewhere to send rows to.
     pub(crate) sink: Option<destination::Sink>,
 }
@@ -47,7 +47,7 @@ impl Guest {
         memory: usize,
         gate: Arc<http::Gate>,
         report: Arc<Reporter>,
-        verdict: Verdict,
+        stop: StopSignal,
         sink: Option<destination::Sink>,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -62,7 +62,7 @@ impl Guest {
             hooks: http::Hooks { gate },
             memory: MemoryLimit::new(memory),
             report,
-            verdict,
+            stop,
             sink,
         }
     }

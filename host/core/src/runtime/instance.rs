@@ -19,16 +19,16 @@ use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::client::HttpClient;
 use crate::http::egress::{Egress, Origin, OriginPattern};
-use crate::http::pace::{Pace, Unpaced};
+use crate::http::rate_gate::{RateGate, Ungated};
 use crate::http::secrets::{Extracted, Secrets};
 use crate::imports::Guest;
 use crate::imports::destination::Sink;
 use crate::imports::http::Gate;
-use crate::runtime::lane::Lane;
-use crate::runtime::limits::{Usage, Verdict, breach, too_much_computed};
+use crate::runtime::limits::{StopSignal, Usage, breach, too_much_computed};
 use crate::runtime::machine;
 use crate::runtime::policy::{Limits, Policy};
 use crate::runtime::report::Reporter;
+use crate::runtime::scheduling::SchedulingClass;
 use crate::runtime::sync::Observer;
 use crate::runtime::thread_clock::cpu_time;
 
@@ -55,19 +55,19 @@ pub(crate) struct Session {
     pub(crate) problems: Vec<ConfigurationProblem>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) report: Arc<Reporter>,
-    pub(crate) verdict: Verdict,
+    pub(crate) stop: StopSignal,
     pub(crate) usage: Arc<Usage>,
 }
 
 impl Session {
-    /// Takes the secrets out of `config` and opens the way to the origins that it names. What its guests compute counts in `lane`.
+    /// Takes the secrets out of `config` and opens the way to the origins that it names. What its guests compute counts in `scheduling`.
     pub(crate) fn open(
         spec: &Spec,
         config: &Map<String, Value>,
         policy: &Policy,
         client: &HttpClient,
-        pace: Arc<dyn Pace>,
-        lane: Lane,
+        rate_gate: Arc<dyn RateGate>,
+        scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let Extracted { secrets, shown, mut problems } = Secrets::extract(spec, config)?;
@@ -91,13 +91,21 @@ impl Session {
         Ok(Self {
             config: shown,
             problems,
-            ..Self::with(secrets, egress, policy.clone(), client, pace, lane, observer)
+            ..Self::with(secrets, egress, policy.clone(), client, rate_gate, scheduling, observer)
         })
     }
 
     /// For questions that need neither configuration nor network.
     pub(crate) fn without_network(policy: Policy, client: &HttpClient, observer: Arc<dyn Observer>) -> Self {
-        Self::with(Secrets::default(), Egress::default(), policy, client, Arc::new(Unpaced), Lane::default(), observer)
+        Self::with(
+            Secrets::default(),
+            Egress::default(),
+            policy,
+            client,
+            Arc::new(Ungated),
+            SchedulingClass::default(),
+            observer,
+        )
     }
 
     fn with(
@@ -105,14 +113,14 @@ impl Session {
         egress: Egress,
         policy: Policy,
         client: &HttpClient,
-        pace: Arc<dyn Pace>,
-        lane: Lane,
+        rate_gate: Arc<dyn RateGate>,
+        scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let (verdict, usage) = (Verdict::default(), Arc::new(Usage::new(lane)));
+        let (stop, usage) = (StopSignal::default(), Arc::new(Usage::new(scheduling)));
         let report = Arc::new(Reporter::new(observer, secrets.redactor(), &policy.limits));
         let (client, heard) = (client.clone(), report.clone());
-        let gate = Gate::new(client, egress, secrets, &policy, pace, heard, usage.clone(), verdict.clone());
+        let gate = Gate::new(client, egress, secrets, &policy, rate_gate, heard, usage.clone(), stop.clone());
         Self {
             started: Instant::now(),
             policy,
@@ -120,7 +128,7 @@ impl Session {
             problems: Vec::new(),
             gate: Arc::new(gate),
             report,
-            verdict,
+            stop,
             usage,
         }
     }
@@ -153,7 +161,7 @@ impl Session {
     /// Waits for a reason to stop the guest by force.
     async fn stop(&self, cancel: &CancellationToken) -> Error {
         let told = async {
-            self.verdict.given().await;
+            self.stop.given().await;
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
@@ -192,7 +200,7 @@ impl Connector {
         };
         let memory = limits.memory.min(self.engine().most_memory());
         let guest =
-            Guest::new(limits, memory, session.gate.clone(), session.report.clone(), session.verdict.clone(), sink);
+            Guest::new(limits, memory, session.gate.clone(), session.report.clone(), session.stop.clone(), sink);
         let mut store = Store::new(self.engine().wasmtime(), guest);
         store.limiter(|guest| &mut guest.memory);
         // Bounds what one call can make the host allocate: a list can name the same long text a million times. Texts take more room
@@ -225,7 +233,7 @@ impl Connector {
         let guest = store.into_data();
         drop(instance);
         session.usage.held(guest.memory.used());
-        let result = match (session.verdict.reason(), returned) {
+        let result = match (session.stop.reason(), returned) {
             (Some(reason), _) => Err(reason),
             (None, Ok(returned)) => Ok(returned),
             (None, Err(Stopped::ByHost(reason))) => Err(reason),

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
 
 use crate::error::Error;
-use crate::runtime::lane::Lane;
 use crate::runtime::machine;
+use crate::runtime::scheduling::SchedulingClass;
 use crate::runtime::thread_clock::cpu_time;
 
 /// Elements of all tables of functions: a connector has a few thousand functions.
@@ -20,7 +20,7 @@ const TABLE_ELEMENTS: usize = 100_000;
 
 /// Why a sync has to end, shared by everything that can find a reason. The first reason counts: others follow from it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct StopSignal {
     inner: Arc<Inner>,
 }
 
@@ -30,7 +30,7 @@ struct Inner {
     given: Notify,
 }
 
-impl Verdict {
+impl StopSignal {
     /// Ends the sync for `reason`, if it has none yet.
     pub(crate) fn give(&self, reason: Error) {
         let mut slot = self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,20 +62,20 @@ pub(crate) fn breach(limit: &'static str, detail: impl Into<String>) -> Error {
 /// What the instances of one session have used of the machine.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    lane: Lane,
+    scheduling: SchedulingClass,
     nanoseconds: AtomicU64,
     memory: AtomicU64,
 }
 
 impl Usage {
     /// Nothing so far.
-    pub(crate) fn new(lane: Lane) -> Self {
-        Self { lane, ..Self::default() }
+    pub(crate) fn new(scheduling: SchedulingClass) -> Self {
+        Self { scheduling, ..Self::default() }
     }
 
     /// Adds processor time of a guest, or of what is done for it. All of it so far.
     pub(crate) fn computed(&self, more: Duration) -> Duration {
-        self.lane.spent(more);
+        self.scheduling.spent(more);
         let more = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
         let before = self.nanoseconds.fetch_add(more, Ordering::Relaxed);
         Duration::from_nanos(before.saturating_add(more))
@@ -102,13 +102,13 @@ impl Usage {
 pub(crate) struct Meter {
     usage: Arc<Usage>,
     most: Duration,
-    verdict: Verdict,
+    stop: StopSignal,
 }
 
 impl Meter {
     /// Counts in `usage`, of which `most` may be used.
-    pub(crate) fn new(usage: Arc<Usage>, most: Duration, verdict: Verdict) -> Self {
-        Self { usage, most, verdict }
+    pub(crate) fn new(usage: Arc<Usage>, most: Duration, stop: StopSignal) -> Self {
+        Self { usage, most, stop }
     }
 
     /// Does `work`, whose computing counts.
@@ -118,7 +118,7 @@ impl Meter {
             let began = cpu_time();
             let polled = work.as_mut().poll(context);
             if self.usage.computed(cpu_time().saturating_sub(began)) > self.most {
-                self.verdict.give(too_much_computed(self.most));
+                self.stop.give(too_much_computed(self.most));
             }
             polled
         })
@@ -216,11 +216,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_reason_counts() {
-        let verdict = Verdict::default();
-        assert!(verdict.reason().is_none());
-        verdict.give(breach("rows", "1"));
-        verdict.give(Error::Interrupted);
-        verdict.given().await;
-        assert!(matches!(verdict.reason(), Some(Error::Limit { limit: "rows", .. })));
+        let stop = StopSignal::default();
+        assert!(stop.reason().is_none());
+        stop.give(breach("rows", "1"));
+        stop.give(Error::Interrupted);
+        stop.given().await;
+        assert!(matches!(stop.reason(), Some(Error::Limit { limit: "rows", .. })));
     }
 }

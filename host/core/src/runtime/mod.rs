@@ -2,11 +2,11 @@
 
 pub mod engine;
 pub(crate) mod instance;
-pub mod lane;
 pub(crate) mod limits;
 pub(crate) mod machine;
 pub mod policy;
 pub mod report;
 mod run;
+pub mod scheduling;
 pub mod sync;
 pub(crate) mod thread_clock;

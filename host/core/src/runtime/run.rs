@@ -41,13 +41,14 @@ impl Connector {
                 return Outcome { error: Some(why), ..outcome };
             }
         };
-        let (pace, lane) = (request.pace.clone(), request.lane.clone());
-        let session = match Session::open(spec, &request.config, &request.policy, client, pace, lane, observer) {
-            Ok(session) => session,
-            Err(why) => {
-                return Outcome { error: Some(why), ..outcome };
-            }
-        };
+        let (rate_gate, scheduling) = (request.rate_gate.clone(), request.scheduling.clone());
+        let session =
+            match Session::open(spec, &request.config, &request.policy, client, rate_gate, scheduling, observer) {
+                Ok(session) => session,
+                Err(why) => {
+                    return Outcome { error: Some(why), ..outcome };
+                }
+            };
         let ended = self.store(&session, request, cancel, &mut outcome).await;
         let hidden = session.gate.mask().hidden();
         if hidden > 0 {
@@ -75,13 +76,14 @@ impl Connector {
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, pace: _, lane } = request;
+        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, rate_gate: _, scheduling } =
+            request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let report = session.report.clone();
         let options = WriterOptions {
             commit_after: policy.commit_after,
-            lane,
+            scheduling,
             on_commit: Box::new(move |written: &WriterReport| {
                 report.committed(written.rows.clone(), written.commit_took)
             }),

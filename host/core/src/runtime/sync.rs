@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
-use crate::http::pace::{Pace, Unpaced};
-use crate::runtime::lane::Lane;
+use crate::http::rate_gate::{RateGate, Ungated};
 use crate::runtime::policy::Policy;
+use crate::runtime::scheduling::SchedulingClass;
 use crate::state::StateKeys;
 
 /// What a caller gives for one sync.
@@ -25,9 +25,9 @@ pub struct SyncRequest {
     /// What the connector may reach and use.
     pub policy: Policy,
     /// When its requests may be sent.
-    pub pace: Arc<dyn Pace>,
-    /// Where it computes. What is given here has to run the sync as well ([`Lane::run`]).
-    pub lane: Lane,
+    pub rate_gate: Arc<dyn RateGate>,
+    /// Where it computes. What is given here has to run the sync as well ([`SchedulingClass::run`]).
+    pub scheduling: SchedulingClass,
 }
 
 impl SyncRequest {
@@ -36,8 +36,16 @@ impl SyncRequest {
         config: serde_json::Map<String, serde_json::Value>,
         destination: Box<dyn crate::destination::Destination>,
     ) -> Self {
-        let (policy, lane) = (Policy::default(), Lane::default());
-        Self { config, destination, full_refresh: false, state_keys: None, policy, pace: Arc::new(Unpaced), lane }
+        let (policy, scheduling) = (Policy::default(), SchedulingClass::default());
+        Self {
+            config,
+            destination,
+            full_refresh: false,
+            state_keys: None,
+            policy,
+            rate_gate: Arc::new(Ungated),
+            scheduling,
+        }
     }
 }
 

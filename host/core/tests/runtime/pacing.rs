@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use elt_host::error::Error;
 use elt_host::http::egress::Origin;
-use elt_host::http::pace::Pace;
+use elt_host::http::rate_gate::RateGate;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -31,7 +31,7 @@ impl Toll {
 
     fn script(self: &Arc<Self>, server: &Server, steps: Value) -> Script {
         let mut script = Script::new(steps).with("base_url", json!(server.url()));
-        script.pace = self.clone();
+        script.rate_gate = self.clone();
         script
     }
 
@@ -46,7 +46,7 @@ impl Toll {
     }
 }
 
-impl Pace for Toll {
+impl RateGate for Toll {
     fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(origin.to_string());

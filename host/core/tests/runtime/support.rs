@@ -9,9 +9,9 @@ use elt_host::component::cache::Cache;
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::http::client::{HttpOptions, Timeouts};
 use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::http::pace::{Pace, Unpaced};
-use elt_host::runtime::lane::Lane;
+use elt_host::http::rate_gate::{RateGate, Ungated};
 use elt_host::runtime::policy::{Limits, Policy};
+use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
 use elt_host::state::{State, apply};
 use elt_host::{Connector, Engine, EngineOptions, HttpClient};
@@ -138,8 +138,8 @@ impl Observer for Recorder {
 pub(crate) struct Script {
     pub(crate) config: Map<String, Value>,
     pub(crate) policy: Policy,
-    pub(crate) pace: Arc<dyn Pace>,
-    pub(crate) lane: Lane,
+    pub(crate) rate_gate: Arc<dyn RateGate>,
+    pub(crate) scheduling: SchedulingClass,
     pub(crate) client: HttpClient,
     pub(crate) cancel: CancellationToken,
     pub(crate) full_refresh: bool,
@@ -160,8 +160,8 @@ impl Script {
         Self {
             config: config.as_object().unwrap().clone(),
             policy: Policy::default(),
-            pace: Arc::new(Unpaced),
-            lane: Lane::default(),
+            rate_gate: Arc::new(Ungated),
+            scheduling: SchedulingClass::default(),
             client: HttpClient::default(),
             cancel: CancellationToken::new(),
             full_refresh: false,
@@ -224,9 +224,10 @@ impl Script {
     ) -> Run {
         let (observer, contents) = (Arc::new(Recorder::default()), self.destination.contents.clone());
         let watched = watch(observer.clone());
-        let (full_refresh, policy, pace, lane) = (self.full_refresh, self.policy, self.pace, self.lane);
+        let (full_refresh, policy, rate_gate, scheduling) =
+            (self.full_refresh, self.policy, self.rate_gate, self.scheduling);
         let request = SyncRequest::new(self.config, Box::new(self.destination));
-        let request = SyncRequest { full_refresh, policy, pace, lane, ..request };
+        let request = SyncRequest { full_refresh, policy, rate_gate, scheduling, ..request };
         let outcome = connector.sync(request, &self.client, watched, &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());
         let events = std::mem::take(&mut *observer.events.lock().unwrap());

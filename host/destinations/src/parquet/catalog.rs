@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::trouble::Trouble;
+use super::error::StoreError;
 use crate::{journal, unwritten};
 use elt_host::state::{State, StatePatch};
 
@@ -78,7 +78,7 @@ impl Drop for Catalog {
 
 impl Catalog {
     /// Opens the catalog to write it; creates it where there is none.
-    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let how = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(PATIENCE)?;
@@ -100,38 +100,38 @@ impl Catalog {
     }
 
     /// Opens the catalog, which exists, to be read only, and leaves nothing beside it.
-    pub(super) fn look(path: &Path) -> Result<Self, Trouble> {
+    pub(super) fn look(path: &Path) -> Result<Self, StoreError> {
         let (connection, _) = unwritten::open(path)?;
         check(&connection, path)?;
         Ok(Self { connection, is_written: false })
     }
 
     /// The state in the catalog at `path`, also while a sync writes it. Leaves nothing beside it.
-    pub(super) fn state_at(path: &Path) -> Result<State, Trouble> {
-        let look = |connection: &Connection| -> Result<State, Trouble> {
+    pub(super) fn state_at(path: &Path) -> Result<State, StoreError> {
+        let look = |connection: &Connection| -> Result<State, StoreError> {
             if is_empty(connection)? {
                 // A sync was ended before its first commit.
-                return Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
+                return Err(StoreError::Refused("there is no data set of ours in it. Run a sync first.".to_owned()));
             }
             check(connection, path)?;
             Ok(state(connection)?)
         };
         unwritten::read(path, |connection| match look(connection) {
-            Err(Trouble::Sqlite(error)) => Err(error),
+            Err(StoreError::Sqlite(error)) => Err(error),
             looked => Ok(looked),
         })?
     }
 
-    pub(super) fn begin(&self) -> Result<(), Trouble> {
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
         Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
     }
 
-    pub(super) fn commit(&self) -> Result<(), Trouble> {
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
         Ok(self.connection.execute_batch("COMMIT")?)
     }
 
     /// Takes back what the open transaction changed, if one is open.
-    pub(super) fn roll_back(&self) -> Result<(), Trouble> {
+    pub(super) fn roll_back(&self) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
@@ -139,41 +139,41 @@ impl Catalog {
     }
 
     /// Copies the log back and empties it.
-    pub(super) fn checkpoint(&self) -> Result<(), Trouble> {
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
         Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     /// Which generation of the folders belongs to this catalog.
-    pub(super) fn generation(&self) -> Result<u64, Trouble> {
+    pub(super) fn generation(&self) -> Result<u64, StoreError> {
         let read = "SELECT value FROM meta WHERE key = 'generation'";
         Ok(self.connection.query_row(read, [], |row| count(row, 0))?)
     }
 
-    pub(super) fn set_generation(&self, generation: u64) -> Result<(), Trouble> {
+    pub(super) fn set_generation(&self, generation: u64) -> Result<(), StoreError> {
         self.connection.execute("UPDATE meta SET value = ?1 WHERE key = 'generation'", [generation as i64])?;
         Ok(())
     }
 
     /// A number that no live file has.
-    pub(super) fn next_file(&self) -> Result<i64, Trouble> {
+    pub(super) fn next_file(&self) -> Result<i64, StoreError> {
         let next = "UPDATE meta SET value = value + 1 WHERE key = 'next_file' RETURNING value - 1";
         Ok(self.connection.query_row(next, [], |row| row.get(0))?)
     }
 
     /// A table's layout as text.
-    pub(super) fn layout(&self, table: &str) -> Result<Option<String>, Trouble> {
+    pub(super) fn layout(&self, table: &str) -> Result<Option<String>, StoreError> {
         let read = "SELECT layout FROM tables WHERE name = ?1";
         Ok(self.connection.query_row(read, [table], |row| row.get(0)).optional()?)
     }
 
-    pub(super) fn set_layout(&self, table: &str, layout: &str) -> Result<(), Trouble> {
+    pub(super) fn set_layout(&self, table: &str, layout: &str) -> Result<(), StoreError> {
         let write = "INSERT INTO tables VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET layout = excluded.layout";
         self.connection.execute(write, [table, layout])?;
         Ok(())
     }
 
     /// Every live file of a table.
-    pub(super) fn files(&self, table: &str) -> Result<Vec<LiveFile>, Trouble> {
+    pub(super) fn files(&self, table: &str) -> Result<Vec<LiveFile>, StoreError> {
         let read = "SELECT id, rows, bytes, memory FROM files WHERE tbl = ?1 ORDER BY id";
         let mut statement = self.connection.prepare_cached(read)?;
         let files = statement.query_map([table], |row| {
@@ -189,7 +189,7 @@ impl Catalog {
         part: &Value,
         low: Option<i64>,
         high: Option<i64>,
-    ) -> Result<Vec<i64>, Trouble> {
+    ) -> Result<Vec<i64>, StoreError> {
         let read = "SELECT DISTINCT file FROM slices WHERE tbl = ?1 AND part = ?2
                     AND (?3 IS NULL OR low IS NULL OR (low <= ?4 AND high >= ?3))";
         let mut statement = self.connection.prepare_cached(read)?;
@@ -197,7 +197,7 @@ impl Catalog {
         Ok(files.collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn file(&self, id: i64) -> Result<LiveFile, Trouble> {
+    pub(super) fn file(&self, id: i64) -> Result<LiveFile, StoreError> {
         let mut statement =
             self.connection.prepare_cached("SELECT id, rows, bytes, memory FROM files WHERE id = ?1")?;
         Ok(statement.query_row([id], |row| {
@@ -206,7 +206,7 @@ impl Catalog {
     }
 
     /// The slices of a file, in its order; together they are all of its rows.
-    pub(super) fn slices(&self, file: i64) -> Result<Vec<Slice>, Trouble> {
+    pub(super) fn slices(&self, file: i64) -> Result<Vec<Slice>, StoreError> {
         let read = "SELECT part, first, rows, low, high FROM slices WHERE file = ?1 ORDER BY first";
         let mut statement = self.connection.prepare_cached(read)?;
         let slices = statement.query_map([file], |row| {
@@ -221,7 +221,7 @@ impl Catalog {
         Ok(slices.collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn add_file(&self, table: &str, file: &LiveFile, slices: &[Slice]) -> Result<(), Trouble> {
+    pub(super) fn add_file(&self, table: &str, file: &LiveFile, slices: &[Slice]) -> Result<(), StoreError> {
         let mut add = self.connection.prepare_cached("INSERT INTO files VALUES (?1, ?2, ?3, ?4, ?5)")?;
         add.execute((file.id, table, file.rows as i64, file.bytes as i64, file.memory as i64))?;
         let mut add = self.connection.prepare_cached("INSERT INTO slices VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
@@ -231,22 +231,22 @@ impl Catalog {
         Ok(())
     }
 
-    pub(super) fn remove_file(&self, id: i64) -> Result<(), Trouble> {
+    pub(super) fn remove_file(&self, id: i64) -> Result<(), StoreError> {
         self.connection.prepare_cached("DELETE FROM slices WHERE file = ?1")?.execute([id])?;
         self.connection.prepare_cached("DELETE FROM files WHERE id = ?1")?.execute([id])?;
         Ok(())
     }
 
-    pub(super) fn state(&self) -> Result<State, Trouble> {
+    pub(super) fn state(&self) -> Result<State, StoreError> {
         Ok(state(&self.connection)?)
     }
 
-    pub(super) fn clear_state(&self) -> Result<(), Trouble> {
+    pub(super) fn clear_state(&self) -> Result<(), StoreError> {
         self.connection.execute("DELETE FROM state", [])?;
         Ok(())
     }
 
-    pub(super) fn patch_state(&self, patch: &StatePatch) -> Result<(), Trouble> {
+    pub(super) fn patch_state(&self, patch: &StatePatch) -> Result<(), StoreError> {
         let set = "INSERT INTO state VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
         let mut set = self.connection.prepare_cached(set)?;
         let mut remove = self.connection.prepare_cached("DELETE FROM state WHERE key = ?1")?;
@@ -265,12 +265,12 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Refuses what is no catalog of this layout.
-fn check(connection: &Connection, path: &Path) -> Result<(), Trouble> {
+fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if (number("application_id")?, number("user_version")?) == (APPLICATION_ID, LAYOUT) {
         return Ok(());
     }
-    Err(Trouble::Refused(format!(
+    Err(StoreError::Refused(format!(
         "its catalog {} is not one that this program knows. Choose another folder.",
         path.display()
     )))

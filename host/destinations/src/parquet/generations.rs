@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, LiveFile};
-use super::trouble::Trouble;
+use super::error::StoreError;
 use elt_host::destination::LostTable;
 
 const CURRENT: &str = "current";
@@ -57,12 +57,12 @@ impl Generations {
     }
 
     /// Refuses when something of somebody else's is where a table's link would be.
-    pub(super) fn check_table(&self, table: &str) -> Result<(), Trouble> {
+    pub(super) fn check_table(&self, table: &str) -> Result<(), StoreError> {
         let path = self.root.join(table);
         match fs::read_link(&path) {
             Ok(target) if target == table_target(table) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            _ => Err(Trouble::Refused(format!(
+            _ => Err(StoreError::Refused(format!(
                 "{} is there already and is not ours. Choose another folder.",
                 path.display()
             ))),
@@ -70,7 +70,7 @@ impl Generations {
     }
 
     /// Files of a table that the catalog describes and that are not there: somebody removed them.
-    pub(super) fn missing(&self, catalog: &Catalog, table: &str) -> Result<Vec<(String, LiveFile)>, Trouble> {
+    pub(super) fn missing(&self, catalog: &Catalog, table: &str) -> Result<Vec<(String, LiveFile)>, StoreError> {
         let folder = self.generation(self.number).join(table);
         let mut files = catalog.files(table)?;
         files.retain(|file| !folder.join(file_name(file.id)).is_file());
@@ -78,7 +78,7 @@ impl Generations {
     }
 
     /// Makes the visible folders those that the catalog describes, and removes what a crash left behind.
-    pub(super) fn recover(&mut self) -> Result<(), Trouble> {
+    pub(super) fn recover(&mut self) -> Result<(), StoreError> {
         let visible = fs::read_link(self.home().join(CURRENT)).ok();
         let wanted = PathBuf::from(format!("generation-{}", self.number));
         if self.number == 0 {
@@ -99,7 +99,7 @@ impl Generations {
     }
 
     /// Makes `next` what the current generation is, with a folder for each table.
-    pub(super) fn begin(&mut self, tables: &[&str]) -> Result<(), Trouble> {
+    pub(super) fn begin(&mut self, tables: &[&str]) -> Result<(), StoreError> {
         let next = self.home().join(NEXT);
         if !self.ready {
             if next.exists() {
@@ -131,7 +131,7 @@ impl Generations {
     }
 
     /// Takes a file out of the next generation.
-    pub(super) fn remove(&mut self, table: &str, id: i64) -> Result<(), Trouble> {
+    pub(super) fn remove(&mut self, table: &str, id: i64) -> Result<(), StoreError> {
         fs::remove_file(self.path(table, id))?;
         let entry = (table.to_owned(), file_name(id));
         // A file that came and went in one transaction never was.
@@ -143,7 +143,7 @@ impl Generations {
     }
 
     /// Shows the next generation to readers. Returns its number, for the catalog.
-    pub(super) fn publish(&mut self, tables: &[&str]) -> Result<u64, Trouble> {
+    pub(super) fn publish(&mut self, tables: &[&str]) -> Result<u64, StoreError> {
         let number = self.number + 1;
         let next = self.home().join(NEXT);
         let changed: HashSet<&String> = self.added.iter().chain(&self.removed).map(|(table, _)| table).collect();
@@ -165,7 +165,7 @@ impl Generations {
     }
 
     /// After the catalog is committed: makes the generation before it the next one.
-    pub(super) fn advance(&mut self, number: u64) -> Result<(), Trouble> {
+    pub(super) fn advance(&mut self, number: u64) -> Result<(), StoreError> {
         let old = self.generation(self.number);
         let before = std::mem::replace(&mut self.number, number);
         let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
@@ -188,7 +188,7 @@ impl Generations {
     }
 
     /// Leaves only the current generation.
-    pub(super) fn tidy(&mut self) -> Result<(), Trouble> {
+    pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
         self.ready = false;
         let next = self.home().join(NEXT);
         if next.exists() {
@@ -197,7 +197,7 @@ impl Generations {
         Ok(())
     }
 
-    fn switch(&self, number: u64) -> Result<(), Trouble> {
+    fn switch(&self, number: u64) -> Result<(), StoreError> {
         let new = self.home().join("current.new");
         remove_if_there(&new)?;
         symlink(Path::new(&format!("generation-{number}")), &new)?;
@@ -240,19 +240,19 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes names in a folder durable.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<(), Trouble> {
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
     Ok(File::open(path)?.sync_all()?)
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> Result<(), Trouble> {
+fn sync_folder(_: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
 #[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> Result<(), Trouble> {
+fn symlink(target: &Path, link: &Path) -> Result<(), StoreError> {
     std::os::unix::fs::symlink(target, link).map_err(|error| {
-        Trouble::Refused(format!(
+        StoreError::Refused(format!(
             "{} can't be made: {error}. Choose a folder on a file system with symbolic links.",
             link.display()
         ))
@@ -260,6 +260,6 @@ fn symlink(target: &Path, link: &Path) -> Result<(), Trouble> {
 }
 
 #[cfg(not(unix))]
-fn symlink(_: &Path, _: &Path) -> Result<(), Trouble> {
-    Err(Trouble::Refused("`parquet:` needs a Unix file system.".to_owned()))
+fn symlink(_: &Path, _: &Path) -> Result<(), StoreError> {
+    Err(StoreError::Refused("`parquet:` needs a Unix file system.".to_owned()))
 }

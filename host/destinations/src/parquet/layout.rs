@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use elt_host::schema::{Column, DataType, Table};
 
-use super::trouble::Trouble;
+use super::error::StoreError;
 
 /// The host's own column: when the row was last written with new values.
 const SYNCED_AT: &str = "_synced_at";
@@ -42,13 +42,13 @@ struct Stored {
 
 impl Layout {
     /// The layout of `table` where none is stored, or what the stored one becomes. Refuses with the reason when both can't be had.
-    pub(super) fn new(table: &Table, stored: Option<&str>) -> Result<Self, Trouble> {
+    pub(super) fn new(table: &Table, stored: Option<&str>) -> Result<Self, StoreError> {
         let mut columns = Vec::new();
         let wanted_key: Vec<&str> =
             table.primary_key().iter().map(|&index| table.columns()[index].name.as_str()).collect();
         if let Some(stored) = stored {
             let refuse =
-                |why: String| Err(Trouble::Refused(format!("its table `{}` does not fit: {why}", table.name())));
+                |why: String| Err(StoreError::Refused(format!("its table `{}` does not fit: {why}", table.name())));
             let Ok(stored) = serde_json::from_str::<Stored>(stored) else {
                 return refuse("its description in the catalog can't be read".to_owned());
             };
@@ -91,7 +91,7 @@ impl Layout {
     }
 
     /// As the catalog keeps it.
-    pub(super) fn stored(&self) -> Result<String, Trouble> {
+    pub(super) fn stored(&self) -> Result<String, StoreError> {
         let columns = self.columns.iter();
         let stored = Stored {
             columns: columns
@@ -99,7 +99,7 @@ impl Layout {
                 .collect(),
             key: self.key.iter().map(|&index| self.columns[index].name.clone()).collect(),
         };
-        serde_json::to_string(&stored).map_err(|error| Trouble::Failed(error.to_string()))
+        serde_json::to_string(&stored).map_err(|error| StoreError::Failed(error.to_string()))
     }
 
     /// The columns with `_synced_at`, by which stored rows are read.
@@ -121,7 +121,7 @@ impl Layout {
         batch: &RecordBatch,
         positions: &[Option<usize>],
         synced_at: i64,
-    ) -> Result<RecordBatch, Trouble> {
+    ) -> Result<RecordBatch, StoreError> {
         let rows = batch.num_rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 1);
         for (column, position) in self.columns.iter().zip(positions) {
@@ -135,7 +135,7 @@ impl Layout {
     }
 
     /// Rows that were read from a file which may be older than the newest columns.
-    pub(super) fn widen(&self, batch: RecordBatch) -> Result<RecordBatch, Trouble> {
+    pub(super) fn widen(&self, batch: RecordBatch) -> Result<RecordBatch, StoreError> {
         if batch.num_columns() == self.schema.fields().len() {
             return Ok(batch);
         }
@@ -171,7 +171,7 @@ impl Layout {
 }
 
 /// A batch whose fields have the names of `schema` and the types of `arrays`, which may hold text as dictionaries.
-fn typed(schema: &Schema, arrays: Vec<ArrayRef>) -> Result<RecordBatch, Trouble> {
+fn typed(schema: &Schema, arrays: Vec<ArrayRef>) -> Result<RecordBatch, StoreError> {
     let field = |(field, array): (&FieldRef, &ArrayRef)| {
         Field::new(field.name(), array.data_type().clone(), field.is_nullable())
     };
@@ -180,7 +180,7 @@ fn typed(schema: &Schema, arrays: Vec<ArrayRef>) -> Result<RecordBatch, Trouble>
 }
 
 /// The same rows without dictionaries.
-pub(super) fn plain_text(batch: &RecordBatch) -> Result<RecordBatch, Trouble> {
+pub(super) fn plain_text(batch: &RecordBatch) -> Result<RecordBatch, StoreError> {
     let mut arrays = Vec::new();
     for array in batch.columns() {
         arrays.push(match array.as_dictionary_opt::<UInt32Type>() {

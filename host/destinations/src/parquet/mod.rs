@@ -23,10 +23,11 @@
 //! **Memory.** Rows wait in memory until a commit, or until there are too many of them; then they go to
 //! files that nobody sees yet.
 
-mod beside;
 mod catalog;
+mod error;
 mod generations;
 mod layout;
+mod merge_join;
 mod new_rows;
 mod part;
 pub mod reading;
@@ -35,18 +36,17 @@ mod staged;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-mod trouble;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use self::catalog::{Catalog, LiveFile};
+use self::error::StoreError;
 use self::generations::Generations;
 use self::layout::Layout;
 use self::rewrite::{Store, Target};
 use self::staged::Staged;
-use self::trouble::Trouble;
 use super::url::Access;
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
@@ -119,12 +119,12 @@ impl Parquet {
         };
         match access {
             Access::ReadOnly if !this.catalog_path().is_file() => {
-                Err(Trouble::Refused("there is no data set of ours in it. Run a sync first.".to_owned()))
+                Err(StoreError::Refused("there is no data set of ours in it. Run a sync first.".to_owned()))
             }
             Access::ReadOnly => Catalog::state_at(&this.catalog_path()).map(drop),
             Access::ReadWrite => this.take(path),
         }
-        .map_err(|trouble| this.refusal(trouble))?;
+        .map_err(|cause| this.refusal(cause))?;
         Ok(this)
     }
 
@@ -144,20 +144,20 @@ impl Parquet {
     }
 
     /// Takes the lock, and puts in order what a crash left.
-    fn take(&mut self, path: &Path) -> Result<(), Trouble> {
+    fn take(&mut self, path: &Path) -> Result<(), StoreError> {
         match fs::create_dir(path) {
             Ok(()) => self.created = true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !path.is_dir() {
-                    return Err(Trouble::Refused("it is a file. Name a folder.".to_owned()));
+                    return Err(StoreError::Refused("it is a file. Name a folder.".to_owned()));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let parent = path.parent().unwrap_or(path).display();
-                return Err(Trouble::Refused(format!("the folder {parent} does not exist. Create it first.")));
+                return Err(StoreError::Refused(format!("the folder {parent} does not exist. Create it first.")));
             }
             Err(error) => {
-                return Err(Trouble::Refused(format!("{error}. Check that you may write to its parent folder.")));
+                return Err(StoreError::Refused(format!("{error}. Check that you may write to its parent folder.")));
             }
         }
         self.root = path.canonicalize()?;
@@ -167,7 +167,7 @@ impl Parquet {
                 if error.kind() == io::ErrorKind::PermissionDenied
                     || error.kind() == io::ErrorKind::ReadOnlyFilesystem =>
             {
-                return Err(Trouble::Refused(format!("{error}. Check that you may write to it.")));
+                return Err(StoreError::Refused(format!("{error}. Check that you may write to it.")));
             }
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
@@ -179,7 +179,7 @@ impl Parquet {
         Ok(())
     }
 
-    fn load(&mut self) -> Result<(), Trouble> {
+    fn load(&mut self) -> Result<(), StoreError> {
         let catalog = Catalog::open(&self.catalog_path())?;
         self.generations = Generations::new(&self.root, catalog.generation()?);
         self.generations.recover()?;
@@ -187,7 +187,7 @@ impl Parquet {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), Trouble> {
+    fn begin(&mut self) -> Result<(), StoreError> {
         if self.catalog.is_none() {
             self.load()?;
         }
@@ -220,7 +220,7 @@ impl Parquet {
         Ok(())
     }
 
-    fn apply_now(&mut self, group: Group) -> Result<(), Trouble> {
+    fn apply_now(&mut self, group: Group) -> Result<(), StoreError> {
         self.begin()?;
         let (Some(catalog), Some(session)) = (&self.catalog, &mut self.session) else { return Ok(()) };
         for change in group.changes {
@@ -240,7 +240,7 @@ impl Parquet {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Trouble> {
+    fn flush(&mut self) -> Result<(), StoreError> {
         let (Some(catalog), Some(session)) = (&self.catalog, &mut self.session) else { return Ok(()) };
         let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
         for (target, staged) in session.targets.iter().zip(&mut session.staged) {
@@ -249,7 +249,7 @@ impl Parquet {
         Ok(())
     }
 
-    fn commit_now(&mut self) -> Result<(), Trouble> {
+    fn commit_now(&mut self) -> Result<(), StoreError> {
         if !self.session.as_ref().is_some_and(|session| session.in_transaction) {
             return Ok(());
         }
@@ -268,9 +268,9 @@ impl Parquet {
     }
 
     /// After a failure nothing of the open transaction may be seen, nor anything come after it.
-    fn guard<T>(&mut self, result: Result<T, Trouble>) -> Result<T, DestinationError> {
-        result.map_err(|trouble| {
-            let error = self.failure_of(trouble);
+    fn guard<T>(&mut self, result: Result<T, StoreError>) -> Result<T, DestinationError> {
+        result.map_err(|cause| {
+            let error = self.failure_of(cause);
             self.failure = Some(error.clone());
             self.roll_back();
             error
@@ -295,21 +295,21 @@ impl Parquet {
     }
 
     /// For trouble before anything is written.
-    fn refusal(&self, trouble: Trouble) -> DestinationError {
-        match trouble {
-            Trouble::Sqlite(error) if trouble::is_locked(&error) => self.refused(
+    fn refusal(&self, cause: StoreError) -> DestinationError {
+        match cause {
+            StoreError::Sqlite(error) if error::is_locked(&error) => self.refused(
                 "another program has locked its catalog. Close what is writing to _elt/catalog.db and try again.",
             ),
-            Trouble::Sqlite(error) => self.refused(format!("its catalog can't be read ({error}).")),
-            Trouble::Io(error) => self.refused(error),
+            StoreError::Sqlite(error) => self.refused(format!("its catalog can't be read ({error}).")),
+            StoreError::Io(error) => self.refused(error),
             other => self.failure_of(other),
         }
     }
 
-    fn failure_of(&self, trouble: Trouble) -> DestinationError {
-        let why = match trouble {
-            Trouble::Refused(why) => return self.refused(why),
-            Trouble::Destination(error) => return error,
+    fn failure_of(&self, cause: StoreError) -> DestinationError {
+        let why = match cause {
+            StoreError::Refused(why) => return self.refused(why),
+            StoreError::Destination(error) => return error,
             other => other.to_string(),
         };
         DestinationError::Failed(format!("writing to {} failed: {why}", self.name))
@@ -324,11 +324,11 @@ impl Destination for Parquet {
         }
         if let Some(catalog) = &self.catalog {
             // Refuses now what would fail after all the reading.
-            catalog.begin().and_then(|()| catalog.roll_back()).map_err(|trouble| self.refusal(trouble))?;
+            catalog.begin().and_then(|()| catalog.roll_back()).map_err(|cause| self.refusal(cause))?;
         }
         let mut targets = Vec::new();
         for table in preparation.tables {
-            let layout = || -> Result<Layout, Trouble> {
+            let layout = || -> Result<Layout, StoreError> {
                 self.generations.check_table(table.name())?;
                 // A full refresh keeps no row, so no column need be kept either.
                 let stored = match &self.catalog {
@@ -337,11 +337,11 @@ impl Destination for Parquet {
                 };
                 Layout::new(&table, stored.as_deref())
             };
-            let layout = layout().map_err(|trouble| self.refusal(trouble))?;
+            let layout = layout().map_err(|cause| self.refusal(cause))?;
             let positions = layout.positions(&table);
             targets.push(Target { table, layout, positions, synced_at: preparation.synced_at });
         }
-        let missing = || -> Result<Vec<(String, LiveFile)>, Trouble> {
+        let missing = || -> Result<Vec<(String, LiveFile)>, StoreError> {
             let Some(catalog) = &self.catalog else { return Ok(Vec::new()) };
             let mut missing = Vec::new();
             for target in &targets {
@@ -349,7 +349,7 @@ impl Destination for Parquet {
             }
             Ok(missing)
         };
-        let missing = missing().map_err(|trouble| self.refusal(trouble))?;
+        let missing = missing().map_err(|cause| self.refusal(cause))?;
         let state = if preparation.full_refresh { State::new() } else { self.state()? };
         self.session = Some(Session {
             staged: targets.iter().map(|_| Staged::default()).collect(),
@@ -393,10 +393,10 @@ impl Destination for Parquet {
 
     fn state(&mut self) -> Result<State, DestinationError> {
         if self.access == Access::ReadOnly {
-            return Catalog::state_at(&self.catalog_path()).map_err(|trouble| self.refusal(trouble));
+            return Catalog::state_at(&self.catalog_path()).map_err(|cause| self.refusal(cause));
         }
         match &self.catalog {
-            Some(catalog) => catalog.state().map_err(|trouble| self.refusal(trouble)),
+            Some(catalog) => catalog.state().map_err(|cause| self.refusal(cause)),
             None => Ok(State::new()),
         }
     }
@@ -406,7 +406,7 @@ impl Destination for Parquet {
         if self.access == Access::ReadOnly {
             return Err(self.refused("it was opened to be read only."));
         }
-        let mut replace = || -> Result<(), Trouble> {
+        let mut replace = || -> Result<(), StoreError> {
             if self.catalog.is_none() {
                 self.load()?;
             }
@@ -420,7 +420,7 @@ impl Destination for Parquet {
             }
             written
         };
-        replace().map_err(|trouble| self.failure_of(trouble))
+        replace().map_err(|cause| self.failure_of(cause))
     }
 }
 

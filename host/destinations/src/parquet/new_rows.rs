@@ -4,12 +4,12 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
 
+use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::plain_text;
-use super::part::{PartWriter, Stretch, batch_rows};
+use super::part::{PartWriter, Segment, batch_rows};
 use super::rewrite::Target;
 use super::staged::{Resolved, Staged};
-use super::trouble::Trouble;
 
 /// Writes the staged rows.
 pub(super) struct NewRows<'a> {
@@ -17,12 +17,12 @@ pub(super) struct NewRows<'a> {
     staged: &'a Staged,
     resolved: &'a Resolved<'a>,
     chunk: Vec<u32>,
-    stretches: Vec<Stretch>,
+    segments: Vec<Segment>,
 }
 
 impl<'a> NewRows<'a> {
     pub(super) fn new(target: &'a Target, staged: &'a Staged, resolved: &'a Resolved<'a>) -> Self {
-        Self { target, staged, resolved, chunk: Vec::new(), stretches: Vec::new() }
+        Self { target, staged, resolved, chunk: Vec::new(), segments: Vec::new() }
     }
 
     /// Writes all rows but those that are `unchanged`.
@@ -31,16 +31,16 @@ impl<'a> NewRows<'a> {
         generations: &mut Generations,
         writer: &mut PartWriter<'_>,
         unchanged: &[bool],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreError> {
         let most = batch_rows(self.staged.rows as u64, self.staged.bytes as u64);
         for partition in &self.resolved.partitions {
             let mut begun = false;
             let mut start = partition.rows.start;
             while start < partition.rows.end {
-                let room = most - self.chunk.len();
+                let disk_full = most - self.chunk.len();
                 let before = self.chunk.len();
                 let mut end = start;
-                while end < partition.rows.end && self.chunk.len() - before < room {
+                while end < partition.rows.end && self.chunk.len() - before < disk_full {
                     if !unchanged[end] {
                         self.chunk.push(self.resolved.order[end]);
                     }
@@ -50,7 +50,7 @@ impl<'a> NewRows<'a> {
                 if let Some((first, last)) = self.chunk.get(before).zip(self.chunk.last()) {
                     let (low, high) = (self.resolved.second(*first), self.resolved.second(*last));
                     let rows = (self.chunk.len() - before) as u64;
-                    self.stretches.push(Stretch { part: partition.value.clone(), rows, low, high, goes_on: begun });
+                    self.segments.push(Segment { part: partition.value.clone(), rows, low, high, goes_on: begun });
                     begun = true;
                 }
                 if self.chunk.len() >= most {
@@ -61,7 +61,7 @@ impl<'a> NewRows<'a> {
         self.emit(generations, writer)
     }
 
-    fn emit(&mut self, generations: &mut Generations, writer: &mut PartWriter<'_>) -> Result<(), Trouble> {
+    fn emit(&mut self, generations: &mut Generations, writer: &mut PartWriter<'_>) -> Result<(), StoreError> {
         let places: Vec<(usize, usize)> = self.chunk.drain(..).map(|position| self.resolved.place(position)).collect();
         let Some(&(first, _)) = places.first() else { return Ok(()) };
         let rows = if places.iter().all(|(batch, _)| *batch == first) {
@@ -71,11 +71,11 @@ impl<'a> NewRows<'a> {
             self.gather(&places)?
         };
         let rows = self.target.layout.rows(&rows, &self.target.positions, self.target.synced_at)?;
-        writer.write(generations, &rows, self.stretches.drain(..))
+        writer.write(generations, &rows, self.segments.drain(..))
     }
 
     /// Rows of several batches as one; text becomes plain text when it is a dictionary in some batches only.
-    fn gather(&self, places: &[(usize, usize)]) -> Result<RecordBatch, Trouble> {
+    fn gather(&self, places: &[(usize, usize)]) -> Result<RecordBatch, StoreError> {
         let mut used: Vec<usize> = places.iter().map(|(batch, _)| *batch).collect();
         used.sort_unstable();
         used.dedup();

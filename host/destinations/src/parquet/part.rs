@@ -10,9 +10,9 @@ use rusqlite::types::Value;
 
 use super::Sizes;
 use super::catalog::{Catalog, LiveFile, Slice};
+use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::Layout;
-use super::trouble::Trouble;
 
 /// Bytes of rows that are held as one batch.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -25,7 +25,7 @@ pub(super) fn batch_rows(rows: u64, bytes: u64) -> usize {
 
 /// Rows of one partition, in key order, next to each other in a batch.
 #[derive(Debug, Clone)]
-pub(super) struct Stretch {
+pub(super) struct Segment {
     pub(super) part: Value,
     pub(super) rows: u64,
     pub(super) low: Option<i64>,
@@ -59,8 +59,8 @@ impl<'a> PartWriter<'a> {
         &mut self,
         generations: &mut Generations,
         rows: &RecordBatch,
-        stretches: impl IntoIterator<Item = Stretch>,
-    ) -> Result<(), Trouble> {
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> Result<(), StoreError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -77,19 +77,19 @@ impl<'a> PartWriter<'a> {
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         open.writer.write(rows)?;
-        for stretch in stretches {
-            open.add(stretch);
+        for segment in segments {
+            open.add(segment);
         }
         Ok(())
     }
 
     /// An empty file, so that a data set without rows can be read too.
-    pub(super) fn write_empty(&mut self, generations: &mut Generations) -> Result<(), Trouble> {
+    pub(super) fn write_empty(&mut self, generations: &mut Generations) -> Result<(), StoreError> {
         self.open = Some(self.create(generations)?);
         self.close(generations)
     }
 
-    fn create(&self, generations: &Generations) -> Result<Open, Trouble> {
+    fn create(&self, generations: &Generations) -> Result<Open, StoreError> {
         let id = self.catalog.next_file()?;
         let file = File::create(generations.path(&self.layout.table, id))?;
         let writer = ArrowWriter::try_new(file, self.layout.schema.clone(), Some(self.layout.properties()))?;
@@ -97,7 +97,7 @@ impl<'a> PartWriter<'a> {
     }
 
     /// Makes the open file durable and enters it in the catalog.
-    pub(super) fn close(&mut self, generations: &mut Generations) -> Result<(), Trouble> {
+    pub(super) fn close(&mut self, generations: &mut Generations) -> Result<(), StoreError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let metadata = open.writer.finish()?;
         let file = open.writer.inner();
@@ -111,25 +111,25 @@ impl<'a> PartWriter<'a> {
 }
 
 impl Open {
-    fn add(&mut self, stretch: Stretch) {
+    fn add(&mut self, segment: Segment) {
         let first = self.rows;
-        self.rows += stretch.rows;
+        self.rows += segment.rows;
         let after = |last: &Slice| {
-            last.part == stretch.part
-                && (stretch.goes_on || last.high.is_some_and(|high| stretch.low.is_some_and(|low| high < low)))
+            last.part == segment.part
+                && (segment.goes_on || last.high.is_some_and(|high| segment.low.is_some_and(|low| high < low)))
         };
         match self.slices.last_mut() {
             Some(last) if after(last) => {
-                last.rows += stretch.rows;
-                last.low = last.low.min(stretch.low);
-                last.high = last.high.max(stretch.high);
+                last.rows += segment.rows;
+                last.low = last.low.min(segment.low);
+                last.high = last.high.max(segment.high);
             }
             _ => self.slices.push(Slice {
-                part: stretch.part,
+                part: segment.part,
                 first,
-                rows: stretch.rows,
-                low: stretch.low,
-                high: stretch.high,
+                rows: segment.rows,
+                low: segment.low,
+                high: segment.high,
             }),
         }
     }
@@ -142,7 +142,7 @@ pub(super) struct PartReader<'a> {
 }
 
 impl<'a> PartReader<'a> {
-    pub(super) fn open(layout: &'a Layout, path: &Path, file: &LiveFile) -> Result<Self, Trouble> {
+    pub(super) fn open(layout: &'a Layout, path: &Path, file: &LiveFile) -> Result<Self, StoreError> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
         let reader = builder.with_batch_size(batch_rows(file.rows, file.memory)).build()?;
         Ok(Self { layout, reader })
@@ -155,10 +155,10 @@ impl<'a> PartReader<'a> {
 }
 
 impl Iterator for PartReader<'_> {
-    type Item = Result<RecordBatch, Trouble>;
+    type Item = Result<RecordBatch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.reader.next()?;
-        Some(batch.map_err(Trouble::from).and_then(|batch| self.layout.widen(batch)))
+        Some(batch.map_err(StoreError::from).and_then(|batch| self.layout.widen(batch)))
     }
 }

@@ -9,9 +9,9 @@ use arrow_schema::{Field, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::catalog::Catalog;
+use super::error::StoreError;
 use super::generations::{self, Generations};
 use super::part::batch_rows;
-use super::trouble::Trouble;
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{DestinationError, LostTable};
 use elt_host::schema::Table;
@@ -38,18 +38,18 @@ impl Reading {
             return Err(refused(&"there is no data set of ours in it. Run a sync first."));
         }
         let lock = SyncLock::acquire_for_reading(home.join("lock"), &name)?;
-        let catalog = Catalog::look(&home.join("catalog.db")).map_err(|trouble| refused(&trouble))?;
+        let catalog = Catalog::look(&home.join("catalog.db")).map_err(|cause| refused(&cause))?;
         Ok(Self { root, name, catalog, _lock: lock })
     }
 
     /// The stored state.
     pub fn state(&self) -> Result<State, DestinationError> {
-        self.catalog.state().map_err(|trouble| self.failed(&trouble))
+        self.catalog.state().map_err(|cause| self.failed(&cause))
     }
 
     /// Those of `tables` that miss files with rows.
     pub fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
-        let look = || -> Result<Vec<LostTable>, Trouble> {
+        let look = || -> Result<Vec<LostTable>, StoreError> {
             let generations = Generations::new(&self.root, self.catalog.generation()?);
             let mut missing = Vec::new();
             for table in tables {
@@ -57,7 +57,7 @@ impl Reading {
             }
             Ok(generations::lost(&missing))
         };
-        look().map_err(|trouble| self.failed(&trouble))
+        look().map_err(|cause| self.failed(&cause))
     }
 
     /// Hands every row of a table's files to `each`, in no order, with the columns of `table`; null where a file lacks one.
@@ -68,7 +68,7 @@ impl Reading {
     ) -> Result<(), DestinationError> {
         let files = self.files(table).map_err(|error| self.failed(&error.into()))?;
         for file in files {
-            let failed = |trouble: Trouble| self.failed(&Trouble::Failed(format!("{}: {trouble}", file.display())));
+            let failed = |cause: StoreError| self.failed(&StoreError::Failed(format!("{}: {cause}", file.display())));
             let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).map_err(|why| failed(why.into()))?);
             let reader = reader.map_err(|why| failed(why.into()))?;
             let groups = reader.metadata().row_groups();
@@ -107,13 +107,13 @@ impl Reading {
         Ok(files)
     }
 
-    fn failed(&self, trouble: &Trouble) -> DestinationError {
-        DestinationError::Failed(format!("reading {} failed: {trouble}", self.name))
+    fn failed(&self, cause: &StoreError) -> DestinationError {
+        DestinationError::Failed(format!("reading {} failed: {cause}", self.name))
     }
 }
 
 /// The columns of `table`, in its order.
-fn of_table(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, Trouble> {
+fn of_table(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, StoreError> {
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
     for column in table.columns() {

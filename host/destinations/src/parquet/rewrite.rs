@@ -9,14 +9,14 @@ use std::collections::{BTreeSet, HashMap};
 use arrow_select::filter::filter_record_batch;
 
 use super::Sizes;
-use super::beside::{Fate, Side, Walk};
 use super::catalog::{Catalog, LiveFile, Slice};
+use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::Layout;
+use super::merge_join::{MergeSide, Retention, SliceSplitter};
 use super::new_rows::NewRows;
-use super::part::{PartReader, PartWriter, Stretch};
+use super::part::{PartReader, PartWriter, Segment};
 use super::staged::{PartKey, Partition, Resolved, Staged};
-use super::trouble::Trouble;
 use crate::cells::Cells;
 use elt_host::schema::Table;
 
@@ -44,12 +44,12 @@ pub(super) struct Store<'a> {
 /// A file to be written again, and what stays of each of its slices.
 struct Rewrite {
     file: LiveFile,
-    slices: Vec<(Slice, Fate)>,
+    slices: Vec<(Slice, Retention)>,
 }
 
 impl Store<'_> {
     /// Writes what is staged.
-    pub(super) fn flush(&mut self, target: &Target, staged: &Staged) -> Result<(), Trouble> {
+    pub(super) fn flush(&mut self, target: &Target, staged: &Staged) -> Result<(), StoreError> {
         if staged.is_empty() {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Store<'_> {
         target: &Target,
         resolved: &Resolved<'_>,
         unchanged: &mut [bool],
-    ) -> Result<Vec<Rewrite>, Trouble> {
+    ) -> Result<Vec<Rewrite>, StoreError> {
         let mut partitions: HashMap<PartKey, &Partition> = HashMap::new();
         let mut files = BTreeSet::new();
         for partition in &resolved.partitions {
@@ -84,15 +84,15 @@ impl Store<'_> {
         let mut rewrites = Vec::new();
         for id in files {
             let slices = self.catalog.slices(id)?;
-            let mut sides: Vec<Side<'_>> = Vec::new();
+            let mut sides: Vec<MergeSide<'_>> = Vec::new();
             for slice in slices {
                 let partition = partitions.get(&PartKey::new(&slice.part)).copied();
-                sides.push(Side::new(slice, partition));
+                sides.push(MergeSide::new(slice, partition));
             }
             let file = self.catalog.file(id)?;
-            if sides.iter().any(Side::needs_reading) {
+            if sides.iter().any(MergeSide::needs_reading) {
                 let path = self.generations.path(&target.layout.table, id);
-                let mut walk = Walk::new(sides.iter().map(Side::rows));
+                let mut walk = SliceSplitter::new(sides.iter().map(MergeSide::rows));
                 for batch in PartReader::open(&target.layout, &path, &file)? {
                     let batch = batch?;
                     let cells = Cells::all(columns.iter(), &batch)?;
@@ -103,8 +103,8 @@ impl Store<'_> {
                     }
                 }
             }
-            let slices: Vec<(Slice, Fate)> = sides.into_iter().map(Side::fate).collect();
-            if slices.iter().any(|(_, fate)| !matches!(fate, Fate::Stays)) {
+            let slices: Vec<(Slice, Retention)> = sides.into_iter().map(MergeSide::fate).collect();
+            if slices.iter().any(|(_, fate)| !matches!(fate, Retention::Stays)) {
                 rewrites.push(Rewrite { file, slices });
             }
         }
@@ -117,10 +117,10 @@ impl Store<'_> {
         rewrite: Rewrite,
         changed: &mut PartWriter<'_>,
         kept: &mut PartWriter<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreError> {
         let path = self.generations.path(&target.layout.table, rewrite.file.id);
-        if rewrite.slices.iter().any(|(_, fate)| !matches!(fate, Fate::Goes)) {
-            let mut walk = Walk::new(rewrite.slices.iter().map(|(slice, _)| slice.rows));
+        if rewrite.slices.iter().any(|(_, fate)| !matches!(fate, Retention::Goes)) {
+            let mut walk = SliceSplitter::new(rewrite.slices.iter().map(|(slice, _)| slice.rows));
             let mut done = vec![0; rewrite.slices.len()];
             for batch in PartReader::open(&target.layout, &path, &rewrite.file)? {
                 let batch = batch?;
@@ -132,12 +132,12 @@ impl Store<'_> {
                     done[place] += length;
                     let goes_on = before > 0;
                     match fate {
-                        Fate::Goes => {}
-                        Fate::Stays => kept.write(self.generations, &part, [stretch(slice, length, goes_on)])?,
-                        Fate::Keeps(keeps) => {
+                        Retention::Goes => {}
+                        Retention::Stays => kept.write(self.generations, &part, [segment(slice, length, goes_on)])?,
+                        Retention::Keeps(keeps) => {
                             let part = filter_record_batch(&part, &keeps.slice(before, length))?;
-                            let stretch = stretch(slice, part.num_rows(), goes_on);
-                            changed.write(self.generations, &part, [stretch])?;
+                            let segment = segment(slice, part.num_rows(), goes_on);
+                            changed.write(self.generations, &part, [segment])?;
                         }
                     }
                 }
@@ -146,13 +146,13 @@ impl Store<'_> {
         self.remove(target, rewrite.file.id)
     }
 
-    fn remove(&mut self, target: &Target, id: i64) -> Result<(), Trouble> {
+    fn remove(&mut self, target: &Target, id: i64) -> Result<(), StoreError> {
         self.generations.remove(&target.layout.table, id)?;
         self.catalog.remove_file(id)
     }
 
     /// Removes every file.
-    pub(super) fn clear(&mut self, target: &Target) -> Result<(), Trouble> {
+    pub(super) fn clear(&mut self, target: &Target) -> Result<(), StoreError> {
         for file in self.catalog.files(&target.layout.table)? {
             self.remove(target, file.id)?;
         }
@@ -160,7 +160,7 @@ impl Store<'_> {
     }
 
     /// Writes files again that lack new columns, so that all files of a data set have the same ones.
-    pub(super) fn modernise(&mut self, target: &Target) -> Result<(), Trouble> {
+    pub(super) fn modernise(&mut self, target: &Target) -> Result<(), StoreError> {
         let mut old = Vec::new();
         for file in self.catalog.files(&target.layout.table)? {
             let path = self.generations.path(&target.layout.table, file.id);
@@ -172,7 +172,7 @@ impl Store<'_> {
     }
 
     /// At the end of a transaction: merges small files, and keeps an empty file in a data set without rows.
-    pub(super) fn settle(&mut self, target: &Target) -> Result<(), Trouble> {
+    pub(super) fn settle(&mut self, target: &Target) -> Result<(), StoreError> {
         loop {
             let mut sizes: HashMap<u32, Vec<LiveFile>> = HashMap::new();
             for file in self.catalog.files(&target.layout.table)? {
@@ -200,21 +200,21 @@ impl Store<'_> {
     }
 
     /// Writes all rows of `files` to new ones.
-    fn merge(&mut self, target: &Target, files: Vec<LiveFile>) -> Result<(), Trouble> {
+    fn merge(&mut self, target: &Target, files: Vec<LiveFile>) -> Result<(), StoreError> {
         let mut writer = PartWriter::new(&target.layout, self.catalog, self.sizes);
         for file in files {
             let slices = self.catalog.slices(file.id)?;
-            let mut walk = Walk::new(slices.iter().map(|slice| slice.rows));
+            let mut walk = SliceSplitter::new(slices.iter().map(|slice| slice.rows));
             let mut begun = vec![false; slices.len()];
             let path = self.generations.path(&target.layout.table, file.id);
             for batch in PartReader::open(&target.layout, &path, &file)? {
                 let batch = batch?;
                 let parts = walk.step(batch.num_rows());
-                let stretches = parts.iter().filter_map(|(place, rows)| {
+                let segments = parts.iter().filter_map(|(place, rows)| {
                     let goes_on = std::mem::replace(begun.get_mut(*place)?, true);
-                    Some(stretch(slices.get(*place)?, rows.len(), goes_on))
+                    Some(segment(slices.get(*place)?, rows.len(), goes_on))
                 });
-                writer.write(self.generations, &batch, stretches)?;
+                writer.write(self.generations, &batch, segments)?;
             }
             self.remove(target, file.id)?;
         }
@@ -222,6 +222,6 @@ impl Store<'_> {
     }
 }
 
-fn stretch(slice: &Slice, rows: usize, goes_on: bool) -> Stretch {
-    Stretch { part: slice.part.clone(), rows: rows as u64, low: slice.low, high: slice.high, goes_on }
+fn segment(slice: &Slice, rows: usize, goes_on: bool) -> Segment {
+    Segment { part: slice.part.clone(), rows: rows as u64, low: slice.low, high: slice.high, goes_on }
 }

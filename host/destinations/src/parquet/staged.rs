@@ -12,7 +12,7 @@ use crate::order;
 use elt_host::destination::DestinationError;
 use elt_host::schema::{DataType, Table};
 
-use super::trouble::Trouble;
+use super::error::StoreError;
 
 /// Upserts and deletions of one table, in the order in which they came.
 #[derive(Default)]
@@ -133,7 +133,7 @@ pub(super) struct Resolved<'a> {
 }
 
 impl<'a> Resolved<'a> {
-    pub(super) fn new(staged: &'a Staged, table: &'a Table) -> Result<Self, Trouble> {
+    pub(super) fn new(staged: &'a Staged, table: &'a Table) -> Result<Self, StoreError> {
         let key = table.primary_key().to_vec();
         let cells = staged.batches.iter().map(|batch| Cells::all(table.columns().iter(), batch));
         let cells = cells.collect::<Result<Vec<_>, DestinationError>>()?;
@@ -191,7 +191,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// By partition: what its deletions say.
-    fn deleted(&self, staged: &Staged, table: &Table) -> Result<HashMap<PartKey, (Value, Gone)>, Trouble> {
+    fn deleted(&self, staged: &Staged, table: &Table) -> Result<HashMap<PartKey, (Value, Gone)>, StoreError> {
         let mut gone: HashMap<PartKey, (Value, Gone)> = HashMap::new();
         for (batches, keys) in &staged.deletes {
             let columns = || table.primary_key().iter().take(keys.num_columns()).map(|&index| &table.columns()[index]);

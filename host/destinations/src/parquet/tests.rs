@@ -245,7 +245,7 @@ fn the_catalog_is_left_as_one_file_and_looking_at_the_state_leaves_nothing_besid
     let path = folder.path().join("w");
     sync(&path, preparation(&[metrics()]), vec![group(vec![])]);
     let catalog = path.join("_elt/catalog.db");
-    let beside = || {
+    let sibling = || {
         let names = std::fs::read_dir(path.join("_elt")).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with("catalog.db")).count()
     };
@@ -254,9 +254,9 @@ fn the_catalog_is_left_as_one_file_and_looking_at_the_state_leaves_nothing_besid
         let connection = rusqlite::Connection::open_with_flags(&catalog, how).unwrap();
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap()
     };
-    assert_eq!((beside(), mode()), (1, "delete".to_owned()));
+    assert_eq!((sibling(), mode()), (1, "delete".to_owned()));
     // As an earlier version left it.
     rusqlite::Connection::open(&catalog).unwrap().query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     Parquet::open(&path, Access::ReadOnly).unwrap().state().unwrap();
-    assert_eq!(beside(), 1);
+    assert_eq!(sibling(), 1);
 }

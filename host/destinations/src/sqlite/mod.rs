@@ -24,7 +24,7 @@
 //! and the emptying of a full refresh come with the first transaction. Beside the database lies, while a sync runs, an empty
 //! `PATH-sync`, which carries the lock.
 
-mod place;
+mod location;
 pub mod reading;
 pub mod rows;
 pub mod schema;
@@ -40,15 +40,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use self::place::resolve;
+use self::location::resolve;
 use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
 pub use self::timestamp::TimestampText;
 use super::url::Access;
-use crate::{journal, room, unwritten};
+use crate::{disk_full, journal, unwritten};
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::paths::beside;
+use elt_host::paths::sibling;
 use elt_host::schema::Table;
 use elt_host::state::{State, StatePatch};
 
@@ -276,7 +276,7 @@ impl Sqlite {
         if busy != 0 && log >= 0 {
             // Somebody reads an older state, so that not all could be copied back; then the log must be durable. It carries
             // none of SQLite's locks on Unix, so opening and closing it is safe.
-            File::open(beside(&self.path, "-wal")).and_then(|log| log.sync_all()).map_err(|error| {
+            File::open(sibling(&self.path, "-wal")).and_then(|log| log.sync_all()).map_err(|error| {
                 DestinationError::Failed(format!("{} could not be synced to the disk: {error}", self.name))
             })?;
         }
@@ -315,7 +315,7 @@ impl Sqlite {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program kept it locked for too long. What was committed is safe; sync again.".to_owned()
             }
-            _ => room::of_sqlite(&error).unwrap_or_else(|| error.to_string()),
+            _ => disk_full::of_sqlite(&error).unwrap_or_else(|| error.to_string()),
         };
         DestinationError::Failed(format!("writing to {} failed: {why}", self.name))
     }
@@ -444,7 +444,7 @@ impl Drop for Sqlite {
 
 /// The file that carries the lock of the database at `path`.
 fn lock_file(path: &Path) -> PathBuf {
-    beside(path, "-sync")
+    sibling(path, "-sync")
 }
 
 fn read_state(connection: &Connection) -> rusqlite::Result<State> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::place::resolve;
+use super::location::resolve;
 use super::{lock_file, read_state, schema};
 use crate::unwritten;
-use crate::unwritten::Look;
+use crate::unwritten::FileVersion;
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{DestinationError, LostTable};
 use elt_host::schema::Table;
@@ -20,7 +20,7 @@ pub struct Reading {
     /// As the user wrote it.
     name: String,
     connection: Connection,
-    look: Option<Look>,
+    look: Option<FileVersion>,
     // The last field: let go after the connection is closed.
     _lock: Option<SyncLock>,
 }
@@ -82,7 +82,7 @@ impl Reading {
 
     /// Fails when somebody has written to the file since it was opened.
     pub fn check_unchanged(&self) -> Result<(), DestinationError> {
-        if Look::at(&self.path) == self.look {
+        if FileVersion::at(&self.path) == self.look {
             return Ok(());
         }
         Err(DestinationError::Failed(format!(

@@ -6,21 +6,21 @@
 
 #![forbid(unsafe_code)]
 
-mod lane;
 mod project;
 mod report;
 mod weather;
+mod worker;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Parser;
-use wandb_connector_tests::aftermath::Storage;
+use wandb_connector_tests::crash_oracle::Storage;
 use wandb_connector_tests::local_wandb::{Dialect, Random};
 
-use lane::Lane;
 use project::Source;
 use report::Report;
+use worker::Worker;
 
 /// Syncs a changing project under faults and kills, and compares.
 #[derive(Parser)]
@@ -50,29 +50,29 @@ fn main() -> anyhow::Result<()> {
     let mut lanes = Vec::new();
     for storage in [Storage::Sqlite, Storage::Parquet] {
         for dialect in [Dialect::Graphql, Dialect::Rest] {
-            lanes.push(Lane::new(&source, storage, dialect)?);
+            lanes.push(Worker::new(&source, storage, dialect)?);
         }
     }
-    let mut report = Report::new(lanes.iter().map(Lane::name).collect());
+    let mut report = Report::new(lanes.iter().map(Worker::name).collect());
     let began = Instant::now();
     let mut minutes = 0;
     // Every destination is compared at the end, whatever the time.
     let mut left = lanes.len();
     for turn in 0u64.. {
         let number = (turn % lanes.len() as u64) as usize;
-        let lane = &mut lanes[number];
+        let worker = &mut lanes[number];
         let over = began.elapsed() >= length;
         let turned = Instant::now();
-        let outcome = if over || lane.turns % TURNS == TURNS - 1 {
-            lane.calm(&mut source, &mut random, report.of(number))
+        let outcome = if over || worker.turns % TURNS == TURNS - 1 {
+            worker.calm(&mut source, &mut random, report.of(number))
         } else {
-            lane.storm(&mut source, &mut random, report.of(number))
+            worker.storm(&mut source, &mut random, report.of(number))
         };
-        lane.turns += 1;
+        worker.turns += 1;
         if let Err(error) = outcome {
-            let folder = lane.keep();
+            let folder = worker.keep();
             println!("{}", report.line(began.elapsed()));
-            let what = format!("seed {seed}, turn {turn}, {}: what is there is in {}", lane.name(), folder.display());
+            let what = format!("seed {seed}, turn {turn}, {}: what is there is in {}", worker.name(), folder.display());
             return Err(error).context(what);
         }
         if began.elapsed().as_secs() / 60 > minutes {

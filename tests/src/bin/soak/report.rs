@@ -67,8 +67,8 @@ impl Report {
         Self { lanes: names.into_iter().map(|name| (name, Tally::default())).collect() }
     }
 
-    pub(crate) fn of(&mut self, lane: usize) -> &mut Tally {
-        &mut self.lanes[lane].1
+    pub(crate) fn of(&mut self, worker: usize) -> &mut Tally {
+        &mut self.lanes[worker].1
     }
 
     /// One line for now.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{MetricKey, Stamp, Truth};
+use super::{MetricKey, Truth, TruthTime};
 use crate::local_wandb::json::Json;
 
 /// A place where the destination is not what it should be.
@@ -77,7 +77,7 @@ impl Expected {
         it.map_or(Expected::Null, |it| Expected::Time(it, it))
     }
 
-    fn stamp(it: Option<Stamp>) -> Self {
+    fn stamp(it: Option<TruthTime>) -> Self {
         it.map_or(Expected::Null, |it| Expected::Time(it.from, it.to))
     }
 

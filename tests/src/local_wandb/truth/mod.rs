@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use compare::{Difference, compare, compare_sqlite};
 pub use parquet::load_parquet;
-pub use values::Stamp;
+pub use values::TruthTime;
 
 use super::json::Json;
 use super::project::Run;
@@ -55,7 +55,7 @@ pub struct MetricRow {
     /// The value; NaN and the infinities included.
     pub value: f64,
     /// When it was logged.
-    pub timestamp: Option<Stamp>,
+    pub timestamp: Option<TruthTime>,
 }
 
 /// A row of `metric_objects`, but for its key.
@@ -64,7 +64,7 @@ pub struct ObjectRow {
     /// Canonical JSON.
     pub value: Json,
     /// When it was logged.
-    pub timestamp: Option<Stamp>,
+    pub timestamp: Option<TruthTime>,
 }
 
 /// The rows of every table, by primary key.

@@ -13,7 +13,7 @@ const EXACT: i128 = 1 << 53;
 /// A decimal read as a double and then rounded can be a microsecond off the decimal rounded exactly; both are right, so a
 /// stamp is the range between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct TruthTime {
     /// The earliest that is right.
     pub from: i64,
     /// The latest that is right.
@@ -80,7 +80,7 @@ pub(super) fn is_object(value: &Json) -> bool {
 }
 
 /// A row's `_timestamp`: seconds, or milliseconds when that large.
-pub(super) fn stamp(value: &Json) -> Option<Stamp> {
+pub(super) fn stamp(value: &Json) -> Option<TruthTime> {
     let Json::Number(token) = value else {
         return None;
     };
@@ -88,7 +88,7 @@ pub(super) fn stamp(value: &Json) -> Option<Stamp> {
     let in_millis = seconds >= 1e11;
     let exact = shifted(token, if in_millis { 3 } else { 6 })?;
     let rounded = (seconds * if in_millis { 1e3 } else { 1e6 }).round() as i64;
-    Some(Stamp { from: exact.min(rounded), to: exact.max(rounded) })
+    Some(TruthTime { from: exact.min(rounded), to: exact.max(rounded) })
 }
 
 /// A decimal times a power of ten, rounded to the nearest integer, exactly.

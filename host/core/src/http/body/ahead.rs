@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
-use crate::http::open_requests::Place;
+use crate::http::open_requests::RequestPermit;
 use crate::runtime::limits::Meter;
 
 /// Pieces that the bodies of one sync may have ready, all together. A piece of what was compressed has 128 KiB, others what a connection
@@ -53,7 +53,7 @@ pub(crate) struct AheadBody {
 
 impl AheadBody {
     /// Starts to read `incoming`, the response to the request that has `place`. The task ends with the body, or when it is dropped.
-    pub(crate) fn start(mut incoming: WasiBody, place: Place, readers: &Readers) -> Self {
+    pub(crate) fn start(mut incoming: WasiBody, place: RequestPermit, readers: &Readers) -> Self {
         let (sender, pieces) = mpsc::channel(1);
         let (room, meter, wanted) = (readers.room.clone(), readers.meter.clone(), Arc::new(Notify::new()));
         let body = Self { pieces, wanted: wanted.clone(), ended: false };
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::http::open_requests::OpenRequests;
-    use crate::runtime::limits::{Usage, Verdict};
+    use crate::runtime::limits::{StopSignal, Usage};
 
     /// Gives `pieces` pieces, then ends, fails or panics.
     struct Source {
@@ -134,9 +134,9 @@ mod tests {
         }
     }
 
-    fn readers(most: Duration) -> (Readers, Verdict) {
-        let verdict = Verdict::default();
-        (Readers::new(Meter::new(Arc::default(), most, verdict.clone())), verdict)
+    fn readers(most: Duration) -> (Readers, StopSignal) {
+        let stop = StopSignal::default();
+        (Readers::new(Meter::new(Arc::default(), most, stop.clone())), stop)
     }
 
     fn read_with(readers: &Readers, pieces: usize, end: fn() -> Option<Piece>) -> (AheadBody, Arc<AtomicUsize>) {
@@ -216,12 +216,12 @@ mod tests {
             None
         }
         let usage = Arc::new(Usage::default());
-        let verdict = Verdict::default();
-        let readers = Readers::new(Meter::new(usage.clone(), Duration::from_millis(10), verdict.clone()));
+        let stop = StopSignal::default();
+        let readers = Readers::new(Meter::new(usage.clone(), Duration::from_millis(10), stop.clone()));
         let (mut body, _) = read_with(&readers, 1, compute);
         assert!(body.frame().await.unwrap().is_ok());
         assert!(body.frame().await.is_none());
         assert!(usage.cpu_time() >= Duration::from_millis(20));
-        assert!(matches!(verdict.reason(), Some(Error::Limit { limit: "cpu_time", .. })));
+        assert!(matches!(stop.reason(), Some(Error::Limit { limit: "cpu_time", .. })));
     }
 }

@@ -11,14 +11,14 @@ use http::Method;
 use hyper::body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
-use crate::imports::http_trouble::Troubles;
+use crate::imports::http_failures::FailureLog;
 use crate::runtime::report::Reporter;
 use crate::runtime::sync::Event;
 
 /// One request on its way.
 pub(crate) struct Exchange {
     report: Arc<Reporter>,
-    troubles: Arc<Troubles>,
+    failures_told: Arc<FailureLog>,
     started: SystemTime,
     clock: Instant,
     /// Gone when its end was told.
@@ -33,10 +33,10 @@ struct Open {
 
 impl Exchange {
     /// A request that is about to be sent.
-    pub(crate) fn begin<B>(request: &http::Request<B>, report: Arc<Reporter>, troubles: Arc<Troubles>) -> Self {
+    pub(crate) fn begin<B>(request: &http::Request<B>, report: Arc<Reporter>, failures_told: Arc<FailureLog>) -> Self {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let open = Open { method: request.method().clone(), host, status: None };
-        Self { report, troubles, started: SystemTime::now(), clock: Instant::now(), open: Some(open) }
+        Self { report, failures_told, started: SystemTime::now(), clock: Instant::now(), open: Some(open) }
     }
 
     /// The head of the response came.
@@ -48,7 +48,7 @@ impl Exchange {
 
     /// It failed. `advice` is what there is to say beyond the code.
     pub(crate) fn failed(&mut self, why: &WasiError, advice: Option<String>) {
-        self.troubles.failed(advice);
+        self.failures_told.failed(advice);
         self.end_with(why);
     }
 
@@ -56,7 +56,7 @@ impl Exchange {
     fn broke_off(&mut self, why: &WasiError) {
         // Of a response that is too large was told when that was found.
         if !matches!(why, WasiError::HttpResponseBodySize(_)) {
-            self.troubles.failed(None);
+            self.failures_told.failed(None);
         }
         self.end_with(why);
     }

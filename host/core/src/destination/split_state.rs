@@ -3,7 +3,7 @@
 //! **When to use it.** For a place that can't keep state beside its rows: an object store, a message queue, a service that takes rows
 //! over HTTP. Where one transaction can hold both, implement [`Destination`] itself, as the built-in ones do.
 //!
-//! **What is lost by it.** Two places can't change at once, so there is a moment between them. [`Apart`] makes rows durable first and
+//! **What is lost by it.** Two places can't change at once, so there is a moment between them. [`SplitState`] makes rows durable first and
 //! the state after them: whoever dies in between leaves a state that is *behind* the rows, never ahead of them. The next sync
 //! reads again what the state does not know, and since rows are upserted by key, and deleted before they are replaced, it ends up with
 //! the same rows. Two things remain that a destination with one transaction does not have:
@@ -19,7 +19,7 @@
 //! use std::collections::BTreeMap;
 //!
 //! use arrow_array::cast::AsArray as _;
-//! use elt_host::destination::apart::{Apart, Rows};
+//! use elt_host::destination::split_state::{Apart, Rows};
 //! use elt_host::destination::state_store::JsonFile;
 //! use elt_host::destination::{Change, Destination, DestinationError, Preparation};
 //!
@@ -103,7 +103,7 @@ pub trait Rows: Send {
 
 /// A destination made of a place for rows and a place for state.
 #[derive(Debug)]
-pub struct Apart<R, S> {
+pub struct SplitState<R, S> {
     rows: R,
     store: S,
     /// Patches of the groups that were applied and not committed, in one.
@@ -114,7 +114,7 @@ pub struct Apart<R, S> {
     refresh: bool,
 }
 
-impl<R: Rows, S: StateStore> Apart<R, S> {
+impl<R: Rows, S: StateStore> SplitState<R, S> {
     /// Of the two. They belong together: rows that were emptied need an empty state.
     pub fn new(rows: R, store: S) -> Self {
         Self { rows, store, pending: MergedPatch::new(), open: false, refresh: false }
@@ -126,7 +126,7 @@ impl<R: Rows, S: StateStore> Apart<R, S> {
     }
 }
 
-impl<R: Rows, S: StateStore> Destination for Apart<R, S> {
+impl<R: Rows, S: StateStore> Destination for SplitState<R, S> {
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
         self.pending.clear();
         self.open = false;

@@ -12,14 +12,14 @@ use std::path::{Component, Path, PathBuf};
 
 use super::tenant::TenantId;
 use elt_destinations::url::DestinationUrl;
-use elt_host::paths::beside;
+use elt_host::paths::sibling;
 
 /// Endings of the files that belong to a database.
 const BESIDE: [&str; 5] = ["", "-wal", "-shm", "-journal", "-sync"];
 
 /// Who may write where.
 #[derive(Debug, Default)]
-pub struct Territory {
+pub struct DestinationClaims {
     claims: BTreeMap<PathBuf, Claim>,
     /// Device and inode of claimed files that exist.
     files: HashMap<(u64, u64), Owner>,
@@ -50,7 +50,7 @@ impl std::fmt::Display for Owner {
     }
 }
 
-impl Territory {
+impl DestinationClaims {
     /// Gives `owner` what the destination consists of; or says whose it is already. Nowhere (`null:`) is everybody's.
     pub fn claim(&mut self, owner: &Owner, destination: &DestinationUrl) -> Result<(), Owner> {
         match destination {
@@ -95,7 +95,7 @@ impl Territory {
 }
 
 fn side_files(path: &Path) -> Vec<PathBuf> {
-    BESIDE.iter().map(|ending| beside(path, ending)).collect()
+    BESIDE.iter().map(|ending| sibling(path, ending)).collect()
 }
 
 /// The path with links followed and without `.` and `..`, as far as it exists; relative ones begin in `folder`.
@@ -133,7 +133,7 @@ mod tests {
 
     /// Destinations in the order in which they are claimed, and which of them are refused for whose sake.
     fn refused(folder: &Path, destinations: &[&str]) -> Vec<(usize, String)> {
-        let mut territory = Territory::default();
+        let mut destination_claims = DestinationClaims::default();
         let mut refused = Vec::new();
         for (index, text) in destinations.iter().enumerate() {
             let destination = match text.parse().unwrap() {
@@ -141,7 +141,7 @@ mod tests {
                 DestinationUrl::Parquet(path) => DestinationUrl::Parquet(canonical(folder, &path).unwrap()),
                 DestinationUrl::Null => DestinationUrl::Null,
             };
-            if let Err(other) = territory.claim(&owner(&index.to_string()), &destination) {
+            if let Err(other) = destination_claims.claim(&owner(&index.to_string()), &destination) {
                 refused.push((index, other.to_string()));
             }
         }
@@ -199,10 +199,10 @@ mod tests {
             DestinationUrl::Sqlite(history.with_file_name("history.db-wal")),
             DestinationUrl::Parquet(history.parent().unwrap().into()),
         ] {
-            let mut territory = Territory::default();
-            territory.reserve("the history of syncs", &history).unwrap();
+            let mut destination_claims = DestinationClaims::default();
+            destination_claims.reserve("the history of syncs", &history).unwrap();
             assert_eq!(
-                territory.claim(&owner("a"), &destination),
+                destination_claims.claim(&owner("a"), &destination),
                 Err(Owner::Host("the history of syncs")),
                 "{destination}"
             );

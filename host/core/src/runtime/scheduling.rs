@@ -45,15 +45,15 @@ impl Background {
         Ok(Self { foreground: Handle::current(), runtime: Some(builder.build()?) })
     }
 
-    /// A lane for one sync, or for those of one tenant. It begins in the foreground.
-    pub fn lane(&self) -> Lane {
+    /// A class for one sync, or for those of one tenant. It begins in the foreground.
+    pub fn scheduling(&self) -> SchedulingClass {
         let background = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
-        let place = |background| Place {
+        let threads = |background| Threads {
             foreground: self.foreground.clone(),
             background,
             credit: Mutex::new(Credit::new(Instant::now())),
         };
-        Lane { place: background.map(|background| Arc::new(place(background))) }
+        SchedulingClass { threads: background.map(|background| Arc::new(threads(background))) }
     }
 }
 
@@ -69,28 +69,28 @@ impl Drop for Background {
 /// Where a sync computes: in the foreground or, after a while, in the background. Cheap to clone; clones share everything. The default is
 /// where everything else is, for ever.
 #[derive(Clone, Default)]
-pub struct Lane {
-    place: Option<Arc<Place>>,
+pub struct SchedulingClass {
+    threads: Option<Arc<Threads>>,
 }
 
-struct Place {
+struct Threads {
     foreground: Handle,
     background: Handle,
     credit: Mutex<Credit>,
 }
 
-impl Lane {
+impl SchedulingClass {
     /// Runs `work` where it belongs, and moves it when it belongs elsewhere.
     pub async fn run<F>(&self, work: F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        let Some(place) = self.place.clone() else { return work.await };
+        let Some(threads) = self.threads.clone() else { return work.await };
         let mut work = Box::pin(work);
         loop {
-            let begun_in = place.is_in_background();
-            let watched = place.clone();
+            let begun_in = threads.is_in_background();
+            let watched = threads.clone();
             let part = async move {
                 let done = poll_fn(|context| match work.as_mut().poll(context) {
                     Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -102,7 +102,7 @@ impl Lane {
             };
             // A set, since it ends its task when it is dropped.
             let mut part_alone = JoinSet::new();
-            part_alone.spawn_on(part, place.handle(begun_in));
+            part_alone.spawn_on(part, threads.handle(begun_in));
             match part_alone.join_next().await {
                 Some(Ok((_, Some(done)))) => return done,
                 Some(Ok((same, None))) => work = same,
@@ -115,14 +115,14 @@ impl Lane {
 
     /// Runs `work`, which may block, on a thread for such work. None when it panicked.
     pub(crate) async fn block<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
-        let Some(place) = self.place.clone() else {
+        let Some(threads) = self.threads.clone() else {
             return tokio::task::spawn_blocking(work).await.ok();
         };
-        let handle = place.handle(place.is_in_background()).clone();
+        let handle = threads.handle(threads.is_in_background()).clone();
         let timed = move || {
             let began = cpu_time();
             let done = work();
-            place.spent(cpu_time().saturating_sub(began));
+            threads.spent(cpu_time().saturating_sub(began));
             done
         };
         // A thread has the priority of the one that starts it, which must be one of that runtime's own.
@@ -132,24 +132,24 @@ impl Lane {
 
     /// The sync computed for so long.
     pub(crate) fn spent(&self, time: Duration) {
-        if let Some(place) = &self.place {
-            place.spent(time);
+        if let Some(threads) = &self.threads {
+            threads.spent(time);
         }
     }
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for SchedulingClass {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match &self.place {
+        let name = match &self.threads {
             None => "none",
-            Some(place) if place.is_in_background() => "background",
+            Some(threads) if threads.is_in_background() => "background",
             Some(_) => "foreground",
         };
         formatter.debug_tuple("Lane").field(&name).finish()
     }
 }
 
-impl Place {
+impl Threads {
     fn handle(&self, in_background: bool) -> &Handle {
         match in_background {
             true => &self.background,
@@ -257,8 +257,8 @@ mod tests {
     #[tokio::test]
     async fn work_that_has_computed_for_long_goes_on_in_the_background_and_comes_back() {
         let background = Background::start().unwrap();
-        let lane = background.lane();
-        let inside = lane.clone();
+        let scheduling = background.scheduling();
+        let inside = scheduling.clone();
         let work = async move {
             let mut places = vec![here(), inside.block(here).await.unwrap()];
             inside.spent(CREDIT);
@@ -272,22 +272,22 @@ mod tests {
             places.push(here());
             places
         };
-        assert_eq!(lane.run(work).await, [FOREGROUND, FOREGROUND, BACKGROUND, BACKGROUND, FOREGROUND]);
+        assert_eq!(scheduling.run(work).await, [FOREGROUND, FOREGROUND, BACKGROUND, BACKGROUND, FOREGROUND]);
     }
 
     #[tokio::test]
     async fn a_thread_of_the_foreground_has_its_priority_though_the_background_asked_for_it() {
         let background = Background::start().unwrap();
-        let lane = background.lane();
-        let asks = background.runtime.as_ref().unwrap().spawn(async move { (here(), lane.block(here).await) });
+        let scheduling = background.scheduling();
+        let asks = background.runtime.as_ref().unwrap().spawn(async move { (here(), scheduling.block(here).await) });
         assert_eq!(asks.await.unwrap(), (BACKGROUND, Some(FOREGROUND)));
     }
 
     #[tokio::test]
     async fn a_wait_that_ends_in_the_other_lane_is_heard() {
         let background = Background::start().unwrap();
-        let lane = background.lane();
-        let (inside, (send, receive)) = (lane.clone(), tokio::sync::oneshot::channel());
+        let scheduling = background.scheduling();
+        let (inside, (send, receive)) = (scheduling.clone(), tokio::sync::oneshot::channel());
         let work = async move {
             let slept = tokio::time::sleep(Duration::from_millis(20));
             let mut slept = std::pin::pin!(slept);
@@ -298,38 +298,38 @@ mod tests {
             (here(), receive.await.unwrap())
         };
         tokio::spawn(async move { send.send("heard") });
-        assert_eq!(lane.run(work).await, (BACKGROUND, "heard"));
+        assert_eq!(scheduling.run(work).await, (BACKGROUND, "heard"));
     }
 
     #[tokio::test]
     async fn blocking_work_counts_and_a_panic_is_told() {
         let background = Background::start().unwrap();
-        let lane = background.lane();
-        assert_eq!(format!("{lane:?}"), r#"Lane("foreground")"#);
-        assert_eq!(lane.block(|| -> () { panic!("as planned") }).await, None);
+        let scheduling = background.scheduling();
+        assert_eq!(format!("{scheduling:?}"), r#"Lane("foreground")"#);
+        assert_eq!(scheduling.block(|| -> () { panic!("as planned") }).await, None);
         let compute = || {
             let began = cpu_time();
             while cpu_time() - began < CREDIT {
                 std::hint::spin_loop();
             }
         };
-        lane.block(compute).await.unwrap();
-        assert_eq!(format!("{lane:?}"), r#"Lane("background")"#);
-        let panics = tokio::spawn(async move { lane.run(async { panic!("as planned") }).await });
+        scheduling.block(compute).await.unwrap();
+        assert_eq!(format!("{scheduling:?}"), r#"Lane("background")"#);
+        let panics = tokio::spawn(async move { scheduling.run(async { panic!("as planned") }).await });
         assert!(panics.await.unwrap_err().is_panic());
     }
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_is_dropped() {
         let background = Background::start().unwrap();
-        let (lane, (held, released)) = (background.lane(), tokio::sync::oneshot::channel::<()>());
+        let (scheduling, (held, released)) = (background.scheduling(), tokio::sync::oneshot::channel::<()>());
         let (started, starts) = tokio::sync::oneshot::channel();
         let work = async move {
             let _held = held;
             started.send(()).unwrap();
             std::future::pending::<()>().await;
         };
-        let waits = tokio::spawn(async move { lane.run(work).await });
+        let waits = tokio::spawn(async move { scheduling.run(work).await });
         starts.await.unwrap();
         waits.abort();
         assert!(released.await.is_err());
@@ -337,8 +337,11 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_background_everything_stays_where_it_is() {
-        let lane = Lane::default();
-        lane.spent(CREDIT * 100);
-        assert_eq!((lane.run(async { here() }).await, lane.block(here).await), (FOREGROUND, Some(FOREGROUND)));
+        let scheduling = SchedulingClass::default();
+        scheduling.spent(CREDIT * 100);
+        assert_eq!(
+            (scheduling.run(async { here() }).await, scheduling.block(here).await),
+            (FOREGROUND, Some(FOREGROUND))
+        );
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::budget::Budgets;
 use super::tenant::TenantId;
 use elt_host::http::egress::Origin;
-use elt_host::http::pace::Pace;
+use elt_host::http::rate_gate::RateGate;
 
 /// How long a slot is kept while others wait for one.
 const SLICE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ impl Slot {
 }
 
 /// The slot of one sync, given back and taken again as it waits.
-pub(super) struct Turn {
+pub(super) struct SlotPermit {
     tenant: TenantId,
     slots: Arc<Semaphore>,
     budgets: Arc<Budgets>,
@@ -41,7 +41,7 @@ pub(super) struct Turn {
     taking: tokio::sync::Mutex<()>,
 }
 
-impl Turn {
+impl SlotPermit {
     /// Begins with a slot.
     pub(super) fn new(
         tenant: TenantId,
@@ -86,7 +86,7 @@ impl Turn {
     }
 }
 
-impl Pace for Turn {
+impl RateGate for SlotPermit {
     fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             if let Some(budget) = self.budgets.of(origin)
@@ -114,9 +114,9 @@ mod tests {
         Origin::parse("https://api.example").unwrap()
     }
 
-    fn turn(slots: &Arc<Semaphore>, budgets: &Arc<Budgets>) -> Arc<Turn> {
+    fn turn(slots: &Arc<Semaphore>, budgets: &Arc<Budgets>) -> Arc<SlotPermit> {
         let slot = slots.clone().try_acquire_owned().unwrap();
-        Arc::new(Turn::new("a".parse().unwrap(), slot, slots.clone(), budgets.clone()))
+        Arc::new(SlotPermit::new("a".parse().unwrap(), slot, slots.clone(), budgets.clone()))
     }
 
     #[tokio::test]

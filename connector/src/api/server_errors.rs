@@ -53,13 +53,13 @@ enum Step {
 
 /// One error.
 #[derive(Debug, Default)]
-struct Complaint {
+struct ServerError {
     message: String,
     path: Option<Vec<Step>>,
     code: Option<String>,
 }
 
-impl Complaint {
+impl ServerError {
     fn of(value: &Value) -> Self {
         let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
         let Value::Object(members) = value else {
@@ -129,17 +129,17 @@ fn of_code(code: &str) -> Meaning {
 
 /// The errors of an answer.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Vec<Complaint>);
+pub(super) struct ServerErrors(Vec<ServerError>);
 
-impl Complaints {
+impl ServerErrors {
     /// What stands in `errors`, usually a list, or else in `error`.
     pub(super) fn new(errors: Option<&RawValue>, error: Option<&RawValue>) -> Self {
-        let complaints = Self(errors.map(|errors| read(errors.get())).unwrap_or_default());
+        let errors_said = Self(errors.map(|errors| read(errors.get())).unwrap_or_default());
         match error {
-            Some(error) if complaints.is_empty() && !matches!(error.get(), "false" | "\"\"" | "{}") => {
+            Some(error) if errors_said.is_empty() && !matches!(error.get(), "false" | "\"\"" | "{}") => {
                 Self(read(error.get()))
             }
-            _ => complaints,
+            _ => errors_said,
         }
     }
 
@@ -163,8 +163,8 @@ impl Complaints {
     /// What is wrong with single entries of a listing, where nothing else is wrong: the entry's position, and the message.
     pub(super) fn of_entries(&self) -> Option<Vec<(usize, String)>> {
         // Of so many errors not all were looked at.
-        let complaints = Some(&self.0).filter(|complaints| !complaints.is_empty() && complaints.len() < MOST)?;
-        complaints.iter().map(|it| Some((it.entry()?, shown(&it.message)))).collect()
+        let errors_said = Some(&self.0).filter(|errors_said| !errors_said.is_empty() && errors_said.len() < MOST)?;
+        errors_said.iter().map(|it| Some((it.entry()?, shown(&it.message)))).collect()
     }
 
     /// The strongest of what they mean.
@@ -177,7 +177,7 @@ impl Complaints {
     }
 }
 
-impl fmt::Display for Complaints {
+impl fmt::Display for ServerErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let messages: Vec<&str> = self.0.iter().take(SHOWN).map(|it| it.message.as_str()).collect();
         f.write_str(&shown(&messages.join("; ")))
@@ -188,19 +188,19 @@ fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
-fn read(text: &str) -> Vec<Complaint> {
+fn read(text: &str) -> Vec<ServerError> {
     match serde_json::from_str::<Bounded>(text) {
-        Ok(Bounded(complaints)) => complaints,
+        Ok(Bounded(errors_said)) => errors_said,
         // One error without a list, or what is no valid text inside the list.
         Err(_) => vec![serde_json::from_str(text).map_or_else(
-            |_| Complaint { message: text.chars().take(LONGEST).collect(), ..Complaint::default() },
-            |value| Complaint::of(&value),
+            |_| ServerError { message: text.chars().take(LONGEST).collect(), ..ServerError::default() },
+            |value| ServerError::of(&value),
         )],
     }
 }
 
 /// The first errors of a list, however long that is.
-struct Bounded(Vec<Complaint>);
+struct Bounded(Vec<ServerError>);
 
 impl<'de> Deserialize<'de> for Bounded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -213,14 +213,14 @@ impl<'de> Deserialize<'de> for Bounded {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Bounded, A::Error> {
-                let mut complaints = Vec::new();
-                while complaints.len() < MOST
+                let mut errors_said = Vec::new();
+                while errors_said.len() < MOST
                     && let Some(value) = list.next_element::<Value>()?
                 {
-                    complaints.push(Complaint::of(&value));
+                    errors_said.push(ServerError::of(&value));
                 }
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Bounded(complaints))
+                Ok(Bounded(errors_said))
             }
         }
         deserializer.deserialize_seq(List)
@@ -238,7 +238,7 @@ pub(super) enum About<'a> {
 
 /// What an answer leaves open, for another question to settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum Ambiguity {
     /// The code says that something is not permitted, which it also does where nobody is signed in.
     Key,
     /// There was no project in the answer.
@@ -254,7 +254,7 @@ pub(super) struct Question<'a> {
     entity: &'a str,
     project: &'a str,
     /// What the last answer left open.
-    pub(super) doubt: Cell<Option<Doubt>>,
+    pub(super) doubt: Cell<Option<Ambiguity>>,
 }
 
 impl<'a> Question<'a> {
@@ -271,9 +271,9 @@ impl<'a> Question<'a> {
     }
 
     /// What a status that no retry cures means, with what the body says of it.
-    pub(super) fn refusal(&self, response: &Response, complaints: &Complaints) -> Option<Error> {
+    pub(super) fn refusal(&self, response: &Response, errors_said: &ServerErrors) -> Option<Error> {
         let what = &self.what;
-        let said = if complaints.is_empty() { String::new() } else { format!(": {complaints}") };
+        let said = if errors_said.is_empty() { String::new() } else { format!(": {errors_said}") };
         Some(match (refusal(response, what, &self.hint())?, self.about) {
             (Error::Upstream { status, message }, _) => Error::Upstream { status, message: message + &said },
             (error, About::Project) => error,
@@ -285,23 +285,23 @@ impl<'a> Question<'a> {
     }
 
     /// What errors in an answer of another status mean.
-    pub(super) fn failure(&self, status: u16, complaints: &Complaints) -> Failure {
+    pub(super) fn failure(&self, status: u16, errors_said: &ServerErrors) -> Failure {
         let run = if let About::Run(run) = self.about { run } else { "" };
-        let message = format!("{}: W&B says: {complaints}", self.what);
+        let message = format!("{}: W&B says: {errors_said}", self.what);
         let advice = |advice: String| match self.about {
             About::Project => format!("{message}; {advice}"),
             About::Run(_) => message.clone(),
         };
-        Failure::Final(match complaints.meaning(&[self.entity, self.project, run]) {
+        Failure::Final(match errors_said.meaning(&[self.entity, self.project, run]) {
             Meaning::SignedOut => Error::Authentication(advice("check the API key, or get a new one".to_owned())),
             Meaning::Forbidden => {
-                self.doubt.set(complaints.has_permission_error().then_some(Doubt::Key));
+                self.doubt.set(errors_said.has_permission_error().then_some(Ambiguity::Key));
                 Error::Permission(advice(format!("ask the owner of {} for access", self.hint())))
             }
             Meaning::BadQuestion => Error::Upstream { status: Some(status), message },
             Meaning::Absent => Error::NotFound(message),
             Meaning::Passing => {
-                let reason = format!("W&B says: {complaints}");
+                let reason = format!("W&B says: {errors_said}");
                 return Failure::Again { status: Some(status), reason, wait: None };
             }
         })
@@ -317,8 +317,8 @@ mod tests {
 
     const NAMES: [&str; 3] = ["acme", "forbidden-planet", "r1"];
 
-    fn of_body(body: &Value) -> Complaints {
-        Complaints::of_body(body.to_string().as_bytes())
+    fn of_body(body: &Value) -> ServerErrors {
+        ServerErrors::of_body(body.to_string().as_bytes())
     }
 
     #[test]
@@ -357,14 +357,14 @@ mod tests {
             (json!({"errors": [], "error": "internal"}), Meaning::Passing),
             (json!({"errors": [7, null, [], {}]}), Meaning::Passing),
         ] {
-            let complaints = of_body(&body);
-            assert!(!complaints.is_empty(), "{body}");
-            assert_eq!(complaints.meaning(&NAMES), expected, "{body}");
+            let errors_said = of_body(&body);
+            assert!(!errors_said.is_empty(), "{body}");
+            assert_eq!(errors_said.meaning(&NAMES), expected, "{body}");
         }
         for body in [json!({"errors": [], "error": null}), json!({"data": {}}), json!([]), json!({"error": ""})] {
             assert!(of_body(&body).is_empty(), "{body}");
         }
-        assert!(Complaints::of_body(b"<html>").is_empty());
+        assert!(ServerErrors::of_body(b"<html>").is_empty());
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
 
         #[test]
         fn any_body_is_survived(body in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Complaints::of_body(&body).to_string();
+            let _ = ServerErrors::of_body(&body).to_string();
         }
     }
 }

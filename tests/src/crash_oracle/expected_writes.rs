@@ -1,6 +1,6 @@
 //! What a destination must hold, told from its state: the second half of "the state never claims what the tables lack".
 //!
-//! An entry of the state says how far a run was read, but only the connector knows what its version stands for. So the ledger
+//! An entry of the state says how far a run was read, but only the connector knows what its version stands for. So this
 //! remembers how the source looked when it first saw an entry; syncs of the same source can only have read that.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use crate::local_wandb::Truth;
 use crate::local_wandb::truth::{Difference, compare};
 
 /// What the source held over time, and what a destination's state said of it.
-pub struct Ledger {
+pub struct ExpectedWrites {
     /// The source, each time it had changed.
     sources: Vec<Truth>,
     claims: BTreeMap<String, Claim>,
@@ -37,7 +37,7 @@ struct Claim {
     row: Option<usize>,
 }
 
-impl Ledger {
+impl ExpectedWrites {
     /// Begins with what the source holds and an empty destination.
     pub fn new(source: Truth) -> Self {
         Self { sources: vec![source], claims: BTreeMap::new(), watermark: None }

@@ -23,7 +23,7 @@ pub fn serve(project: Project) -> LocalWandb {
 }
 
 /// A folder of its own with a configuration, and nothing of the tester's environment.
-pub struct Person {
+pub struct CliDriver {
     folder: TempDir,
     /// Variables of the environment.
     pub variables: Vec<(&'static str, String)>,
@@ -61,7 +61,7 @@ impl Ended {
     }
 }
 
-impl Person {
+impl CliDriver {
     /// With that configuration.
     ///
     /// # Panics

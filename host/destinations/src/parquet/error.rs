@@ -6,11 +6,11 @@ use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use rusqlite::ErrorCode;
 
-use crate::room;
+use crate::disk_full;
 use elt_host::destination::DestinationError;
 
 /// Why something was not done.
-pub(super) enum Trouble {
+pub(super) enum StoreError {
     Refused(String),
     Failed(String),
     Sqlite(rusqlite::Error),
@@ -18,18 +18,18 @@ pub(super) enum Trouble {
     Destination(DestinationError),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) | Self::Failed(why) => f.write_str(why),
-            Self::Io(error) => match room::of_system(error) {
+            Self::Io(error) => match disk_full::of_system(error) {
                 Some(advice) => f.write_str(advice),
                 None => error.fmt(f),
             },
             Self::Sqlite(error) if is_locked(error) => f.write_str(
                 "another program kept its catalog locked for too long. What was committed is safe; sync again.",
             ),
-            Self::Sqlite(error) => match room::of_sqlite(error) {
+            Self::Sqlite(error) => match disk_full::of_sqlite(error) {
                 Some(advice) => f.write_str(&advice),
                 None => error.fmt(f),
             },
@@ -43,25 +43,25 @@ pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<DestinationError> for Trouble {
+impl From<DestinationError> for StoreError {
     fn from(error: DestinationError) -> Self {
         Self::Destination(error)
     }
 }
 
-impl From<ArrowError> for Trouble {
+impl From<ArrowError> for StoreError {
     fn from(error: ArrowError) -> Self {
         match error {
             ArrowError::IoError(_, error) => Self::Io(error),
@@ -71,7 +71,7 @@ impl From<ArrowError> for Trouble {
     }
 }
 
-impl From<ParquetError> for Trouble {
+impl From<ParquetError> for StoreError {
     fn from(error: ParquetError) -> Self {
         match error {
             ParquetError::External(error) => Self::from_boxed(error),
@@ -80,7 +80,7 @@ impl From<ParquetError> for Trouble {
     }
 }
 
-impl Trouble {
+impl StoreError {
     /// An error of the system that a library has wrapped.
     fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
         match error.downcast::<io::Error>() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 use wandb_connector::records::time;
-use wandb_connector_tests::aftermath::{Ended, Left, Running, Site, Storage, narrow};
+use wandb_connector_tests::crash_oracle::{Ended, Left, Running, Site, Storage, narrow};
 use wandb_connector_tests::local_wandb::truth::compare;
 use wandb_connector_tests::local_wandb::{Dialect, Matcher, Random, When};
 use wandb_connector_tests::product;
@@ -23,7 +23,7 @@ const MOST_GONE: usize = 25;
 const LONGEST: Duration = Duration::from_secs(8);
 
 /// A destination.
-pub(crate) struct Lane {
+pub(crate) struct Worker {
     site: Site,
     pub(crate) turns: u64,
     watermark: Option<i64>,
@@ -58,7 +58,7 @@ impl End {
     }
 }
 
-impl Lane {
+impl Worker {
     pub(crate) fn new(source: &Source, storage: Storage, dialect: Dialect) -> anyhow::Result<Self> {
         let settings = json!({"concurrency": 4, "page_size": if dialect == Dialect::Rest { 50 } else { 9 }});
         let site = Site::new(&source.server, (ENTITY, PROJECT), (storage, dialect), &settings)?;

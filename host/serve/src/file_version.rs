@@ -6,14 +6,14 @@ use std::os::unix::fs::MetadataExt;
 
 /// Changes whenever a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileVersion {
     place: (u64, u64),
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileVersion {
     /// Of a file that has at most `most` bytes; nothing else is read.
     pub(super) fn of(it: &Metadata, most: u64) -> io::Result<Self> {
         if !it.is_file() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::http::egress::Origin;
 
 /// Holds requests of one sync back, and hears of its waits.
-pub trait Pace: Send + Sync {
+pub trait RateGate: Send + Sync {
     /// Awaited before each request that is allowed and within its limits, when it is about to be sent. Dropped when the sync is stopped
     /// meanwhile. The wait counts as time of the sync, and as none of the request's own timeouts.
     fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -19,9 +19,9 @@ pub trait Pace: Send + Sync {
 
 /// Holds nothing back.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unpaced;
+pub struct Ungated;
 
-impl Pace for Unpaced {
+impl RateGate for Ungated {
     fn before_request<'a>(&'a self, _: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(std::future::ready(()))
     }

@@ -11,7 +11,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
-use elt_host::destination::apart::{Apart, Rows};
+use elt_host::destination::split_state::{Rows, SplitState};
 use elt_host::destination::state_store::{JsonFile, StateStore};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::state::{State, StatePatch};
@@ -76,10 +76,10 @@ fn places(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("w.db"), folder.join("state.json"))
 }
 
-fn destination(folder: &Path) -> Apart<Sqlite, Mortal> {
+fn destination(folder: &Path) -> SplitState<Sqlite, Mortal> {
     let (rows, state) = places(folder);
     let rows = open(&DestinationUrl::Sqlite(rows), Access::ReadWrite).unwrap();
-    Apart::new(Sqlite(rows), Mortal(JsonFile::open(state).unwrap()))
+    SplitState::new(Sqlite(rows), Mortal(JsonFile::open(state).unwrap()))
 }
 
 fn rows(run: i64, steps: i64, value: f64) -> Vec<Vec<Value>> {

@@ -13,7 +13,7 @@ use crate::cells::{Cell, Cells};
 use elt_host::schema::Column;
 
 /// What becomes of a slice.
-pub(super) enum Fate {
+pub(super) enum Retention {
     /// Its partition did not change here.
     Stays,
     /// All of it is replaced or deleted.
@@ -23,13 +23,13 @@ pub(super) enum Fate {
 }
 
 /// Divides the batches of a file by its slices.
-pub(super) struct Walk {
+pub(super) struct SliceSplitter {
     /// Rows left in each slice, the first ones first.
     left: Vec<u64>,
     place: usize,
 }
 
-impl Walk {
+impl SliceSplitter {
     pub(super) fn new(rows: impl Iterator<Item = u64>) -> Self {
         Self { left: rows.collect(), place: 0 }
     }
@@ -55,7 +55,7 @@ impl Walk {
 }
 
 /// A slice beside the staged changes of its partition.
-pub(super) struct Side<'a> {
+pub(super) struct MergeSide<'a> {
     slice: Slice,
     partition: Option<&'a Partition>,
     /// For each row read so far whether it stays; none when no row need be looked at.
@@ -64,7 +64,7 @@ pub(super) struct Side<'a> {
     cursor: Option<usize>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> MergeSide<'a> {
     pub(super) fn new(slice: Slice, partition: Option<&'a Partition>) -> Self {
         let overlaps = |partition: &Partition| match (partition.low, partition.high, slice.low, slice.high) {
             (Some(low), Some(high), Some(from), Some(to)) => from <= high && to >= low,
@@ -127,16 +127,16 @@ impl<'a> Side<'a> {
     }
 
     /// What becomes of the slice, after all its rows were looked at.
-    pub(super) fn fate(self) -> (Slice, Fate) {
+    pub(super) fn fate(self) -> (Slice, Retention) {
         let fate = match (self.partition, self.keeps) {
-            (None, _) => Fate::Stays,
-            (Some(_), None) => Fate::Goes,
+            (None, _) => Retention::Stays,
+            (Some(_), None) => Retention::Goes,
             (Some(_), Some(mut keeps)) => {
                 let keeps = keeps.finish();
                 match keeps.true_count() as u64 {
-                    0 => Fate::Goes,
-                    kept if kept == self.slice.rows => Fate::Stays,
-                    _ => Fate::Keeps(keeps),
+                    0 => Retention::Goes,
+                    kept if kept == self.slice.rows => Retention::Stays,
+                    _ => Retention::Keeps(keeps),
                 }
             }
         };

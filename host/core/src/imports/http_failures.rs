@@ -14,7 +14,7 @@ use crate::runtime::sync::Level;
 const MOST_COMPLAINTS: usize = 100;
 
 /// The trouble that the requests of one sync had.
-pub(crate) struct Troubles {
+pub(crate) struct FailureLog {
     report: Arc<Reporter>,
     known: Mutex<Known>,
 }
@@ -35,7 +35,7 @@ enum Since {
     Several,
 }
 
-impl Troubles {
+impl FailureLog {
     pub(crate) fn new(report: Arc<Reporter>) -> Self {
         Self { report, known: Mutex::default() }
     }
@@ -79,26 +79,26 @@ mod tests {
     #[test]
     fn trouble_is_a_cause_only_where_nothing_else_went_wrong_since_the_last_success() {
         let report = Reporter::new(Arc::new(Silent), Redactor::default(), &Limits::default());
-        let troubles = Troubles::new(Arc::new(report));
+        let failures_told = FailureLog::new(Arc::new(report));
         let refused = || Some("refused".to_owned());
-        assert_eq!(troubles.cause(), None);
-        troubles.failed(refused());
-        troubles.failed(refused());
-        assert_eq!(troubles.cause(), refused());
-        troubles.failed(None);
-        assert_eq!(troubles.cause(), None, "which of the two ended it is not known");
-        troubles.failed(refused());
-        assert_eq!(troubles.cause(), None);
-        troubles.succeeded();
-        troubles.failed(None);
-        assert_eq!(troubles.cause(), None);
-        troubles.failed(refused());
-        assert_eq!(troubles.cause(), None);
-        troubles.succeeded();
-        troubles.failed(refused());
-        troubles.failed(Some("another".to_owned()));
-        assert_eq!(troubles.cause(), None);
-        troubles.succeeded();
-        assert_eq!(troubles.cause(), None);
+        assert_eq!(failures_told.cause(), None);
+        failures_told.failed(refused());
+        failures_told.failed(refused());
+        assert_eq!(failures_told.cause(), refused());
+        failures_told.failed(None);
+        assert_eq!(failures_told.cause(), None, "which of the two ended it is not known");
+        failures_told.failed(refused());
+        assert_eq!(failures_told.cause(), None);
+        failures_told.succeeded();
+        failures_told.failed(None);
+        assert_eq!(failures_told.cause(), None);
+        failures_told.failed(refused());
+        assert_eq!(failures_told.cause(), None);
+        failures_told.succeeded();
+        failures_told.failed(refused());
+        failures_told.failed(Some("another".to_owned()));
+        assert_eq!(failures_told.cause(), None);
+        failures_told.succeeded();
+        assert_eq!(failures_told.cause(), None);
     }
 }
