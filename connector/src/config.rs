@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
-use crate::records::names::hash;
+use crate::hash::hash;
 use crate::records::time;
 use crate::tables::{self, TableName};
 

@@ -15,6 +15,7 @@ pub mod batch;
 pub mod config;
 pub mod destination;
 pub mod error;
+pub mod hash;
 pub mod parquet;
 pub mod records;
 pub mod sync;

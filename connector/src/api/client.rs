@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::api::exchange::{Exchange, Request, Response, TransportError};
 use crate::api::limiter::{LONGEST_WAIT, Limiter, Party, Permit};
+use crate::api::url::shown;
 use crate::api::{rate, web_page};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
@@ -386,9 +387,4 @@ fn decompressed(mut response: Response, limit: usize, url: &str) -> Result<Respo
     result.map_err(|_| Failure::malformed(response.status, "it is not valid gzip, or cut short"))?;
     response.body = body;
     Ok(response)
-}
-
-/// A URL for a message: without its query, which may hold a signature.
-pub fn shown(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
 }

@@ -290,7 +290,7 @@ impl CycleDetector {
 
     /// Takes note of a page's address and of whether it held anything new. The error says what is wrong with the pages.
     pub fn visit(&mut self, page: &str, is_empty: bool) -> Result<(), String> {
-        if !self.pages.insert(crate::records::names::hash(page.as_bytes())) {
+        if !self.pages.insert(crate::hash::hash(page.as_bytes())) {
             return Err("a page came a second time: the pages go in a circle".to_owned());
         }
         self.empty = if is_empty { self.empty + 1 } else { 0 };

@@ -11,7 +11,7 @@ use crate::api::url;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::records::names::hash;
+use crate::hash::hash;
 use crate::records::page;
 use crate::records::row::History;
 use crate::records::{json, time};

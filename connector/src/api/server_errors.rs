@@ -19,7 +19,7 @@ use crate::api::client::{Failure, refusal};
 use crate::api::exchange::Response;
 use crate::error::Error;
 
-use super::words;
+use super::words::{self, Meaning};
 
 /// Errors of one answer that are looked at.
 const MOST: usize = 1000;
@@ -27,21 +27,6 @@ const MOST: usize = 1000;
 const SHOWN: usize = 300;
 /// Characters of one message that are looked at.
 const LONGEST: usize = 2000;
-
-/// What an error means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Meaning {
-    /// The key is not valid, or there is none.
-    SignedOut,
-    /// The key may not read this.
-    Forbidden,
-    /// The question itself is not accepted.
-    BadQuestion,
-    /// There is no such thing.
-    Absent,
-    /// It may be over the next time.
-    Passing,
-}
 
 /// A part of the place in the answer that an error is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

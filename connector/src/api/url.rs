@@ -69,6 +69,11 @@ pub fn download(link: &str) -> Result<String, String> {
     Ok(url.strip_fragment().as_str().to_owned())
 }
 
+/// A URL for a message: without its query, which may hold a signature.
+pub fn shown(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

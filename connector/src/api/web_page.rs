@@ -1,9 +1,9 @@
 //! Web pages where W&B's API should be: `base_url` names a web site, or a sign-in page stands before everything. One page alone can be a
 //! passing fault of a proxy. A server that answers with one where nothing is at all has no API.
 
-use crate::api::client::shown;
 use crate::api::exchange::{Method, Request, Response};
 use crate::api::url;
+use crate::api::url::shown;
 use crate::config::DEFAULT_BASE_URL;
 use crate::error::{Error, Problem};
 

@@ -3,7 +3,20 @@
 //! A message quotes names that people chose, and a project may be called `forbidden-planet`. So what is quoted, what stands in a path such as
 //! `entity/project/run`, and the names that were asked for are blanked before any word is looked for, and a word counts only as a whole.
 
-use super::server_errors::Meaning;
+/// What an error means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Meaning {
+    /// The key is not valid, or there is none.
+    SignedOut,
+    /// The key may not read this.
+    Forbidden,
+    /// The question itself is not accepted.
+    BadQuestion,
+    /// There is no such thing.
+    Absent,
+    /// It may be over the next time.
+    Passing,
+}
 
 /// What each meaning is said with, the strongest first. A space stands between two words that follow each other.
 const PHRASES: [(Meaning, &[&str]); 5] = [

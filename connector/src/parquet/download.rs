@@ -15,14 +15,12 @@ use crate::error::Error;
 
 use super::Broken;
 use super::footer::{Footer, TRAILER_BYTES, footer_length};
-use super::group::{Ranges, ReadError};
+use super::group::{AHEAD_BYTES, Ranges, ReadError};
 
 /// How much of a file's end is asked for first. Most footers are far shorter; many files are.
 const FIRST_BYTES: u64 = 1 << 20;
 /// Ranges with a smaller gap between them are asked for as one.
 const GAP_BYTES: u64 = 64 << 10;
-/// A request asks for so much at least, since the next row group mostly follows.
-pub const AHEAD_BYTES: u64 = 2 << 20;
 /// One request asks for no more than this, unless a single range is longer.
 const MOST_BYTES: u64 = 8 << 20;
 
@@ -108,7 +106,7 @@ impl<'c, 'a, X: Exchange, D: Destination> RemoteFile<'c, 'a, X, D> {
 
     /// What names the file, whatever its signature.
     pub fn name(&self) -> String {
-        crate::api::client::shown(&self.url.borrow()).to_owned()
+        crate::api::url::shown(&self.url.borrow()).to_owned()
     }
 
     /// Takes a URL with a new signature.

@@ -12,11 +12,13 @@ use crate::records::time;
 use super::Broken;
 use super::budget::Share;
 use super::column::Column;
-use super::download::AHEAD_BYTES;
 use super::footer::{Footer, Leaf, Meaning, Node, Physical, RowGroup, Shape};
 use super::nested;
 use super::page::Decompressor;
 use super::values::Data;
+
+/// A request asks for so much at least, since the next row group mostly follows.
+pub const AHEAD_BYTES: u64 = 2 << 20;
 
 /// A row group that is not longer than this is asked for at once.
 const WHOLE_BYTES: u64 = 8 << 20;

@@ -2,11 +2,9 @@
 //! of them without hashing or allocating.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
 
 use crate::config::MetricFilter;
+use crate::hash::hash;
 
 /// A metric name's number, valid until the next [`Names::trim`].
 pub type NameId = u32;
@@ -130,13 +128,6 @@ fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
         && words.iter().zip(other_words).all(|(one, other)| word(one) == word(other))
         && rest.iter().zip(other_rest).all(|(one, other)| one == other)
-}
-
-/// A hash that is the same in every sync and on every machine: it is kept in the state.
-pub fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(0, 0);
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::records::{json, time};
 
 use super::columns::Points;
 use super::lineage::{Row, mix};
-use super::names::{NameId, Names, hash};
+use super::names::{NameId, Names};
+use crate::hash::hash;
 
 /// Objects nested deeper than this are not flattened further: the rest becomes one JSON value.
 const MOST_DEPTH: usize = 100;

@@ -18,7 +18,7 @@ use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::records::time;
-use crate::sync::Sync;
+use crate::sync::context::Sync;
 use crate::sync::listing::{Listing, Pages, Seen};
 use crate::sync::outage::MOST_FAILURES;
 use crate::sync::state::{self, RunEntry, State};

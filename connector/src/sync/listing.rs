@@ -15,12 +15,12 @@ use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
-use crate::records::names::hash;
+use crate::hash::hash;
 use crate::records::time;
-use crate::sync::Sync;
+use crate::sync::context::Sync;
+use crate::sync::exports::LEAST_ROWS as LEAST_EXPORTED_ROWS;
 use crate::sync::queue::{Queue, Ready};
 use crate::sync::run::Earlier;
-use crate::sync::run::export::LEAST_ROWS as LEAST_EXPORTED_ROWS;
 use crate::sync::state::{self, RunEntry, State};
 use crate::tables::TableName;
 

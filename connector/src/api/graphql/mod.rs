@@ -16,7 +16,7 @@ use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::config::{Config, MetricFilter};
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::records::names::hash;
+use crate::hash::hash;
 use crate::records::page;
 use crate::records::row::{Entries, History};
 use crate::records::{json as lenient, time};

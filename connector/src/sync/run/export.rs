@@ -5,28 +5,26 @@
 //! confirm: the last exported row must be in it with the same timestamp, no exported step may lie beyond its last one, and the number of
 //! rows must be the one that W&B counts. Otherwise the run is read again by steps, from its beginning.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
-use crate::api::client::{BODY_LIMIT, RequestError, shown};
+use crate::api::client::{BODY_LIMIT, RequestError};
 use crate::api::exchange::Exchange;
 use crate::api::graphql::{Graphql, Include};
+use crate::api::url::shown;
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::parquet::Broken;
-use crate::parquet::budget::Budget;
 use crate::parquet::download::RemoteFile;
 use crate::parquet::footer::Footer;
 use crate::parquet::group::{GroupReader, ReadError, Selection};
 use crate::records::lineage::Tail;
 
-use super::{CHUNK_BYTES, Pass, RunReader, Steps};
+use super::reader::{CHUNK_BYTES, Pass, RunReader, Steps};
+use crate::sync::exports::LEAST_ROWS;
 
-/// With so many rows still to read, files are worth asking for. Up to here ranges of steps take one or two requests: a response holds
-/// about 1 MiB, which is 5,000 rows of ten metrics. Files take three: where they are, the file, and the row at its end.
-pub(crate) const LEAST_ROWS: u64 = 5_000;
 /// The same for rows of known width: eight responses.
 const LEAST_BYTES: f64 = (8 << 20) as f64;
 /// Of the files' ends, which come first, so much is kept for later: all of a file that is not larger, which then takes a single request.
@@ -35,32 +33,6 @@ const KEPT_BYTES: usize = 1 << 20;
 const OPENING: usize = 4;
 /// A row group that takes more memory than this is not read: ranges of steps are.
 const MOST_COST: usize = 64 << 20;
-
-/// What the runs of a sync share that read exported histories.
-#[derive(Debug)]
-pub struct Exports {
-    budget: Budget,
-    off: Cell<bool>,
-    counts_tell: Cell<bool>,
-}
-
-impl Default for Exports {
-    fn default() -> Self {
-        Self { budget: Budget::default(), off: Cell::new(false), counts_tell: Cell::new(true) }
-    }
-}
-
-impl Exports {
-    /// Whether so many rows show that something is missing of a history of `lines` rows, or that there is something too much.
-    pub fn misfits(&self, rows: u64, lines: u64, still_live: bool) -> bool {
-        self.counts_tell.get() && (rows < lines || (rows > lines && !still_live))
-    }
-
-    /// What W&B counts is not the number of rows.
-    pub fn distrust_counts(&self) {
-        self.counts_tell.set(false);
-    }
-}
 
 /// How the reading of the exported part ended.
 pub(super) enum Exported {
