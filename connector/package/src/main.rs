@@ -10,6 +10,7 @@
 
 mod about;
 mod cargo;
+mod checksum;
 mod compose;
 mod dist;
 mod sbom;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::about;
 use crate::cargo::{self, Id};
-use crate::dist::sha256;
+use crate::checksum::sha256;
 
 /// Lists what is in `component`, which was built from `packages`.
 pub(crate) fn sbom(component: &[u8], packages: &[&str], time: Option<&str>) -> anyhow::Result<String> {

@@ -4,7 +4,6 @@
 //! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
 //! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
 
-use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,9 @@ use elt_host::{json, text};
 use serde_json::{Map, Value};
 
 use super::console::Console;
+use super::key_source::KeySource;
 use super::settings;
+use super::surroundings::Surroundings;
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [
@@ -56,47 +57,6 @@ impl Configuration {
             if !is_told && !is_given(&self.values, key) {
                 self.values.insert(key.into(), "-".into());
             }
-        }
-    }
-}
-
-/// Where the API key was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum KeySource {
-    #[default]
-    Nowhere,
-    File(PathBuf),
-    Variable(&'static str),
-    Netrc(PathBuf),
-}
-
-impl fmt::Display for KeySource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nowhere => f.write_str("nowhere"),
-            Self::File(path) if path == Path::new("-") => f.write_str("the configuration on standard input"),
-            Self::File(path) => write!(f, "the configuration file {}", path.display()),
-            Self::Netrc(path) => write!(f, "{}", path.display()),
-            Self::Variable(name) => write!(f, "the environment variable {name}"),
-        }
-    }
-}
-
-/// What lies around the process: a value of its own, so that tests need not change the real one.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
-    pub(crate) home: Option<PathBuf>,
-    /// The current folder.
-    pub(crate) folder: Option<PathBuf>,
-}
-
-impl Surroundings<'_> {
-    /// A path that may begin with `~/`.
-    pub(crate) fn expand(&self, path: &str) -> Option<PathBuf> {
-        match path.strip_prefix('~') {
-            Some("") => self.home.clone(),
-            Some(rest) if rest.starts_with('/') => Some(self.home.as_ref()?.join(&rest[1..])),
-            _ => Some(path.into()),
         }
     }
 }

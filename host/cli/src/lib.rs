@@ -3,7 +3,7 @@
 //! | module | concern |
 //! |---|---|
 //! | `args`, `units` | what can be typed |
-//! | `configuration`, `settings` | where the configuration comes from |
+//! | `configuration`, `settings`, `surroundings`, `key_source` | where the configuration comes from |
 //! | `sandbox`, `run` | which component runs, under which policy; the calls of the runtime |
 //! | `sync`, `verify`, `query`, `preview`, `inspect`, `state` | the commands |
 //! | `serve`, `tenants` | many tenants: syncs by schedule, and what can be asked about them |
@@ -22,6 +22,7 @@ mod file_size;
 mod inspect;
 mod interrupt;
 mod json;
+mod key_source;
 pub mod netrc;
 mod output;
 mod preview;
@@ -34,6 +35,7 @@ mod serve;
 mod settings;
 mod state;
 mod summary;
+mod surroundings;
 mod sync;
 mod table;
 mod tenants;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use elt_host::text;
 
-use super::configuration::Surroundings;
+use super::surroundings::Surroundings;
 
 /// A base URL, and the file it is from.
 pub(crate) struct Found {

@@ -41,6 +41,8 @@ pub mod traces;
 
 mod file_version;
 mod limit_keys;
+mod listener;
 mod one_sync;
 mod slot_permit;
+mod tenant_id;
 mod toml_reader;

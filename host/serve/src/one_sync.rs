@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Mark;
 use super::components::Components;
+use super::listener::Listener;
 use super::record::SyncEnd;
-use super::scheduler::Listener;
 use super::slot_permit::SlotPermit;
 use super::tenant::{SecretSource, Tenant};
 use super::{config_checks, secret};

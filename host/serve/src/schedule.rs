@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use croner::parser::{CronParser, Seconds, Year};
 use sha2::{Digest, Sha256};
 
-use super::tenant::TenantId;
+use super::tenant_id::TenantId;
 
 /// The shortest interval. More often than that a tenant would only keep a slot from others.
 pub const SHORTEST: Duration = Duration::from_secs(1);

@@ -24,6 +24,7 @@ use super::backoff::{Failing, Mark, looks_every};
 use super::budget::Budgets;
 use super::components::Components;
 use super::history::{History, Past, SyncNumber};
+pub use super::listener::Listener;
 use super::one_sync::{self, Progress, SyncResources};
 use super::overview::{RunningSync, Slots, TenantOverview, Watch};
 use super::record::{SyncEnd, SyncRecord};
@@ -51,18 +52,6 @@ const KEEP_CLIENT: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(60);
 /// The longest rest, whatever a source says.
 const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
-
-/// Hears what happens, on the threads that run syncs: must not block.
-pub trait Listener: Send + Sync {
-    /// An event of a tenant's sync.
-    fn event(&self, tenant: &TenantId, event: Event);
-    /// A sync starts.
-    fn started(&self, _: &SyncRecord) {}
-    /// A sync has ended.
-    fn ended(&self, _: &SyncRecord) {}
-    /// A line about no tenant in particular, or about the entry of one.
-    fn log(&self, level: Level, message: String);
-}
 
 /// How a [`Scheduler`] works.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! Running a component: the engine, one sync from its request to its outcome, and the policy and limits that it runs under.
 
+mod call;
 pub mod engine;
 pub(crate) mod instance;
 pub(crate) mod limits;

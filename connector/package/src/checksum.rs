@@ -1,0 +1,8 @@
+//! Checksums of what is handed out.
+
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
