@@ -33,6 +33,11 @@ fn rows(steps: impl IntoIterator<Item = i64>, life: f64) -> Vec<Row> {
 
 /// A file of rows, so many to a row group.
 fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8> {
+    file_of(rows.chunks(per_group), statistics)
+}
+
+/// A file of these row groups.
+fn file_of<'r>(groups: impl IntoIterator<Item = &'r [Row]>, statistics: EnabledStatistics) -> Vec<u8> {
     let schema =
         "message m { required int64 _step; optional double _timestamp; optional double loss; optional double gone; }";
     let properties = WriterProperties::builder()
@@ -42,7 +47,7 @@ fn file(rows: &[Row], per_group: usize, statistics: EnabledStatistics) -> Vec<u8
         .build();
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
-    for rows in rows.chunks(per_group) {
+    for rows in groups {
         let mut group = writer.next_row_group().unwrap();
         let mut column = group.next_column().unwrap().unwrap();
         let steps: Vec<i64> = rows.iter().map(|row| row.0).collect();
@@ -486,6 +491,9 @@ fn an_export_without_rows_is_nothing_to_read() {
         (none.to_vec(), 4, "0+"),
         ([&none[..], &[file(&all, 4_000, STATISTICS)]].concat(), 5, "7999+1"),
         (vec![file(&all[..3_000], 4_000, STATISTICS), none[0].clone()], 2, "2999+"),
+        // Row groups without rows, alone and among others.
+        ([&[file_of([&[][..]], STATISTICS)], &[file(&all, 4_000, STATISTICS)][..]].concat(), 2, "7999+1"),
+        (vec![file_of([&all[..3_000], &[], &all[3_000..]], STATISTICS)], 1, "7999+1"),
     ] {
         let (server, store) = (Server::new(all.clone(), files), Warehouse::default());
         run(&server, &store);

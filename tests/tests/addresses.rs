@@ -90,6 +90,22 @@ async fn a_server_that_answers_everything_with_a_web_page_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn a_web_site_on_which_every_page_is_missing_is_named_and_the_project_is_not_blamed() {
+    for api in APIS {
+        let server = serve();
+        let html = vec![("content-type".to_owned(), "text/html".to_owned())];
+        server.fault(Matcher::any(), Fault::Status(404, html, "<!DOCTYPE html><h1>Not found</h1>".to_owned()));
+        let error = sync_into(&Memory::new(), &config(&server, api)).await.unwrap_err();
+        let said = problem(&error);
+        assert!(
+            said.contains("web page") && said.contains(&server.base_url()) && !said.contains("acme"),
+            "{api}: {said}"
+        );
+        assert!(server.log().len() <= 4, "{api}: {}", server.log().len());
+    }
+}
+
+#[tokio::test]
 async fn the_web_site_is_named_without_a_request() {
     for base_url in ["https://wandb.ai", "https://wandb.ai/acme/demo", "https://www.wandb.ai/home"] {
         let config = json!({"api_key": "k", "base_url": base_url, "entity": "acme", "project": "demo"});

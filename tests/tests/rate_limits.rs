@@ -148,3 +148,25 @@ async fn what_the_storage_host_refuses_slows_nothing_else() {
     let (second_try, _) = requests.iter().enumerate().filter(stored).nth(1).unwrap();
     assert!(last_small < second_try, "request {last_small} of a small run waited for the storage host ({second_try})");
 }
+
+#[tokio::test]
+async fn a_wait_of_no_time_is_no_wish_and_ends_after_five_retries() {
+    let exchange = HurriedExchange::default();
+    let server = serve(small_runs(12), None);
+    let limited = Fault::Status(429, vec![header("retry-after", "0")], String::new());
+    server.fault(Matcher::history().run("run003"), limited);
+    let summary = sync_within(&Memory::new(), &config(&server, Dialect::Graphql), &exchange).await.unwrap();
+    assert_eq!((summary.synced, summary.quarantined.len(), summary.retries), (11, 1, 5), "{summary:?}");
+}
+
+#[tokio::test]
+async fn it_is_said_once_a_minute_that_requests_wait_for_the_limit() {
+    let exchange = HurriedExchange::default();
+    let server = serve(small_runs(60), limit(5, 60, &exchange));
+    let memory = Memory::new();
+    let summary = sync_within(&memory, &config(&server, Dialect::Graphql), &exchange).await.unwrap();
+    assert_eq!(summary.synced, 60);
+    let said = memory.log_lines().iter().filter(|(_, message)| message.contains("requests wait for it")).count();
+    let minutes = exchange.time.now().as_secs() as usize / 60;
+    assert!((1..=minutes + 1).contains(&said), "{said} in {minutes} minutes");
+}

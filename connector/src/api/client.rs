@@ -20,6 +20,8 @@ const LAST_RETRY: u32 = RETRIES - 1;
 /// For so long W&B may refuse every request for its rate and name a time each time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// A pause that is worth telling.
+/// After so long people are told again that requests wait.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// The largest body of one response, as it comes over the wire and after decompression.
 pub const BODY_LIMIT: usize = 64 << 20;
@@ -86,6 +88,8 @@ pub struct Client<'a, X, D> {
     refused_since: Cell<Option<Duration>>,
     /// Until when it was told that requests wait.
     told_until: Cell<Duration>,
+    /// When a person was last told so.
+    said_at: Cell<Option<Duration>>,
 }
 
 impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
@@ -100,6 +104,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             answered: Cell::new(false),
             refused_since: Cell::new(None),
             told_until: Cell::new(Duration::ZERO),
+            said_at: Cell::new(None),
         }
     }
 
@@ -150,7 +155,9 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                 Err(Failure::Again { status, reason, wait }) => (status, reason, wait),
             };
             // What a storage host does not give can be read in another way; W&B is waited for.
-            let asked_for = status == Some(429) && wait.is_some() && party == Party::Api;
+            // A wait of no time is no wish: it would be asked again and again.
+            let is_wish = wait.is_some_and(|wait| !wait.is_zero());
+            let asked_for = status == Some(429) && is_wish && party == Party::Api;
             if asked_for {
                 let now = self.exchange.now();
                 self.refused_since.set(self.refused_since.get().or(Some(now)));
@@ -209,6 +216,13 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             self.told_until.set(until);
             self.destination.throttled(wait);
         }
+        let now = self.exchange.now();
+        if self.said_at.get().is_none_or(|at| now.saturating_sub(at) >= SAY_AGAIN) {
+            self.said_at.set(Some(now));
+            let seconds = wait.as_secs_f64().ceil();
+            let message = format!("W&B's rate limit is nearly used up; requests wait for it (now for {seconds}s)");
+            self.destination.log(Level::Info, &message);
+        }
     }
 
     async fn attempt<T>(
@@ -231,7 +245,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             TransportError::Failed(reason) => Failure::Again { status: None, reason, wait: None },
         })?;
         let now = self.exchange.now();
-        if let Some(left) = rate::left(&response) {
+        if let Some(left) = rate::left(&response, self.exchange) {
             self.limiter.told(party, left, began, now);
             if left.parts <= 0.0 && left.renewed_in > LONGEST_WAIT {
                 let (wish, wait) = (left.renewed_in.as_secs(), LONGEST_WAIT.as_secs());

@@ -2,7 +2,7 @@
 
 use crate::api::client::{BODY_LIMIT, Client};
 use crate::api::exchange::Exchange;
-use crate::api::url;
+use crate::api::{url, web_page};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::{Error, Problem};
@@ -17,9 +17,15 @@ pub(super) async fn explained<X: Exchange, D: Destination>(
     client: &Client<'_, X, D>,
 ) -> Error {
     let is_absence = matches!(error, Error::NotFound(_) | Error::Upstream { status: Some(404 | 405), .. });
-    let Some(server) = url::server(&config.base_url).filter(|server| is_absence && *server != config.base_url) else {
+    let Some(server) = url::server(&config.base_url).filter(|_| is_absence) else {
         return error;
     };
+    if server == config.base_url {
+        return match is_web_site(config, client).await {
+            true => web_page::error(&config.base_url),
+            false => error,
+        };
+    }
     let there = Config { base_url: server.to_owned(), page_size: 1, ..config.clone() };
     if answers(&there, client).await {
         let message = format!("is {}, where W&B's API is not; it is at {server}", config.base_url);
@@ -31,6 +37,16 @@ pub(super) async fn explained<X: Exchange, D: Destination>(
         Error::Upstream { status, message } => Error::Upstream { status, message: format!("{message}; {hint}") },
         other => other,
     }
+}
+
+/// Whether what is there are pages for people, in both dialects: a web site whose every page is missing.
+async fn is_web_site<X: Exchange, D: Destination>(config: &Config, client: &Client<'_, X, D>) -> bool {
+    for request in [Graphql::new(config).viewer_request(), Rest::new(config).first_request()] {
+        if !client.ask(&request, BODY_LIMIT).await.is_some_and(|response| web_page::is_html(&response)) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether W&B's API is there, in either dialect.

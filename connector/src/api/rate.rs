@@ -10,7 +10,9 @@ use crate::api::exchange::{Exchange, Response};
 /// What `RateLimit-Remaining` says while nothing is used.
 pub const WHOLE: f64 = 1000.0;
 /// What is told in seconds is cut to this: an absurd number is a wish for a long wait.
-const LONGEST_SECONDS: f64 = 1e9;
+const LONGEST_SECONDS: f64 = 1e11;
+/// Seconds since the epoch in this century and the next.
+const MOMENTS: std::ops::Range<Duration> = Duration::from_secs(1_000_000_000)..Duration::from_secs(7_000_000_000);
 
 /// What is left of a limit, and when all of it is there again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,14 +24,14 @@ pub struct Left {
 }
 
 /// What is left, where the answer says so.
-pub fn left(response: &Response) -> Option<Left> {
+pub fn left(response: &Response, exchange: &impl Exchange) -> Option<Left> {
     let parts = number(response, "ratelimit-remaining")?.clamp(0.0, WHOLE);
-    Some(Left { parts, renewed_in: reset(response)? })
+    Some(Left { parts, renewed_in: reset(response, exchange)? })
 }
 
 /// How long the server wants to be left alone after it refused a request for its rate: the longest wait that it names.
 pub fn refused_for(response: &Response, exchange: &impl Exchange) -> Option<Duration> {
-    retry_after(response, exchange).max(reset(response))
+    retry_after(response, exchange).max(reset(response, exchange))
 }
 
 /// `Retry-After`: seconds or a date.
@@ -42,8 +44,11 @@ pub fn retry_after(response: &Response, exchange: &impl Exchange) -> Option<Dura
     Some((date.to_utc() - exchange.wall_clock()).to_std().unwrap_or(Duration::ZERO))
 }
 
-fn reset(response: &Response) -> Option<Duration> {
-    seconds(response.header("ratelimit-reset")?)
+/// Seconds from now on; where it can only be a moment, as other servers write it, seconds since the epoch.
+fn reset(response: &Response, exchange: &impl Exchange) -> Option<Duration> {
+    let told = seconds(response.header("ratelimit-reset")?)?;
+    let now = Duration::from_secs(u64::try_from(exchange.wall_clock().timestamp()).unwrap_or_default());
+    Some(if MOMENTS.contains(&told) { told.saturating_sub(now) } else { told })
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -64,10 +69,42 @@ mod tests {
         Response { headers, ..Response::default() }
     }
 
+    /// What a client is tested with where only its clock matters.
+    struct At(i64);
+
+    impl Exchange for At {
+        async fn send(
+            &self,
+            _: &crate::api::exchange::Request,
+            _: usize,
+        ) -> Result<Response, crate::api::exchange::TransportError> {
+            Ok(Response::default())
+        }
+        async fn sleep(&self, _: Duration) {}
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn wall_clock(&self) -> DateTime<chrono::Utc> {
+            DateTime::from_timestamp(self.0, 0).unwrap()
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_reset_that_can_only_be_a_moment_is_one() {
+        let reset = |text: &str| super::reset(&answer(&[("ratelimit-reset", text)]), &At(1_750_000_000));
+        assert_eq!(reset("1750000030"), Some(Duration::from_secs(30)));
+        assert_eq!(reset("1749999000"), Some(Duration::ZERO), "it is over");
+        assert_eq!(reset("86400"), Some(Duration::from_secs(86_400)));
+        assert_eq!(reset("1e300"), Some(Duration::from_secs_f64(LONGEST_SECONDS)));
+    }
+
     #[test]
     fn what_is_left_is_told_by_both_headers_or_not_at_all() {
         let said = |remaining: &str, reset: &str| {
-            left(&answer(&[("ratelimit-remaining", remaining), ("ratelimit-reset", reset)]))
+            left(&answer(&[("ratelimit-remaining", remaining), ("ratelimit-reset", reset)]), &At(0))
                 .map(|left| (left.parts, left.renewed_in.as_secs_f64()))
         };
         assert_eq!(said("640", "12"), Some((640.0, 12.0)));
@@ -77,6 +114,6 @@ mod tests {
         for (remaining, reset) in [("NaN", "1"), ("1", "NaN"), ("many", "1"), ("1", "soon"), ("", "")] {
             assert_eq!(said(remaining, reset), None, "{remaining:?} {reset:?}");
         }
-        assert_eq!(left(&answer(&[("ratelimit-remaining", "1")])), None);
+        assert_eq!(left(&answer(&[("ratelimit-remaining", "1")]), &At(0)), None);
     }
 }

@@ -10,14 +10,19 @@ use crate::error::{Error, Problem};
 /// What no server has beside what was asked for. W&B's API answers 404.
 const NOWHERE: &str = "-/nothing-is-here";
 
-/// Whether the answer is a page for people.
+/// Whether the answer is a page for people, in the place of what was asked for.
 pub(crate) fn is_one(response: &Response) -> bool {
+    (200..300).contains(&response.status) && is_html(response)
+}
+
+/// Whether the answer is a page for people, whatever its status.
+pub(crate) fn is_html(response: &Response) -> bool {
     let kind = response.header("content-type").unwrap_or_default().to_ascii_lowercase();
     let is_html = kind.starts_with("text/html") || kind.starts_with("application/xhtml");
     let start = response.body.trim_ascii_start();
     let begins_with =
         |text: &str| start.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()));
-    (200..300).contains(&response.status) && (is_html || begins_with("<!doctype html") || begins_with("<html"))
+    is_html || begins_with("<!doctype html") || begins_with("<html")
 }
 
 /// Asks the server of `page` for what is not there, without the key.

@@ -469,7 +469,9 @@ fn row_groups(reader: &mut Reader<'_>, leaves: &[Leaf], end: u64) -> Result<Vec<
         if chunks.len() != leaves.len() || flat.into_iter().any(|(_, chunk)| chunk.values != rows) {
             return Err(Broken::new("a row group's columns are of different lengths"));
         }
-        groups.push(RowGroup { rows, chunks });
+        if rows > 0 {
+            groups.push(RowGroup { rows, chunks });
+        }
     }
     Ok(groups)
 }
@@ -513,6 +515,11 @@ fn chunk_metadata(reader: &mut Reader<'_>, leaf: &Leaf, end: u64) -> Result<Chun
     }
     let start = if dictionary > 0 { data.min(dictionary) } else { data };
     let count = |value: i64| u64::try_from(value).map_err(|_| Broken::new("a column's place can't be"));
+    let (start, bytes) = match values {
+        // Writers put nothing into the file for it, and say what they like of where.
+        0 => (MAGIC.len() as i64, 0),
+        _ => (start, bytes),
+    };
     let chunk = Chunk {
         start: count(start)?,
         bytes: count(bytes)?,
