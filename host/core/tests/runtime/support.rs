@@ -203,6 +203,15 @@ impl Script {
         self
     }
 
+    /// How many groups the destination has taken so far.
+    pub(crate) fn taken(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let contents = self.destination.contents.clone();
+        move || {
+            let contents = contents.lock().unwrap();
+            contents.pending.len() + contents.groups.len()
+        }
+    }
+
     pub(crate) async fn run(self) -> Run {
         self.run_in(&connector()).await
     }

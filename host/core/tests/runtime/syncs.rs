@@ -1,13 +1,14 @@
 //! Honest syncs, and honest failures.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use elt_host::HttpClient;
 use elt_host::destination::Change;
 use elt_host::error::Error;
 use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::Event;
+use elt_host::runtime::sync::{Event, Observer};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -109,13 +110,38 @@ async fn a_destination_that_fails_ends_the_sync_with_its_own_error() {
 
 #[tokio::test]
 async fn a_slow_destination_holds_the_guest_back() {
-    // 40 groups of about 2 MiB: far more than may wait.
-    let steps: Vec<_> = (0..40)
+    /// Counts groups that were sent and not taken yet.
+    struct Ahead<T> {
+        inner: Arc<dyn Observer>,
+        taken: T,
+        sent: AtomicUsize,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl<T: Fn() -> usize + Send + Sync> Observer for Ahead<T> {
+        fn event(&self, event: Event) {
+            if matches!(&event, Event::Progress { what, .. } if what == "groups") {
+                let sent = self.sent.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most.fetch_max(sent.saturating_sub((self.taken)()), Ordering::SeqCst);
+            }
+            self.inner.event(event);
+        }
+    }
+
+    // 20 groups of about 2 MiB: far more than may wait, and made much faster than they are taken.
+    let steps: Vec<_> = (0..20)
         .flat_map(|_| [json!(["rows", 0, 100_000]), json!(["checkpoint", {}]), json!(["progress", "groups", 1, null])])
         .collect();
-    let run = Script::new(json!(steps)).slow(Duration::from_millis(20)).run().await;
+    let script = Script::new(json!(steps)).slow(Duration::from_millis(100));
+    let (taken, most) = (script.taken(), Arc::<AtomicUsize>::default());
+    let counted = most.clone();
+    let watch = |inner| Arc::new(Ahead { inner, taken, sent: AtomicUsize::new(0), most: counted }) as Arc<dyn Observer>;
+    let run = script.run_watched(&connector(), watch).await;
     assert!(run.outcome.error.is_none(), "{}", run.error());
-    assert_eq!((run.contents.rows(), run.outcome.checkpoints), (4_000_000, 40));
+    assert_eq!((run.contents.rows(), run.outcome.checkpoints), (2_000_000, 20));
+    // Of 8 MiB in the queue, and the one that is being taken.
+    let most = most.load(Ordering::SeqCst);
+    assert!((1..=6).contains(&most), "{most} groups were ahead of the destination");
 }
 
 #[tokio::test]
