@@ -17,7 +17,7 @@
 //! for, which the log says; when the sync has to end meanwhile, it does ([`turn`]). When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
 //! one file, which is read without the right to write. A database of somebody else's that was in WAL mode stays so.
 //!
-//! **Tables that are gone.** `_elt_tables` names the tables that syncs have made. One that is gone was dropped by somebody
+//! **What is gone.** `_elt_tables` names the tables that syncs have made. One that is gone, or that lacks columns, was changed by somebody
 //! ([`Destination::lost_tables`]).
 //!
 //! **Nothing is written before the first group.** [`Destination::prepare`] looks at what is there; the file, its tables
@@ -391,9 +391,10 @@ impl Destination for Sqlite {
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 let plan = schema::plan(connection, &preparation.tables);
                 let lost = schema::lost_tables(connection, &preparation.tables);
+                let partly = schema::tables_without_columns(connection, &preparation.tables);
                 connection.execute_batch("ROLLBACK")?;
                 plan?;
-                Ok(lost?)
+                Ok([lost?, partly?].concat())
             };
             lost = look().map_err(|error| match error {
                 Misfit::Refused(why) => self.refused(why),

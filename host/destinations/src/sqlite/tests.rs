@@ -519,13 +519,20 @@ fn a_new_nullable_column_is_added_to_a_table_that_exists() {
     let path = folder.path().join("w.db");
     let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
     sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)], &[])]);
+    assert_eq!(
+        lost(&path, preparation(&[runs()])),
+        [("runs".to_owned(), true)],
+        "the rows that are there lack what is in it"
+    );
     let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
     sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)], &[])]);
     assert_eq!(
         rows(&path, "SELECT run_id, name, starred FROM runs"),
         [[text("a"), Stored::Null, Stored::Null], [text("b"), text("name"), Stored::Integer(1)]]
     );
+    assert_eq!(lost(&path, preparation(&[runs()])), []);
     // And a program that knows fewer columns goes on working.
+    assert_eq!(lost(&path, preparation(from_ref(&old))), []);
     sync(
         &path,
         preparation(from_ref(&old)),
