@@ -12,7 +12,7 @@ use elt_host::error::{ConfigurationProblem, Error};
 use elt_host::file_access::others_may_read;
 use elt_host::runtime::sync::Level;
 use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
-use elt_host::{json, text};
+use elt_host::{json, text, url_password};
 use serde_json::{Map, Value};
 
 use super::console::Console;
@@ -92,7 +92,8 @@ fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Con
     if !is_given(&configuration.values, "base_url")
         && let Some(found) = settings::base_url(surroundings, &mut configuration.warnings)
     {
-        configuration.notes.push(format!("the server is {}, as {} says", found.base_url, found.file.display()));
+        let shown = url_password::hide(&found.base_url);
+        configuration.notes.push(format!("the server is {shown}, as {} says", found.file.display()));
         configuration.values.insert("base_url".into(), found.base_url.into());
     }
     let base_url = configuration.values.get("base_url").and_then(Value::as_str).map(str::trim);

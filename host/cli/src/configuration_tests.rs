@@ -173,6 +173,10 @@ fn the_server_is_found_where_the_wandb_tools_have_written_it_and_in_their_order(
     let (url, notes) = found("{}", &[]);
     assert_eq!(url, "https://home.example");
     assert!(notes[0].contains("https://home.example") && notes[0].contains(".config/wandb/settings"), "{notes:?}");
+    write(home.path().join(".config/wandb/settings"), "http://user:secret@home.example");
+    let (url, notes) = found("{}", &[]);
+    assert_eq!(url, "http://user:secret@home.example");
+    assert!(notes[0].contains("http://***@home.example") && !notes[0].contains("secret"), "{notes:?}");
     let other = [("WANDB_CONFIG_DIR", elsewhere.path().to_str().unwrap())];
     assert_eq!(found("{}", &other).0, DEFAULT_BASE_URL);
     write(elsewhere.path().join("settings"), "https://elsewhere.example");

@@ -47,7 +47,7 @@ pub enum Error {
     #[error("{0}")]
     Destination(String),
     /// The caller asked to stop; what was checkpointed is stored.
-    #[error("interrupted; what was complete is stored")]
+    #[error("interrupted; what was committed is stored")]
     Interrupted,
     /// The connector reached a limit of its [`crate::runtime::policy::Limits`].
     #[error("the connector was stopped: it reached the limit `{limit}` ({detail})")]

@@ -1,6 +1,6 @@
 //! What is known of W&B's own service before anybody asks it, and of the state of the connector that reads it.
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDateTime};
 
 use crate::error::ConfigurationProblem;
 use crate::state::{State, StateKeys};
@@ -42,13 +42,18 @@ pub fn problems_of_state(state: &State) -> Vec<ConfigurationProblem> {
     state.iter().filter_map(problem).collect()
 }
 
-/// Whether the connector takes the text for a moment: RFC 3339, or the same without an offset, which is UTC then.
+/// Whether the connector takes the text for a moment: RFC 3339, or the same without an offset, which is UTC then; in the years 1 to
+/// 9999, which every destination can write.
 fn is_moment(text: &str) -> bool {
     let naive = text.strip_suffix(['Z', 'z']).unwrap_or(text);
-    DateTime::parse_from_rfc3339(text).is_ok()
-        || ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-            .iter()
-            .any(|form| NaiveDateTime::parse_from_str(naive, form).is_ok())
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
+    let moment = match DateTime::parse_from_rfc3339(text) {
+        Ok(moment) => Some(moment.to_utc()),
+        Err(_) => {
+            forms.iter().find_map(|form| NaiveDateTime::parse_from_str(naive, form).ok()).map(|moment| moment.and_utc())
+        }
+    };
+    moment.is_some_and(|moment| (1..=9999).contains(&moment.year()))
 }
 
 /// The download hosts of the service at a base URL: known for W&B's own, while those of others are named by `--allow-origin`.
@@ -77,7 +82,16 @@ mod tests {
         {
             assert_eq!(problems(good), [], "{good}");
         }
-        for bad in ["", "yesterday", "2025-06-01", "1750000000", "2025-13-01T00:00:00Z"] {
+        for bad in [
+            "",
+            "yesterday",
+            "2025-06-01",
+            "1750000000",
+            "2025-13-01T00:00:00Z",
+            "-2025-06-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "+12025-06-01T00:00:00",
+        ] {
             assert!(problems(bad)[0].message.contains("is no time"), "{bad}");
         }
         assert_eq!(problems_of_state(&State::from([("cursor".to_owned(), "x".to_owned())])), []);

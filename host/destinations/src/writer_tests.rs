@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::testing::*;
+use elt_host::destination::waits::Waits;
 use elt_host::destination::writer::{Writer, WriterOptions, WriterReport};
 use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::runtime::scheduling::SchedulingClass;
@@ -86,6 +87,7 @@ impl Destination for Script {
 
 fn options() -> WriterOptions {
     WriterOptions {
+        waits: Waits::default(),
         queue_bytes: 1 << 20,
         commit_rows: 1_000_000,
         commit_bytes: usize::MAX,

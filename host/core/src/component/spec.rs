@@ -41,12 +41,12 @@ impl Spec {
         &self.secrets
     }
 
-    /// The URLs in `config` that name origins (`"x-elt-origin": true`), by key; a key that is absent has its default.
+    /// The URLs in `config` that name origins (`"x-elt-origin": true`), by key; a key that is absent or null has its default.
     pub fn origins<'a>(&'a self, config: &'a Map<String, Value>) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.origins.iter().filter_map(|(name, default)| {
             let url = match config.get(name) {
+                None | Some(Value::Null) => default.as_deref(),
                 Some(value) => value.as_str(),
-                None => default.as_deref(),
             };
             Some((name.as_str(), url?))
         })
@@ -87,7 +87,9 @@ mod tests {
             let config = config.as_object().unwrap().clone();
             spec.origins(&config).map(|(key, url)| format!("{key}={url}")).collect::<Vec<_>>()
         };
-        assert_eq!(origins(json!({})), ["base_url=https://api.example"]);
+        for nothing in [json!({}), json!({"base_url": null, "mirror": null})] {
+            assert_eq!(origins(nothing), ["base_url=https://api.example"]);
+        }
         assert_eq!(
             origins(json!({"base_url": "http://a", "mirror": "http://b"})),
             ["base_url=http://a", "mirror=http://b"]

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod lost;
 pub mod split_state;
 pub mod state_store;
+pub mod waits;
 pub mod writer;
 
 use arrow_array::RecordBatch;
@@ -103,6 +104,10 @@ pub enum DestinationError {
     /// Storing failed: a full disk, a lost connection.
     #[error("{0}")]
     Failed(String),
+    /// The sync had to end while somebody was in the way ([`Waits::are_over`](waits::Waits::are_over)): what was not committed yet is
+    /// not stored, and nothing else is wrong.
+    #[error("{0}")]
+    Stopped(String),
 }
 
 impl DestinationError {
@@ -115,6 +120,10 @@ impl DestinationError {
 
 /// A place that stores rows and state together.
 pub trait Destination: Send {
+    /// Called before all else by who runs a sync: how long the destination may wait for others who use what it writes to, and to
+    /// whom it says that it does. One that waits for nobody needs it not.
+    fn wait_with(&mut self, _: waits::Waits) {}
+
     /// Checks that `preparation` can be carried out and returns the stored state (empty when `full_refresh`). Changes nothing that
     /// a reader of the destination's tables would see.
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError>;

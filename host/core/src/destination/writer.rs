@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::waits::Waits;
 use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::runtime::scheduling::SchedulingClass;
 use crate::state;
@@ -62,6 +63,8 @@ pub struct WriterOptions {
     pub commit_after: Duration,
     /// Where it is done.
     pub scheduling: SchedulingClass,
+    /// What the destination does while others are in its way.
+    pub waits: Waits,
     /// Called after each commit, on the thread that did it.
     pub on_commit: Box<dyn Fn(&WriterReport) + Send>,
 }
@@ -75,6 +78,7 @@ impl Default for WriterOptions {
             commit_bytes: COMMIT_BYTES,
             commit_after: COMMIT_AFTER,
             scheduling: SchedulingClass::default(),
+            waits: Waits::default(),
             on_commit: Box::new(|_| {}),
         }
     }
@@ -311,6 +315,7 @@ impl Work {
         preparation: Preparation,
         prepared: oneshot::Sender<Result<Prepared, DestinationError>>,
     ) -> Result<(), DestinationError> {
+        self.destination.wait_with(self.options.waits.clone());
         let full_refresh = preparation.full_refresh;
         let found = self.destination.prepare(preparation).and_then(|state| {
             let lost = if full_refresh { Vec::new() } else { self.destination.lost_tables()? };

@@ -16,10 +16,14 @@ use std::sync::{Arc, LazyLock};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use sha2::{Digest, Sha256};
+
+use crate::text;
 
 /// Variables that name certificates, and whether a list of folders is meant.
 const VARIABLES: [(&str, bool); 4] =
@@ -98,11 +102,17 @@ impl Trust {
     }
 
     fn add(&mut self, variable: &str, path: &Path) {
-        let CertificateResult { certs, errors, .. } = match path.is_dir() {
+        let CertificateResult { mut certs, mut errors, .. } = match path.is_dir() {
             true => load_certs_from_paths(None, Some(path)),
             false => load_certs_from_paths(Some(path), None),
         };
         let shown = path.display();
+        let others = in_other_encodings(path);
+        if !others.is_empty() {
+            // What was wrong with the bytes is not wrong with the text.
+            errors.clear();
+            certs.extend(others);
+        }
         self.problems.extend(errors.iter().map(|why| format!("certificates of {variable} ({shown}): {why}")));
         if certs.is_empty() && errors.is_empty() {
             self.problems.push(format!("certificates of {variable} ({shown}): there is none in it; a PEM file begins with `-----BEGIN CERTIFICATE-----`"));
@@ -142,6 +152,23 @@ impl Trust {
     }
 }
 
+/// The certificates of a file, or of the files of a folder, whose text is not plain UTF-8: editors on Windows put a byte order mark
+/// before the first line, or write UTF-16.
+fn in_other_encodings(path: &Path) -> Vec<CertificateDer<'static>> {
+    let files = match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => vec![path.to_owned()],
+    };
+    let mut certificates = Vec::new();
+    for bytes in files.into_iter().filter_map(|file| std::fs::read(file).ok()) {
+        let text = text::in_utf8(bytes.clone());
+        if text != bytes {
+            certificates.extend(CertificateDer::pem_slice_iter(&text).flatten());
+        }
+    }
+    certificates
+}
+
 /// Those of the system where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, which the loader of the system's would follow.
 fn system_certs() -> Vec<CertificateDer<'static>> {
     openssl_probe::candidate_cert_dirs().flat_map(|folder| load_certs_from_paths(None, Some(folder)).certs).collect()
@@ -172,6 +199,10 @@ impl ServerCertVerifier for Verifier {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
+            Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
+                let another = Another { presented: fingerprint(end_entity) };
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(another)))))
+            }
             other => other,
         }
     }
@@ -197,6 +228,18 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
     }
+}
+
+/// A certificate that names one of those that are trusted as who signed it, and was signed with another key.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not signed with the key of the trusted certificate of that name (SHA-256 fingerprint {presented})")]
+struct Another {
+    presented: String,
+}
+
+/// As `openssl x509 -fingerprint -sha256` shows it.
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
 /// Whether all that is wrong with a certificate is who signed it: nobody that is known, or it itself as an authority.
@@ -226,6 +269,18 @@ pub(crate) fn advice(host: &str, why: &rustls::Error) -> String {
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("it is not valid yet ({certificate}); is the clock of this machine right?")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "it says in no subjectAltName for which name it is, and a common name (CN) does not count; the server needs one made \
+             with its name or address there (`openssl req -x509 … -addext subjectAltName=DNS:NAME` or `IP:ADDRESS`)"
+                .to_owned()
+        }
+        CertificateError::Other(OtherError(other)) if other.is::<Another>() => {
+            format!(
+                "{other}: the server presents another certificate than the one that is trusted here, under the same name. If the \
+                 server has a new one, put that into the file which SSL_CERT_FILE names (`openssl x509 -fingerprint -sha256 -in FILE` \
+                 shows what is there); if not, this may not be the right server"
+            )
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("it is for another name ({certificate}); use the name in it as the address, or give the server another one")

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::component::connector::Connector;
 use crate::destination::lost;
+use crate::destination::waits::Waits;
 use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
 use crate::destination::{DestinationError, Group, Preparation};
 use crate::error::Error;
@@ -80,10 +81,12 @@ impl Connector {
             request;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
-        let report = session.report.clone();
+        let over = CancellationToken::new();
+        let (report, told) = (session.report.clone(), session.report.clone());
         let options = WriterOptions {
             commit_after: policy.commit_after,
             scheduling,
+            waits: Waits::new(over.clone(), move |line| told.line(Level::Warning, line)),
             on_commit: Box::new(move |written: &WriterReport| {
                 report.committed(written.rows.clone(), written.commit_took)
             }),
@@ -108,6 +111,7 @@ impl Connector {
         };
         let given_up = async {
             session.end_of_time(cancel).await;
+            over.cancel();
             tokio::time::sleep(grace).await;
         };
         let (written, stored) = writer.close_unless(given_up).await;
@@ -115,6 +119,14 @@ impl Connector {
         outcome.deletes = written.deletes;
         outcome.checkpoints = written.checkpoints;
         outcome.state = written.state;
+        if let Err(DestinationError::Stopped(why)) = stored {
+            // Not the destination's fault: it gave up since the sync had to end.
+            session.report.line(Level::Warning, &why);
+            return Err(match read {
+                Err(why) => why,
+                Ok(()) => session.end_of_time(cancel).await,
+            });
+        }
         // A destination that fails also ends the guest: its error is the cause.
         stored.map_err(destination_error).and(read)
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elt_host::HttpClient;
+use elt_host::destination::waits::Waits;
 use elt_host::destination::{Destination, DestinationError, Group, Preparation};
 use elt_host::error::Error;
 use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
@@ -148,4 +149,86 @@ async fn a_destination_that_comes_to_its_end_within_its_grace_is_waited_for() {
     let outcome = connector().sync(request, &HttpClient::default(), Arc::new(Deaf), &cancel).await;
     assert!(matches!(outcome.error, Some(Error::Interrupted)), "{:?}", outcome.error);
     assert_eq!((outcome.checkpoints, outcome.state["a"].as_str()), (1, "1"));
+}
+
+/// Waits for somebody who stays, until the sync has to end.
+#[derive(Default)]
+struct Patient {
+    waits: Waits,
+}
+
+impl Destination for Patient {
+    fn wait_with(&mut self, waits: Waits) {
+        self.waits = waits;
+    }
+
+    fn prepare(&mut self, _: Preparation) -> Result<State, DestinationError> {
+        Ok(State::new())
+    }
+
+    fn apply(&mut self, _: Group) -> Result<(), DestinationError> {
+        self.waits.tell("a reader is in the way");
+        while !self.waits.are_over() {
+            std::thread::yield_now();
+        }
+        Err(DestinationError::Stopped("a reader was in the way to the end".into()))
+    }
+
+    fn commit(&mut self) -> Result<(), DestinationError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DestinationError> {
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State, DestinationError> {
+        Ok(State::new())
+    }
+
+    fn replace_state(&mut self, _: &State) -> Result<(), DestinationError> {
+        Ok(())
+    }
+}
+
+/// Cancels when it hears that somebody is in the way, if it has what to cancel, and keeps what it hears.
+#[derive(Default)]
+struct Listener {
+    cancel: Option<CancellationToken>,
+    lines: Mutex<Vec<String>>,
+}
+
+impl Observer for Listener {
+    fn event(&self, event: Event) {
+        if let Event::Log { message, .. } = event {
+            if let Some(cancel) = self.cancel.as_ref().filter(|_| message == "a reader is in the way") {
+                cancel.cancel();
+            }
+            self.lines.lock().unwrap().push(message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_waits_for_others_ends_with_the_sync_which_is_the_cause_of_its_end() {
+    // With the guest still there, and with one that has come to its end.
+    for last in [json!(["sleep", 600_000]), json!(["checkpoint", {"a": "2"}])] {
+        for cancelled in [true, false] {
+            let cancel = CancellationToken::new();
+            let config = json!({"api_key": KEY, "script": [["rows", 0, 2], ["checkpoint", {"a": "1"}], last]});
+            let mut request = SyncRequest::new(config.as_object().unwrap().clone(), Box::<Patient>::default());
+            if !cancelled {
+                request.policy.limits.wall_time = Duration::from_secs(1);
+            }
+            let observer = Arc::new(Listener { cancel: cancelled.then(|| cancel.clone()), ..Listener::default() });
+            let outcome = connector().sync(request, &HttpClient::default(), observer.clone(), &cancel).await;
+            match outcome.error {
+                Some(Error::Interrupted) if cancelled => {}
+                Some(Error::Limit { limit: "wall_time", .. }) if !cancelled => {}
+                other => panic!("{cancelled} {last}: {other:?}"),
+            }
+            let lines = observer.lines.lock().unwrap();
+            assert!(lines.iter().any(|line| line == "a reader was in the way to the end"), "{lines:?}");
+        }
+    }
 }

@@ -31,6 +31,10 @@ const CERTIFICATE: &[u8] = include_bytes!("tls/leaf.pem");
 const PRIVATE_KEY: &[u8] = include_bytes!("tls/key.pem");
 /// As `openssl req -x509` makes them: with itself as authority. The second has expired.
 const SELF_SIGNED: &[u8] = include_bytes!("tls/self_signed.pem");
+/// Of the same name as [`SELF_SIGNED`], with another key.
+const SAME_NAME: &[u8] = include_bytes!("tls/same_name.pem");
+/// With a common name and no other.
+const COMMON_NAME: &[u8] = include_bytes!("tls/common_name.pem");
 const EXPIRED: &[u8] = include_bytes!("tls/expired.pem");
 
 /// Resolves every name to a public address, and answers for that address on this machine.
@@ -180,6 +184,13 @@ async fn a_certificate_that_a_file_names_is_trusted_as_it_is() {
         let (run, _) = ask_where_a_file_names(certificate, certificate, "api.example").await;
         assert_eq!(run.log(), ["200 over TLS"]);
     }
+    // As editors on Windows write it.
+    let text = str::from_utf8(SELF_SIGNED).unwrap().replace('\n', "\r\n");
+    let utf16 = text.encode_utf16().flat_map(u16::to_le_bytes);
+    for written in [[b"\xef\xbb\xbf", text.as_bytes()].concat(), b"\xff\xfe".iter().copied().chain(utf16).collect()] {
+        let (run, _) = ask_where_a_file_names(&written, SELF_SIGNED, "api.example").await;
+        assert_eq!(run.log(), ["200 over TLS"]);
+    }
     // An authority in the file is one, as ever.
     let (run, _) = ask_where_a_file_names(AUTHORITY, CERTIFICATE, "api.example").await;
     assert_eq!(run.log(), ["200 over TLS"]);
@@ -192,6 +203,8 @@ async fn a_certificate_that_a_file_names_is_refused_for_another_name_or_when_it_
         (EXPIRED, EXPIRED, "api.example", "it has expired"),
         (EXPIRED, SELF_SIGNED, "api.example", "name a PEM file"),
         (AUTHORITY, SELF_SIGNED, "api.example", "name a PEM file"),
+        (SAME_NAME, SELF_SIGNED, "api.example", "the server presents another certificate"),
+        (COMMON_NAME, COMMON_NAME, "api.example", "subjectAltName"),
     ] {
         let (run, asked) = ask_where_a_file_names(named, presented, host).await;
         assert!(run.log().iter().any(|line| line.contains("TlsCertificateError")), "{:?}", run.log());

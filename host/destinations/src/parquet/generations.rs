@@ -69,11 +69,16 @@ impl Generations {
         }
     }
 
-    /// Files of a table that the catalog describes and that are not there: somebody removed them.
+    /// Files of a table that the catalog describes and that are not there, or not of the length that was written: somebody removed,
+    /// emptied or cut them.
     pub(super) fn missing(&self, catalog: &Catalog, table: &str) -> Result<Vec<(String, LiveFile)>, StoreError> {
         let folder = self.generation(self.number).join(table);
         let mut files = catalog.files(table)?;
-        files.retain(|file| !folder.join(file_name(file.id)).is_file());
+        let is_whole = |file: &LiveFile| {
+            let found = fs::metadata(folder.join(file_name(file.id)));
+            found.is_ok_and(|found| found.is_file() && found.len() == file.bytes)
+        };
+        files.retain(|file| !is_whole(file));
         Ok(files.into_iter().map(|file| (table.to_owned(), file)).collect())
     }
 
@@ -140,6 +145,11 @@ impl Generations {
             None => self.removed.push(entry),
         }
         Ok(())
+    }
+
+    /// Takes a lost file out of the next generation, if anything is left of it.
+    pub(super) fn discard(&mut self, table: &str, id: i64) -> Result<(), StoreError> {
+        if self.path(table, id).is_file() { self.remove(table, id) } else { Ok(()) }
     }
 
     /// Shows the next generation to readers. Returns its number, for the catalog.

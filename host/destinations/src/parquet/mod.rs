@@ -97,7 +97,7 @@ struct Session {
     /// The layouts are stored, and every file has them.
     ready: bool,
     in_transaction: bool,
-    /// Files of the tables that are live by the catalog and not there, by table.
+    /// Files of the tables that are live by the catalog and not there or damaged, by table.
     missing: Vec<(String, LiveFile)>,
 }
 
@@ -201,7 +201,8 @@ impl Parquet {
         self.generations.begin(&tables)?;
         catalog.begin()?;
         session.in_transaction = true;
-        for (_, file) in session.missing.drain(..) {
+        for (table, file) in session.missing.drain(..) {
+            self.generations.discard(&table, file.id)?;
             catalog.remove_file(file.id)?;
         }
         let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };

@@ -70,7 +70,9 @@ impl Reading {
         for file in files {
             let failed = |cause: StoreError| self.failed(&StoreError::Failed(format!("{}: {cause}", file.display())));
             let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).map_err(|why| failed(why.into()))?);
-            let reader = reader.map_err(|why| failed(why.into()))?;
+            let reader = reader.map_err(|why| {
+                failed(StoreError::Failed(format!("{why}. The file is damaged; the next sync reads its rows again.")))
+            })?;
             let groups = reader.metadata().row_groups();
             let rows = groups.iter().map(|group| group.num_rows().max(0) as u64).sum();
             let bytes = groups.iter().map(|group| group.total_byte_size().max(0) as u64).sum();

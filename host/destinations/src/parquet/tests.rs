@@ -200,9 +200,9 @@ fn lost(path: &Path, preparation: Preparation) -> Vec<String> {
 }
 
 #[test]
-fn missing_files_are_noticed_and_their_rows_can_come_again() {
+fn missing_and_damaged_files_are_noticed_and_their_rows_can_come_again() {
     let none: [String; 0] = [];
-    for whole_folder in [false, true] {
+    for how in ["a file", "the folder", "emptied", "cut"] {
         let folder = folder();
         let path = folder.path().join("w");
         let both = || preparation(&[metrics(), runs()]);
@@ -210,14 +210,16 @@ fn missing_files_are_noticed_and_their_rows_can_come_again() {
         sync(&path, both(), upserts());
         assert_eq!(lost(&path, both()), none);
         let data = path.join("metrics").canonicalize().unwrap();
-        if whole_folder {
-            std::fs::remove_dir_all(&data).unwrap();
-        } else {
-            let first = files(&path, "metrics").into_iter().next().unwrap();
-            std::fs::remove_file(data.join(first)).unwrap();
+        let first = data.join(files(&path, "metrics").into_iter().next().unwrap());
+        let cut = |length| std::fs::OpenOptions::new().write(true).open(&first).unwrap().set_len(length).unwrap();
+        match how {
+            "a file" => std::fs::remove_file(&first).unwrap(),
+            "the folder" => std::fs::remove_dir_all(&data).unwrap(),
+            "emptied" => cut(0),
+            _ => cut(50),
         }
         for _ in 0..2 {
-            assert_eq!(lost(&path, both()), ["metrics"], "whole: {whole_folder}");
+            assert_eq!(lost(&path, both()), ["metrics"], "{how}");
         }
         assert_eq!(lost(&path, preparation(&[runs()])), none, "nobody asks for it");
         // With nothing but a checkpoint the table is there again, and lacks the rows.

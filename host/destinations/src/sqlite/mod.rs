@@ -11,13 +11,13 @@
 //!
 //! **Durability.** The database runs in WAL mode, so that others can read while a sync writes. A commit survives the end of
 //! the process at once, and loss of power as soon as SQLite copies the log back or [`Destination::finish`] returns, which
-//! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems, somebody who keeps
-//! reading), every commit is synced.
+//! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems), every commit is synced.
 //!
-//! **Readers.** When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
+//! **Readers.** Going over to WAL takes a moment without readers. Somebody who reads in a transaction that was open before is waited
+//! for, which the log says; when the sync has to end meanwhile, it does ([`turn`]). When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
 //! one file, which is read without the right to write. A database of somebody else's that was in WAL mode stays so.
 //!
-//! **Tables that are gone.** `_elt_tables` names the tables that syncs have made. One that is gone was dropped by somebody
+//! **What is gone.** `_elt_tables` names the tables that syncs have made. One that is gone, or that lacks columns, was changed by somebody
 //! ([`Destination::lost_tables`]).
 //!
 //! **Nothing is written before the first group.** [`Destination::prepare`] looks at what is there; the file, its tables
@@ -32,6 +32,7 @@ pub mod schema;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod timestamp;
+mod turn;
 
 use std::fs::File;
 use std::io;
@@ -44,9 +45,11 @@ use self::location::resolve;
 use self::rows::{RowsError, TableSql};
 use self::schema::{Misfit, STATE_TABLE};
 pub use self::timestamp::TimestampText;
+use self::turn::{InTheWay, Obstacle, Patience};
 use super::url::Access;
 use crate::{disk_full, journal, unwritten};
 use elt_host::destination::lock::SyncLock;
+use elt_host::destination::waits::Waits;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use elt_host::paths::sibling;
 use elt_host::schema::Table;
@@ -54,8 +57,12 @@ use elt_host::state::{State, StatePatch};
 
 /// How long the first look waits for another program that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a running sync waits for one.
-const LONG_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a running sync waits for others.
+const LONG_PATIENCE: Patience =
+    Patience { with_writers: Duration::from_secs(60), with_readers: Duration::from_secs(3600) };
+/// How long an import of a state does.
+const SHORT_PATIENCE: Patience =
+    Patience { with_writers: Duration::from_secs(60), with_readers: Duration::from_secs(60) };
 /// KiB of pages kept in memory; a transaction that changes more spills into the log.
 const CACHE_KIB: i64 = 16 << 10;
 /// Pages in the log after which a commit copies them back: 32 MiB.
@@ -72,6 +79,7 @@ pub struct Sqlite {
     /// Whether the database may be taken out of WAL mode: it is ours, or was in another mode before.
     leaves_wal: bool,
     session: Option<Session>,
+    waits: Waits,
     failure: Option<DestinationError>,
     // The last field: let go after the connection is closed.
     _lock: Option<SyncLock>,
@@ -101,7 +109,8 @@ impl Sqlite {
             Access::ReadWrite => Some(SyncLock::acquire(lock_file(&path), &name)?),
         };
         let (connection, leaves_wal, session, failure) = (None, true, None, None);
-        let mut this = Self { path, name, access, connection, leaves_wal, session, failure, _lock: lock };
+        let waits = Waits::default();
+        let mut this = Self { path, name, access, connection, leaves_wal, session, waits, failure, _lock: lock };
         match this.path.metadata() {
             Ok(metadata) if metadata.len() > 0 || access == Access::ReadOnly => this.connect()?,
             Ok(_) => {}
@@ -156,17 +165,33 @@ impl Sqlite {
         connection.pragma_update(None, "checkpoint_fullfsync", true)
     }
 
-    /// Goes over to WAL. Somebody who reads without a pause keeps the database from that; it is written as it is then, and commits
-    /// wait for the reader.
-    fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
-        connection.busy_timeout(PATIENCE)?;
-        let entered = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
-        let is_wal = match entered {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => false,
-            mode => mode? == "wal",
-        };
-        connection.pragma_update(None, "synchronous", if is_wal { "NORMAL" } else { "FULL" })?;
-        connection.busy_timeout(LONG_PATIENCE)
+    /// Goes over to WAL, and begins a transaction that writes. In another mode a reader would be in the way of each commit, and a commit
+    /// that waits keeps all new readers out: so a reader who is in the way is waited for here, where nothing is locked.
+    fn begin_in_wal(connection: &Connection, waits: &Waits, patience: Patience) -> Result<(), Obstacle> {
+        if !journal::is_wal(connection) {
+            let is_wal = turn::wait(
+                connection,
+                waits,
+                patience,
+                || turn::reads_or_writes(connection),
+                || {
+                    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+                        Ok(row.get::<_, String>(0)? == "wal")
+                    })
+                },
+            )?;
+            connection.pragma_update(None, "synchronous", if is_wal { "NORMAL" } else { "FULL" })?;
+            // Without WAL, changes that spill into the file before the commit would lock readers out until then.
+            connection.pragma_update(None, "cache_spill", is_wal)?;
+        }
+        turn::wait(connection, waits, patience, || InTheWay::Writer, || connection.execute_batch("BEGIN IMMEDIATE"))
+    }
+
+    /// With a log a commit waits for nobody; without one it waits for readers.
+    fn commit_on(&self, connection: &Connection, patience: Patience) -> Result<(), DestinationError> {
+        let commit = || connection.execute_batch("COMMIT");
+        turn::wait(connection, &self.waits, patience, || InTheWay::Reader, commit)
+            .map_err(|obstacle| self.blocked(obstacle))
     }
 
     /// The connection; creates the database if there is none.
@@ -179,21 +204,22 @@ impl Sqlite {
 
     fn begin(&mut self) -> Result<(), DestinationError> {
         self.connection()?;
-        let (Some(connection), Some(session)) = (&self.connection, &mut self.session) else {
+        let (Some(connection), Some(session)) = (&self.connection, &self.session) else {
             return Err(DestinationError::misfit("a group before `prepare`"));
         };
         if session.in_transaction {
             return Ok(());
         }
+        let configured = if session.ready { Ok(()) } else { Self::configure(connection) };
+        configured
+            .map_err(Obstacle::from)
+            .and_then(|()| Self::begin_in_wal(connection, &self.waits, LONG_PATIENCE))
+            .map_err(|obstacle| self.blocked(obstacle))?;
+        let Some(session) = &mut self.session else {
+            return Err(DestinationError::misfit("a group before `prepare`"));
+        };
+        session.in_transaction = true;
         let mut begin = || -> Result<(), Misfit> {
-            if !session.ready {
-                Self::configure(connection)?;
-            }
-            if !journal::is_wal(connection) {
-                Self::enter_wal(connection)?;
-            }
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            session.in_transaction = true;
             if !session.ready {
                 for statement in schema::plan(connection, &session.tables)? {
                     connection.execute_batch(&statement)?;
@@ -310,6 +336,33 @@ impl Sqlite {
         }
     }
 
+    /// For what kept a step from being done while a sync runs.
+    fn blocked(&self, obstacle: Obstacle) -> DestinationError {
+        let who = |who| match who {
+            InTheWay::Reader => "somebody who reads the database in a transaction that stays open",
+            InTheWay::Writer => "another program that writes to the database",
+        };
+        match obstacle {
+            Obstacle::Sqlite(error) => self.failed(error),
+            Obstacle::Stays(InTheWay::Writer) => DestinationError::Failed(format!(
+                "writing to {} failed: another program kept it locked for too long. What was committed is safe; sync again.",
+                self.name
+            )),
+            Obstacle::Stays(InTheWay::Reader) => DestinationError::Failed(format!(
+                "writing to {} failed: {} has been in the way for too long (a notebook or a database browser that was left \
+                 open?). End it and sync again.",
+                self.name,
+                who(InTheWay::Reader)
+            )),
+            Obstacle::Stopped(it) => DestinationError::Stopped(format!(
+                "{} was in the way to the end: what was read after the last commit is not stored in {}; the next sync reads it \
+                 again",
+                who(it),
+                self.name
+            )),
+        }
+    }
+
     fn failed(&self, error: rusqlite::Error) -> DestinationError {
         let why = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -322,6 +375,10 @@ impl Sqlite {
 }
 
 impl Destination for Sqlite {
+    fn wait_with(&mut self, waits: Waits) {
+        self.waits = waits;
+    }
+
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
         self.check()?;
         if self.access == Access::ReadOnly {
@@ -334,9 +391,10 @@ impl Destination for Sqlite {
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 let plan = schema::plan(connection, &preparation.tables);
                 let lost = schema::lost_tables(connection, &preparation.tables);
+                let partly = schema::tables_without_columns(connection, &preparation.tables);
                 connection.execute_batch("ROLLBACK")?;
                 plan?;
-                Ok(lost?)
+                Ok([lost?, partly?].concat())
             };
             lost = look().map_err(|error| match error {
                 Misfit::Refused(why) => self.refused(why),
@@ -368,17 +426,16 @@ impl Destination for Sqlite {
 
     fn commit(&mut self) -> Result<(), DestinationError> {
         self.check()?;
-        let (Some(connection), Some(session)) = (&self.connection, &mut self.session) else {
+        let (Some(connection), Some(session)) = (&self.connection, &self.session) else {
             return Ok(());
         };
         if !session.in_transaction {
             return Ok(());
         }
-        let result = connection.execute_batch("COMMIT");
-        if result.is_ok() {
+        let result = self.commit_on(connection, LONG_PATIENCE);
+        if let (Ok(()), Some(session)) = (&result, &mut self.session) {
             session.in_transaction = false;
         }
-        let result = result.map_err(|error| self.failed(error));
         self.guard(result)
     }
 
@@ -409,27 +466,31 @@ impl Destination for Sqlite {
         if self.access == Access::ReadOnly {
             return Err(self.refused("it was opened to be read only."));
         }
-        let connection = self.connection()?;
+        self.connection()?;
+        let Some(connection) = &self.connection else {
+            return Err(DestinationError::misfit("no connection"));
+        };
+        Self::configure(connection)
+            .map_err(Obstacle::from)
+            .and_then(|()| Self::begin_in_wal(connection, &self.waits, SHORT_PATIENCE))
+            .map_err(|obstacle| self.blocked(obstacle))?;
         let replace = || -> Result<(), Misfit> {
-            Self::configure(connection)?;
-            Self::enter_wal(connection)?;
-            connection.execute_batch("BEGIN IMMEDIATE")?;
             for statement in schema::plan(connection, &[])? {
                 connection.execute_batch(&statement)?;
             }
             connection.execute_batch(&format!("DELETE FROM {STATE_TABLE}"))?;
             let patch: StatePatch = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-            patch_state(connection, &patch)?;
-            Ok(connection.execute_batch("COMMIT")?)
+            Ok(patch_state(connection, &patch)?)
         };
-        let replaced = replace();
+        let replaced = replace().map_err(|error| match error {
+            Misfit::Refused(why) => self.refused(why),
+            Misfit::Sqlite(error) => self.failed(error),
+        });
+        let replaced = replaced.and_then(|()| self.commit_on(connection, SHORT_PATIENCE));
         if replaced.is_err() {
             let _ = connection.execute_batch("ROLLBACK");
         }
-        replaced.map_err(|error| match error {
-            Misfit::Refused(why) => self.refused(why),
-            Misfit::Sqlite(error) => self.failed(error),
-        })?;
+        replaced?;
         self.sync_to_disk()
     }
 }

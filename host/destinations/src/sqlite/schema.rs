@@ -151,6 +151,20 @@ pub fn lost_tables(connection: &Connection, tables: &[Table]) -> rusqlite::Resul
     Ok(lost)
 }
 
+/// Those of `tables` that are there and lack columns: somebody dropped them, or they are new. In either case the rows that are there
+/// lack what the source has.
+pub(crate) fn tables_without_columns(connection: &Connection, tables: &[Table]) -> rusqlite::Result<Vec<LostTable>> {
+    let mut lost = Vec::new();
+    for table in tables {
+        let actual = actual_columns(connection, table.name())?;
+        let is_there = |name: &str| actual.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        if !actual.is_empty() && !table.columns().iter().all(|column| is_there(&column.name)) {
+            lost.push(LostTable { name: table.name().to_owned(), is_certain: true });
+        }
+    }
+    Ok(lost)
+}
+
 struct Expected<'a> {
     name: &'a str,
     columns: Vec<ExpectedColumn<'a>>,

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::reading::Reading;
 use super::*;
 use crate::testing::*;
+use elt_host::CancellationToken;
 use elt_host::schema::{Column, DataType};
 
 fn folder() -> TempDir {
@@ -518,13 +519,20 @@ fn a_new_nullable_column_is_added_to_a_table_that_exists() {
     let path = folder.path().join("w.db");
     let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
     sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)], &[])]);
+    assert_eq!(
+        lost(&path, preparation(&[runs()])),
+        [("runs".to_owned(), true)],
+        "the rows that are there lack what is in it"
+    );
     let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
     sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)], &[])]);
     assert_eq!(
         rows(&path, "SELECT run_id, name, starred FROM runs"),
         [[text("a"), Stored::Null, Stored::Null], [text("b"), text("name"), Stored::Integer(1)]]
     );
+    assert_eq!(lost(&path, preparation(&[runs()])), []);
     // And a program that knows fewer columns goes on working.
+    assert_eq!(lost(&path, preparation(from_ref(&old))), []);
     sync(
         &path,
         preparation(from_ref(&old)),
@@ -633,4 +641,62 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
         assert_eq!(state.get("groups").map_or("0", String::as_str), committed.to_string());
         assert_eq!(rows(&path, "PRAGMA integrity_check"), [[text("ok")]]);
     }
+}
+
+/// A sync of `path` that meets somebody who reads it in a transaction that was open before. What it says is given to `then`, with the
+/// reader's connection.
+fn meets_a_reader(path: &Path, over: CancellationToken, then: impl Fn(Connection) + Send + Sync + 'static) -> Sqlite {
+    sync(path, preparation(&[runs()]), vec![group(vec![], &[("a", Some("1"))])]);
+    let reader = Connection::open(path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM _elt_state").unwrap();
+    let reader = std::sync::Mutex::new(Some(reader));
+    let mut destination = open(path);
+    destination.wait_with(Waits::new(over, move |line| {
+        assert!(line.contains("somebody reads the database"), "{line}");
+        then(reader.lock().unwrap().take().expect("it is said once"));
+    }));
+    destination.prepare(preparation(&[runs()])).unwrap();
+    destination
+}
+
+#[test]
+fn a_sync_that_finds_a_reader_in_its_way_says_so_lets_others_read_and_goes_on_when_the_reader_goes() {
+    let folder = folder();
+    let path = folder.path().join("w.db");
+    let place = path.clone();
+    let mut destination = meets_a_reader(&path, CancellationToken::new(), move |reader| {
+        // Another one comes, who waits for nobody.
+        let another = Connection::open(&place).unwrap();
+        another.busy_timeout(Duration::ZERO).unwrap();
+        let count =
+            |connection: &Connection| connection.query_row("SELECT count(*) FROM _elt_state", [], |row| row.get(0));
+        assert_eq!((count(&another), count(&reader)), (Ok(1), Ok(1)));
+    });
+    destination.apply(group(vec![], &[("a", Some("2"))])).unwrap();
+    assert!(journal::is_wal(destination.connection.as_ref().unwrap()));
+    destination.commit().unwrap();
+    destination.finish().unwrap();
+    drop(destination);
+    assert_eq!(rows(&path, "SELECT value FROM _elt_state"), [[text("2")]]);
+    assert_eq!(left(&path), one_file());
+}
+
+#[test]
+fn a_sync_that_has_to_end_while_a_reader_is_in_its_way_does_so_with_nothing_torn() {
+    let folder = folder();
+    let path = folder.path().join("w.db");
+    let over = CancellationToken::new();
+    let (stays, stop) = (std::sync::Arc::new(std::sync::Mutex::new(None)), over.clone());
+    let kept = stays.clone();
+    let mut destination = meets_a_reader(&path, over, move |reader| {
+        *kept.lock().unwrap() = Some(reader);
+        stop.cancel();
+    });
+    let stopped = destination.apply(group(vec![], &[("a", Some("2"))]));
+    assert!(matches!(&stopped, Err(DestinationError::Stopped(why)) if why.contains("was in the way")), "{stopped:?}");
+    assert!(matches!(destination.commit(), Err(DestinationError::Stopped(_))), "nothing comes after it");
+    drop(destination);
+    stays.lock().unwrap().take();
+    assert_eq!(rows(&path, "SELECT value FROM _elt_state"), [[text("1")]]);
+    assert_eq!(left(&path), one_file());
 }
