@@ -65,6 +65,9 @@ pub struct RunEntry {
     /// The last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Tail>,
+    /// How many of the rows that W&B counts did not come when it was read whole. While there is no `version`, the next sync reads it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_by: Option<u64>,
     /// A hash over all rows before the last one, in hexadecimal (`rest`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
