@@ -291,6 +291,12 @@ fn fewer_rows_than_are_counted_are_asked_for_again_told_and_never_taken_for_the_
         );
         assert_eq!(store.warnings(), [told]);
         assert!(!store.state.borrow().contains_key("runs_hwm_utc"), "it is not done");
+        let entry: Value = serde_json::from_str(&store.state.borrow()["runs/b"]).unwrap();
+        assert_eq!((&entry["again"], &entry["short_by"]), (&json!(true), &json!(5 - came)));
+        assert!(
+            entry["version"].is_string(),
+            "what was read is said, so that `verify` can tell what has changed since"
+        );
         // It gets better, but not well.
         server.answers_about("b", keep(came + 1));
         assert_eq!((run(&server, &store).synced, store.rows("b"), store.warnings().len()), (1, came + 1, 1));

@@ -225,7 +225,9 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
         let outdated = known.as_ref().is_some_and(RunEntry::is_outdated);
         let unchanged = known.as_ref().is_some_and(|known| {
-            known.version.as_ref() == Some(&listed.version) && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
+            known.version.as_ref() == Some(&listed.version)
+                && !known.again
+                && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
         });
         sync.listed(listed.updated_at, imported || unchanged);
         if imported {

@@ -1,8 +1,8 @@
 //! Tells runs that can't be read from a W&B that is down.
 //!
 //! Whatever is answered about one run costs that run. But when nothing but failures comes, each with its retries, the fault may be
-//! W&B's, and a refusal may mean that the key was revoked. So after some failures in a row, and at the end where the key was refused, something is
-//! asked for that is known to work: the listing, and a run that was read before. A refused listing ends the sync; a run that can be read shows that the others can't.
+//! W&B's, and a refusal may mean that the key was revoked. So after some failures in a row, and at the end where the key was refused, something
+//! is asked for that is known to work: the listing, and a run that was read before. A refused listing ends the sync; a run that can be read shows that the others can't.
 //! Until then nothing is said of the runs that failed.
 
 use std::time::Duration;

@@ -110,6 +110,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         self.replace = known.is_none();
         self.entry = known.cloned().unwrap_or_default();
         self.entry.short_by = self.short_before;
+        self.entry.again = false;
         self.entry.version = None;
         self.entry.seen = false;
         self.entry.selection = self.sync.selection.clone();
@@ -197,13 +198,13 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         if self.sync.config.writes(TableName::Runs) {
             self.sync.client.destination.upsert(TableName::Runs.as_str(), row.into_batch())?;
         }
+        self.entry.version = Some(self.listed.version.clone());
         if self.is_short {
-            // Without a version and a last row the next sync reads it again, and whole.
-            self.entry = RunEntry { history: None, last: None, next_step: None, ..self.entry };
+            // Without a last row there is nothing to go on from.
+            self.entry = RunEntry { again: true, history: None, last: None, next_step: None, ..self.entry };
             self.sync.run_short(&self.listed, self.entry.to_text())?;
             return Ok(RunEnd::Synced);
         }
-        self.entry.version = Some(self.listed.version.clone());
         self.entry.history = self.listed.history.clone();
         self.sync.run_done(&self.listed, Some(self.entry.to_text()))?;
         Ok(RunEnd::Synced)
