@@ -238,17 +238,27 @@ pub(super) struct Question<'a> {
     about: About<'a>,
     entity: &'a str,
     project: &'a str,
+    /// It asks for more of what W&B has answered before.
+    pub(super) goes_on: bool,
     /// What the last answer left open.
     pub(super) doubt: Cell<Option<Ambiguity>>,
 }
 
 impl<'a> Question<'a> {
     pub(super) fn new(what: impl Into<String>, about: About<'a>, entity: &'a str, project: &'a str) -> Self {
-        Self { what: what.into(), about, entity, project, doubt: Cell::new(None) }
+        Self { what: what.into(), about, entity, project, goes_on: false, doubt: Cell::new(None) }
     }
 
     pub(super) fn is_about_project(&self) -> bool {
         self.about == About::Project
+    }
+
+    /// The run that it is about.
+    pub(super) fn run(&self) -> Option<&'a str> {
+        match self.about {
+            About::Project => None,
+            About::Run(run) => Some(run),
+        }
     }
 
     fn hint(&self) -> String {
@@ -271,7 +281,7 @@ impl<'a> Question<'a> {
 
     /// What errors in an answer of another status mean.
     pub(super) fn failure(&self, status: u16, errors_said: &ServerErrors) -> Failure {
-        let run = if let About::Run(run) = self.about { run } else { "" };
+        let run = self.run().unwrap_or_default();
         let message = format!("{}: W&B says: {errors_said}", self.what);
         let advice = |advice: String| match self.about {
             About::Project => format!("{message}; {advice}"),

@@ -84,7 +84,10 @@ pub(super) fn meaning(message: &str, names: &[&str]) -> Meaning {
         text = without_delimited(&text, name);
     }
     let text = without_quoted(&text);
-    let words: Vec<&str> = text.split_whitespace().flat_map(words_of).collect();
+    let mut words: Vec<&str> = text.split_whitespace().flat_map(words_of).collect();
+    for name in &names {
+        blank_bare(&mut words, name);
+    }
     // A name may be a word like any other: `run not found` with a run called `not`. Such a word counts within a phrase of several words,
     // and by itself unless it stands where a name is to be expected.
     let is_name = |word: &str| names.iter().any(|name| name.trim_matches(['-', '.']) == word);
@@ -104,6 +107,20 @@ pub(super) fn meaning(message: &str, names: &[&str]) -> Meaning {
     };
     let found = PHRASES.iter().find(|(_, phrases)| phrases.iter().any(says));
     found.map_or(Meaning::Passing, |(meaning, _)| *meaning)
+}
+
+/// Blanks a name of several words, such as `permission denied`, where a name is to be expected.
+fn blank_bare(words: &mut [&str], name: &str) {
+    let parts: Vec<&str> = name.split_whitespace().flat_map(words_of).collect();
+    if parts.len() < 2 {
+        return;
+    }
+    for at in 1..words.len() {
+        let expected = words[at - 1] == BLANK || BEFORE_NAMES.contains(&words[at - 1]);
+        if expected && words[at..].starts_with(&parts) {
+            words[at..at + parts.len()].fill(BLANK);
+        }
+    }
 }
 
 fn is_telling(word: &str) -> bool {
@@ -222,6 +239,11 @@ mod tests {
             "could get the run not-found",
         ] {
             assert_eq!(meaning(message, &["acme", "forbidden", "x"]), Meaning::Passing, "{message}");
+        }
+        for project in ["permission denied", "api key", "Not Found"] {
+            let means = |message: String| meaning(&message, &["acme", project, ""]);
+            assert_eq!(means(format!("internal error while listing project {project}")), Meaning::Passing, "{project}");
+            assert_eq!(means(format!("permission denied for project {project}")), Meaning::Forbidden, "{project}");
         }
     }
 

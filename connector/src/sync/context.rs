@@ -99,6 +99,15 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     /// A run is done: its rows are with the destination, and `entry` says so.
     pub fn run_done(&self, listed: &Listed, entry: Option<String>) -> Result<(), Error> {
         self.watermark.borrow_mut().done(listed.updated_at);
+        self.run_read(listed, entry)
+    }
+
+    /// A run was read, but some of its rows did not come: the watermark does not pass it.
+    pub(crate) fn run_short(&self, listed: &Listed, entry: String) -> Result<(), Error> {
+        self.run_read(listed, Some(entry))
+    }
+
+    fn run_read(&self, listed: &Listed, entry: Option<String>) -> Result<(), Error> {
         let mut patch = vec![(state::key(&listed.id), entry)];
         if self.failed.borrow_mut().remove(&listed.id) {
             patch.push((state::failed_key(&listed.id), None));

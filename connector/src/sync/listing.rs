@@ -130,14 +130,8 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         }
         Ok(match page.next {
             Some(next) => Some(NextRequest::Page(Some(next))),
-            None if self.repeated > 0 && (self.pass == 1 || self.found > 0) => Some(NextRequest::Count),
+            None if self.repeated > 0 => Some(NextRequest::Count),
             None => {
-                if self.repeated > 0 {
-                    self.log(
-                        Level::Info,
-                        &format!("Listed again: {} came twice, and no other runs came", runs(self.repeated)),
-                    );
-                }
                 self.complete();
                 None
             }
@@ -149,9 +143,14 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         let listed = self.seen.len() as u64 + self.nameless;
         let shifted = format!("Pages of the listing shifted while they were read: {} came twice", runs(self.repeated));
         let of = count.map_or(String::new(), |count| format!(" of {count} that W&B counts"));
+        // Listing once more would bring nothing either.
+        let is_settled = self.pass > 1 && self.found == 0;
         if count.is_some_and(|count| listed >= count) {
             self.log(Level::Info, &format!("{shifted}, but {listed}{of} were listed"));
-        } else if self.pass < MOST_PASSES {
+        } else if is_settled && count.is_none() {
+            let repeated = runs(self.repeated);
+            self.log(Level::Info, &format!("Listed again: {repeated} came twice, and no other runs came"));
+        } else if self.pass < MOST_PASSES && !is_settled {
             self.log(Level::Info, &format!("{shifted}, and {listed}{of} were listed; listing them again"));
             (self.pages, self.entries, self.repeated, self.found) = (Pages::default(), 0, 0, 0);
             self.pass += 1;
@@ -160,7 +159,10 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             self.is_clean = false;
             self.log(
                 Level::Warning,
-                &format!("{shifted}, in each of {MOST_PASSES} listings, and {listed}{of} were listed; what is missing is found by the next sync"),
+                &format!(
+                    "{shifted}, in each of {} listings, and {listed}{of} were listed; what is missing is looked for by the next sync",
+                    self.pass
+                ),
             );
         }
         self.complete();
@@ -223,7 +225,9 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
             && self.import.zip(listed.updated_at).is_some_and(|(import, updated)| updated < import);
         let outdated = known.as_ref().is_some_and(RunEntry::is_outdated);
         let unchanged = known.as_ref().is_some_and(|known| {
-            known.version.as_ref() == Some(&listed.version) && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
+            known.version.as_ref() == Some(&listed.version)
+                && !known.again
+                && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
         });
         sync.listed(listed.updated_at, imported || unchanged);
         if imported {

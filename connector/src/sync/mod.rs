@@ -10,7 +10,6 @@ pub mod run;
 pub mod state;
 pub mod watermark;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -212,23 +211,30 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
         }
     }
 
-    /// Runs that W&B was found not to have, though it had listed them. In the `rest` dialect, where that is said of a history, they may be there
-    /// all the same: listing again tells.
+    /// Runs that W&B was found not to have, though it had listed them. They may be there all the same: listing again tells, for all of them
+    /// at once.
     async fn settle_gone(&self, gone: Vec<(String, Option<i64>)>) -> Result<(), Error> {
-        let still_there = match &self.dialect {
-            Dialect::Rest(_) if !gone.is_empty() => deletions::still_listed(self, &gone).await?,
-            _ => BTreeSet::new(),
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let still_there = deletions::still_listed(self, &gone).await?;
+        let contradiction = match &self.dialect {
+            Dialect::Rest(_) => "W&B lists it, but has no history of it (HTTP 404)",
+            Dialect::Graphql(_) => "W&B lists it, but says that there is no such run when it is asked for by name",
+        };
+        // The next listing lacks them.
+        let what_follows = match self.config.deletes {
+            Deletes::Keep => "what is stored of it stays",
+            Deletes::Mark => "the next sync marks what is stored of it",
+            Deletes::Remove => "the next sync removes what is stored of it",
         };
         for (id, updated_at) in gone {
             if still_there.contains(&id) {
-                self.fail(vec![Failed {
-                    id,
-                    error: Error::NotFound("W&B lists it, but has no history of it (HTTP 404)".to_owned()),
-                }]);
+                self.fail(vec![Failed { id, error: Error::NotFound(contradiction.to_owned()) }]);
                 continue;
             }
             self.watermark.borrow_mut().done(updated_at);
-            let message = format!("Run {id} was deleted at W&B meanwhile; what is stored of it stays");
+            let message = format!("Run {id} was deleted at W&B meanwhile; {what_follows}");
             self.client.destination.log(Level::Info, &message);
         }
         Ok(())

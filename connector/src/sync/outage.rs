@@ -1,8 +1,8 @@
 //! Tells runs that can't be read from a W&B that is down.
 //!
 //! Whatever is answered about one run costs that run. But when nothing but failures comes, each with its retries, the fault may be
-//! W&B's, and a refusal may mean that the key was revoked. So after some failures in a row something is asked for that is known to
-//! work: the listing, and a run that was read before. A refused listing ends the sync; a run that can be read shows that the others can't.
+//! W&B's, and a refusal may mean that the key was revoked. So after some failures in a row, and at the end where the key was refused, something
+//! is asked for that is known to work: the listing, and a run that was read before. A refused listing ends the sync; a run that can be read shows that the others can't.
 //! Until then nothing is said of the runs that failed.
 
 use std::time::Duration;
@@ -21,6 +21,12 @@ pub(crate) struct Failed {
     pub(crate) id: String,
     /// Why.
     pub(crate) error: Error,
+}
+
+impl Failed {
+    fn refuses_key(&self) -> bool {
+        matches!(self.error, Error::Authentication(_) | Error::Permission(_))
+    }
 }
 
 /// What asking for something known to work has shown.
@@ -48,10 +54,13 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// A run was read. Returns those that failed meanwhile, which W&B is not to blame for.
+    /// A run was read. Returns those that failed meanwhile, which W&B is not to blame for. But where the key was refused, it may have been
+    /// revoked after this run was answered: that stays open until the listing is asked for.
     pub(crate) fn success(&mut self, now: Duration) -> Vec<Failed> {
         (self.in_a_row, self.lasting, self.rounds, self.last_success) = (0, 0, 0, now);
-        std::mem::take(&mut self.open)
+        let (open, settled) = std::mem::take(&mut self.open).into_iter().partition(Failed::refuses_key);
+        self.open = open;
+        settled
     }
 
     /// A run whose reading began at `began` could not be read.
@@ -183,6 +192,22 @@ mod tests {
         let (error, left_out) = failures.settle(ProbeResult::Lists).unwrap_err();
         assert!(matches!(&error, Error::Upstream { status: Some(502), message } if message.contains("HTTP 502")));
         assert_eq!(left_out.len(), MOST_FAILURES);
+    }
+
+    #[test]
+    fn a_success_that_comes_late_does_not_excuse_a_key_that_was_refused() {
+        for (error, settled) in [
+            (Error::Authentication("401".to_owned()), 0),
+            (Error::Permission("403".to_owned()), 0),
+            (Error::NotFound("404".to_owned()), 3),
+            (Error::upstream("HTTP 502"), 3),
+        ] {
+            let mut failures = Failures::default();
+            fail(&mut failures, 3, &error);
+            assert_eq!(failures.success(Duration::from_secs(10)).len(), settled, "{error}");
+            assert_eq!(failures.raise_doubt(true), settled == 0, "{error}");
+            assert_eq!(failures.settle(ProbeResult::Works).unwrap().len(), 3 - settled, "{error}");
+        }
     }
 
     #[test]

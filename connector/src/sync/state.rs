@@ -65,6 +65,12 @@ pub struct RunEntry {
     /// The last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Tail>,
+    /// How many of the rows that W&B counts did not come when it was read whole (`graphql`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_by: Option<u64>,
+    /// They may come yet: the next sync reads it again, and whole, changed or not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// A hash over all rows before the last one, in hexadecimal (`rest`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -151,9 +151,13 @@ struct Data<'a> {
 const NO_PROJECT: &str = "W&B answered without the project";
 
 impl<'a> Data<'a> {
-    /// The run; none where the project does not have it. Where the answer lacks the project, that says nothing of the run.
+    /// The run; none where the project does not have it. Where the answer lacks the project, that says nothing of the run, nor does one
+    /// about another run.
     fn run(self, question: &Question<'_>) -> Result<Option<Node<'a>>, String> {
         match self.project {
+            Some(Project { run: Some(Node { name: Some(other), .. }), .. }) if question.run() != Some(&other) => {
+                Err(format!("it is about another run, {other}"))
+            }
             Some(project) => Ok(project.run),
             None => {
                 question.doubt.set(Some(Ambiguity::Project));
@@ -214,13 +218,20 @@ struct Node<'a> {
     #[serde(borrow)]
     tags: Option<&'a RawValue>,
     user: Option<User>,
-    config: Option<String>,
-    summary_metrics: Option<String>,
+    /// None: the answer lacks it, which is not the same as null.
+    #[serde(deserialize_with = "present")]
+    config: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    summary_metrics: Option<Option<String>>,
     #[serde(borrow)]
     history_keys: Option<&'a RawValue>,
     #[serde(borrow)]
     history: Option<&'a RawValue>,
     parquet_history: Option<ParquetHistory>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -251,6 +262,25 @@ impl Node<'_> {
         exported.and_then(|exported| exported.parquet_urls.clone()).unwrap_or_default()
     }
 
+    /// Reads the rows, which were asked for: an answer without them has failed, and says nothing of how many there are. Only of a run that has
+    /// none there may be nothing.
+    fn read_history(&self, history: &mut History, position: i64) -> Result<(), String> {
+        match self.history {
+            Some(rows) => page::graphql(rows.get(), history, position),
+            None if self.lines() == Some(0) => Ok(()),
+            None => Err("it lacks the history".to_owned()),
+        }
+    }
+
+    /// Whether the fields are there that only a question for one run brings.
+    fn has_heavy_fields(&self) -> Result<(), String> {
+        match (&self.config, &self.summary_metrics) {
+            (None, _) => Err("it lacks the config".to_owned()),
+            (_, None) => Err("it lacks the summary".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     fn lines(&self) -> Option<u64> {
         self.history_line_count.filter(|lines| *lines >= 0.0).map(|lines| lines as u64)
     }
@@ -272,8 +302,13 @@ impl Node<'_> {
             created_at: time(&self.created_at),
             updated_at: self.updated_at(),
             tags: self.tags.and_then(|tags| legible("tags", document(tags.get()))),
-            config: self.config.as_deref().and_then(|config| legible("config", unwrap_config(config))),
-            summary: self.summary_metrics.as_deref().and_then(|summary| legible("summary", document(summary))),
+            config: self.config.iter().flatten().next().and_then(|config| legible("config", unwrap_config(config))),
+            summary: self
+                .summary_metrics
+                .iter()
+                .flatten()
+                .next()
+                .and_then(|summary| legible("summary", document(summary))),
         }
     }
 }
@@ -430,7 +465,11 @@ impl Graphql {
         };
         match question.refusal(response, &errors_said) {
             Some(Error::NotFound(_)) if question.is_about_project() && errors_said.is_empty() => {
-                let message = format!("{}: HTTP 404; there is no GraphQL at {}", question.what, self.url);
+                let why = match question.goes_on {
+                    true => ", though earlier pages came from there".to_owned(),
+                    false => format!("; there is no GraphQL at {}", self.url),
+                };
+                let message = format!("{}: HTTP 404{why}", question.what);
                 return Err(Failure::Final(Error::Upstream { status: Some(404), message }));
             }
             Some(error) => return Err(Failure::Final(error)),
@@ -464,7 +503,8 @@ impl Graphql {
         probing: bool,
     ) -> Result<ListingPage, Error> {
         let request = self.request("Runs", RUNS, json!({"cursor": cursor, "perPage": size}));
-        let question = self.question("listing runs", About::Project);
+        let mut question = self.question("listing runs", About::Project);
+        question.goes_on = cursor.is_some();
         let read = |data: Data<'_>, _| {
             let Some(project) = data.project else {
                 if cursor.is_none() {
@@ -563,10 +603,11 @@ impl Graphql {
         let question = self.question(format!("reading run {run_id}"), About::Run(run_id));
         let read = |data: Data<'_>, bytes| {
             let Some(node) = data.run(&question)? else { return Ok(None) };
+            node.has_heavy_fields()?;
             let mut illegible = Vec::new();
             let row = node.row(run_id, &mut illegible);
-            if let (Include::History(_), Some(rows)) = (beside, node.history) {
-                page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
+            if let Include::History(_) = beside {
+                node.read_history(&mut history.borrow_mut(), position)?;
             }
             Ok(Some((
                 HeavyRun {
@@ -610,9 +651,7 @@ impl Graphql {
             let Some(node) = data.run(&question)? else {
                 return Ok(None);
             };
-            if let Some(rows) = node.history {
-                page::graphql(rows.get(), &mut history.borrow_mut(), position)?;
-            }
+            node.read_history(&mut history.borrow_mut(), position)?;
             Ok(Some(bytes))
         };
         self.query(client, &request, &question, limit, false, read).await
@@ -647,9 +686,7 @@ impl Graphql {
         let read = |data: Data<'_>, _| {
             let Some(node) = data.run(&question)? else { return Ok(None) };
             let mut rows = History::new(MetricFilter::default());
-            if let Some(list) = node.history {
-                page::graphql(list.get(), &mut rows, 0)?;
-            }
+            node.read_history(&mut rows, 0)?;
             Ok(Some(rows.rows().map(|row| row.step).filter(|step| (from..to).contains(step)).collect()))
         };
         self.query(client, &request, &question, limit, false, read).await
@@ -663,7 +700,10 @@ impl Graphql {
     ) -> Result<bool, Error> {
         let request = self.request("HasRun", HAS_RUN, json!({"run": run_id}));
         let question = self.question(format!("asking whether run {run_id} exists"), About::Run(run_id));
-        let read = |data: Data<'_>, _| Ok(data.project.map(|project| project.run.is_some()));
+        let read = |data: Data<'_>, _| match data.project {
+            None => Ok(None),
+            Some(_) => Ok(Some(data.run(&question)?.is_some())),
+        };
         match self.query(client, &request, &question, BODY_LIMIT, false, read).await? {
             Some(found) => Ok(found),
             None => Err(Error::NotFound(format!("{}: {NO_PROJECT}", question.what))),

@@ -31,7 +31,6 @@ pub struct AdaptiveWindow {
     strictness: Strictness,
     steps: f64,
     row_bytes: f64,
-    longest: i64,
 }
 
 impl AdaptiveWindow {
@@ -40,7 +39,7 @@ impl AdaptiveWindow {
         // Without a sign of gaps, steps are as dense as rows. A few more steps cost nothing when there are none.
         let fitting = if row_bytes > 0.0 { (TARGET_BYTES / row_bytes).clamp(1.0, MOST_ROWS) } else { FIRST_ROWS };
         let steps = fitting.min((rows as f64 * 1.05).max(FIRST_ROWS));
-        Self { strictness, steps, row_bytes, longest: 0 }
+        Self { strictness, steps, row_bytes }
     }
 
     /// How many steps to ask for next: 1 to `i32::MAX`.
@@ -63,7 +62,6 @@ impl AdaptiveWindow {
 
     /// A response of `bytes` bytes held `rows` rows of a range of `steps`.
     pub fn observe(&mut self, steps: i64, rows: usize, bytes: usize) {
-        self.longest = self.longest.max(steps);
         let asked = steps as f64;
         if rows == 0 {
             self.steps = asked * 64.0;
@@ -86,11 +84,6 @@ impl AdaptiveWindow {
     /// The width of the rows seen last, for the next history's first response.
     pub fn row_bytes(&self) -> f64 {
         self.row_bytes
-    }
-
-    /// Whether a range was so long that a server could have capped the number of samples without saying so.
-    pub fn may_have_been_sampled(&self) -> bool {
-        self.longest > STRICT_STEPS
     }
 }
 
@@ -151,6 +144,5 @@ mod tests {
         let mut pace = AdaptiveWindow::new(Strictness::Strict, 1_000_000, 10.0);
         pace.observe(1000, 0, 0);
         assert_eq!(pace.steps(), STRICT_STEPS);
-        assert!(!pace.may_have_been_sampled());
     }
 }

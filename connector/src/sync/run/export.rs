@@ -106,6 +106,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             match run {
                 Ok(Some((mut run, _))) => {
                     let urls = std::mem::take(&mut run.exported);
+                    run.lines = run.lines.or(self.counted());
                     *steps.heavy = Some(run);
                     urls
                 }

@@ -84,6 +84,11 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             .is_some_and(|HistoryVersion { lines, heartbeat }| lines.is_some() && heartbeat.is_some())
     }
 
+    /// The number of history rows that the listing says.
+    pub(super) fn counted(&self) -> Option<u64> {
+        self.listed.history.as_ref().and_then(|history| history.lines)
+    }
+
     fn shrank(&self, known: &RunEntry) -> bool {
         let lines = |history: &Option<HistoryVersion>| history.as_ref().and_then(|history| history.lines);
         matches!((lines(&self.listed.history), lines(&known.history)), (Some(now), Some(then)) if now < then)
@@ -124,14 +129,16 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             Some(pass) => return Ok(pass),
             None => {}
         }
-        let Steps { adaptive, heavy, .. } = steps;
+        let Steps { heavy, .. } = steps;
         let lines = heavy.as_ref().and_then(|heavy| heavy.lines);
         let counted_before =
             resume.and_then(|known| Some(known.rows == known.history.as_ref()?.lines?)).unwrap_or(false);
         let still_live = heavy.as_ref().is_some_and(|heavy| heavy.row.state.as_deref() == Some("running"));
         if let Some(lines) = lines.filter(|_| resume.is_none()) {
             let missing = self.entry.rows < lines;
-            if from_export && self.sync.exports.misfits(self.entry.rows, lines, still_live) {
+            // What did not come by steps the last time is not missing in the files.
+            let is_expected = self.short_before.is_some_and(|before| self.entry.rows + before == lines);
+            if from_export && !is_expected && self.sync.exports.misfits(self.entry.rows, lines, still_live) {
                 return Ok(Pass::Stale);
             }
             if self.distrusts_export && missing {
@@ -144,11 +151,35 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             Some(lines) if counted_before && (self.entry.rows < lines || (self.entry.rows > lines && !still_live)) => {
                 Pass::Rewound
             }
-            Some(lines) if resume.is_none() && self.entry.rows < lines && adaptive.may_have_been_sampled() => {
-                Pass::Short
+            // Of a run that was read to its end before, what it lacked was told then.
+            Some(lines) if resume.is_none_or(|known| known.version.is_none()) => {
+                self.judge_count(lines, resume.is_none() && strictness == Strictness::Adaptive)
             }
             _ => Pass::Complete,
         })
+    }
+
+    /// A whole history was read, in which W&B counts so many rows. Where fewer came, they may come another time: at once, if it `can_be_stricter`,
+    /// or in the next sync. That ends as soon as no fewer are missing than the last time: then W&B counts otherwise.
+    fn judge_count(&mut self, lines: u64, can_be_stricter: bool) -> Pass {
+        let missing = lines.saturating_sub(self.entry.rows);
+        self.entry.short_by = Some(missing).filter(|missing| *missing > 0);
+        let is_settled = missing == 0 || self.short_before.is_some_and(|before| missing >= before);
+        if !is_settled && can_be_stricter {
+            return Pass::Short;
+        }
+        self.is_short = !is_settled;
+        if missing > 0 {
+            let rows = self.entry.rows;
+            let what_follows = match is_settled {
+                true => "that is what the last sync got too, and is taken for all there is",
+                false => "what came is stored, and the next sync reads it again",
+            };
+            let message =
+                format!("Run {}: {rows} history rows came, of {lines} that W&B counts; {what_follows}", self.listed.id);
+            self.sync.client.destination.log(Level::Warning, &message);
+        }
+        Pass::Complete
     }
 
     /// Reads the rows from `start` to `end`, or to the history's end, by ranges of steps. `first` is what the first of them must be. A pass
@@ -161,6 +192,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         first: Option<&Tail>,
     ) -> Result<Option<Pass>, Error> {
         let client = &self.sync.client;
+        let counted = self.counted();
         // What is read again of a step that was read already is no second row of it.
         self.history.forget_step();
         let Steps { graphql, adaptive, heavy } = steps;
@@ -179,7 +211,8 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                     .run(client, &self.listed.id, Include::History(window), limit, &history, position)
                     .await
                     .map(|run| {
-                        run.map(|(run, bytes)| {
+                        run.map(|(mut run, bytes)| {
+                            run.lines = run.lines.or(counted);
                             **heavy = Some(run);
                             bytes
                         })
@@ -212,6 +245,14 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             self.account_for_page(rows)?;
             let at = window.end();
             let read = self.entry.rows;
+            // What W&B says is the last step may lag behind. While rows are missing, they are looked for behind it.
+            let lags = |heavy: &HeavyRun| {
+                heavy.last_step.is_some_and(|last| at > last) && heavy.lines.is_some_and(|lines| read < lines)
+            };
+            let overruns = end.is_none() && heavy.as_ref().is_some_and(lags);
+            if let Some(heavy) = heavy.as_mut().filter(|_| overruns) {
+                heavy.last_step = None;
+            }
             let ended = match (end, heavy.as_ref().and_then(|heavy| heavy.last_step)) {
                 (Some(end), _) => at >= end,
                 (None, Some(last)) => at > last,
@@ -224,7 +265,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             empty = if rows == 0 { empty + 1 } else { 0 };
             let (last, lines) = heavy.as_ref().map_or((None, None), |heavy| (heavy.last_step, heavy.lines));
             let end = end.or(last.map(|last| last.saturating_add(1))).unwrap_or(1 << 53);
-            if empty < EMPTY_RANGES || window.end() >= end {
+            if !overruns && (empty < EMPTY_RANGES || window.end() >= end) {
                 continue;
             }
             match locate::first_row(client, graphql, &self.listed.id, at, end).await? {

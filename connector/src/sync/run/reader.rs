@@ -69,6 +69,10 @@ pub struct RunReader<'s, 'a, X, D> {
     pub(super) told_step_collision: bool,
     /// Exported files of this run were found not to fit.
     pub(super) distrusts_export: bool,
+    /// How many rows of those that W&B counts did not come the last time.
+    pub(super) short_before: Option<u64>,
+    /// Some of the rows that W&B counts did not come, and may come the next time.
+    pub(super) is_short: bool,
 }
 
 impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
@@ -76,6 +80,7 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     pub async fn read(sync: &'s Sync<'a, X, D>, listed: Listed, earlier: Earlier) -> Result<RunEnd, Error> {
         let Earlier { entry: known, returned } = earlier;
         let history = History::new(sync.config.metrics.clone());
+        let short_before = known.as_ref().and_then(|known| known.short_by);
         let reader = Self {
             sync,
             listed,
@@ -86,6 +91,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             told_collision: false,
             told_step_collision: false,
             distrusts_export: false,
+            short_before,
+            is_short: false,
         };
         match &sync.dialect {
             Dialect::Rest(rest) => reader.read_rest(rest, known).await,
@@ -102,6 +109,8 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         self.history = History::new(self.sync.config.metrics.clone());
         self.replace = known.is_none();
         self.entry = known.cloned().unwrap_or_default();
+        self.entry.short_by = self.short_before;
+        self.entry.again = false;
         self.entry.version = None;
         self.entry.seen = false;
         self.entry.selection = self.sync.selection.clone();
@@ -190,6 +199,12 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
             self.sync.client.destination.upsert(TableName::Runs.as_str(), row.into_batch())?;
         }
         self.entry.version = Some(self.listed.version.clone());
+        if self.is_short {
+            // Without a last row there is nothing to go on from.
+            self.entry = RunEntry { again: true, history: None, last: None, next_step: None, ..self.entry };
+            self.sync.run_short(&self.listed, self.entry.to_text())?;
+            return Ok(RunEnd::Synced);
+        }
         self.entry.history = self.listed.history.clone();
         self.sync.run_done(&self.listed, Some(self.entry.to_text()))?;
         Ok(RunEnd::Synced)
