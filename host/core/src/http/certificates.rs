@@ -181,6 +181,16 @@ struct Verifier {
     pinned: Arc<Vec<CertificateDer<'static>>>,
 }
 
+impl Verifier {
+    /// Whether a certificate that is refused, or who signed it, has the name of one that is trusted and is another.
+    fn is_another(&self, why: &CertificateError, certificate: &CertificateDer<'_>) -> bool {
+        let subject = |certificate| webpki::anchor_from_trusted_cert(certificate).map(|anchor| anchor.subject.to_vec());
+        let Ok(name) = subject(certificate) else { return false };
+        *why == CertificateError::BadSignature
+            || is_about_issuer(why) && self.pinned.iter().any(|pinned| subject(pinned).is_ok_and(|other| other == name))
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -199,7 +209,7 @@ impl ServerCertVerifier for Verifier {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
+            Err(rustls::Error::InvalidCertificate(why)) if self.is_another(&why, end_entity) => {
                 let another = Another { presented: fingerprint(end_entity) };
                 Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(another)))))
             }
@@ -230,9 +240,11 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A certificate that names one of those that are trusted as who signed it, and was signed with another key.
+/// A certificate that, or whose authority, has the name of one that is trusted and is another.
 #[derive(Debug, thiserror::Error)]
-#[error("it is not signed with the key of the trusted certificate of that name (SHA-256 fingerprint {presented})")]
+#[error(
+    "it, or who signed it, has the name of a certificate that is trusted here, and is another (the SHA-256 fingerprint of what the server presents is {presented})"
+)]
 struct Another {
     presented: String,
 }
@@ -277,9 +289,8 @@ pub(crate) fn advice(host: &str, why: &rustls::Error) -> String {
         }
         CertificateError::Other(OtherError(other)) if other.is::<Another>() => {
             format!(
-                "{other}: the server presents another certificate than the one that is trusted here, under the same name. If the \
-                 server has a new one, put that into the file which SSL_CERT_FILE names (`openssl x509 -fingerprint -sha256 -in FILE` \
-                 shows what is there); if not, this may not be the right server"
+                "{other}; if the server has a new certificate, put that into the file which SSL_CERT_FILE names (`openssl x509 -fingerprint -sha256 \
+                 -in FILE` shows what is there); if not, this may not be the right server"
             )
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

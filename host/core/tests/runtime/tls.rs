@@ -201,9 +201,14 @@ async fn a_certificate_that_a_file_names_is_refused_for_another_name_or_when_it_
     for (named, presented, host, told) in [
         (SELF_SIGNED, SELF_SIGNED, "other.example", "it is for another name"),
         (EXPIRED, EXPIRED, "api.example", "it has expired"),
-        (EXPIRED, SELF_SIGNED, "api.example", "name a PEM file"),
+        (EXPIRED, SELF_SIGNED, "api.example", "if the server has a new certificate, put that into the file"),
         (AUTHORITY, SELF_SIGNED, "api.example", "name a PEM file"),
-        (SAME_NAME, SELF_SIGNED, "api.example", "the server presents another certificate"),
+        (
+            SAME_NAME,
+            SELF_SIGNED,
+            "api.example",
+            "trusted here, and is another (the SHA-256 fingerprint of what the server presents is ",
+        ),
         (COMMON_NAME, COMMON_NAME, "api.example", "subjectAltName"),
     ] {
         let (run, asked) = ask_where_a_file_names(named, presented, host).await;
