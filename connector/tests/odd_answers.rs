@@ -29,6 +29,9 @@ struct Asked<'r> {
 /// Changes an answer, and may change its status.
 type Hook = Box<dyn Fn(&Asked<'_>, &mut Value) -> Option<u16>>;
 
+/// Changes what is said of a run.
+type Change = fn(&mut Value);
+
 struct Server {
     /// Of each run: its id, and how many rows it has.
     runs: RefCell<Vec<(String, usize)>>,
@@ -227,7 +230,7 @@ fn an_answer_that_lacks_what_was_asked_for_is_asked_for_again_and_costs_the_run_
     fn without(key: &'static str) -> impl Fn(&mut Value) + Copy {
         move |run| drop(run.as_object_mut().unwrap().remove(key))
     }
-    let odd: [(&str, fn(&mut Value)); 7] = [
+    let odd: [(&str, Change); 7] = [
         ("history null", |run| run["history"] = Value::Null),
         ("no history", |run| without("history")(run)),
         ("neither history nor its keys", |run| (run["history"], run["historyKeys"]) = (Value::Null, Value::Null)),
