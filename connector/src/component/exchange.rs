@@ -121,6 +121,15 @@ async fn write(body: OutgoingBody, bytes: &[u8]) {
     let _ = OutgoingBody::finish(body, None);
 }
 
+/// Makes room for `more` bytes: twice what there is, but no more than `limit`, since while a body moves both places are held.
+fn make_room(bytes: &mut Vec<u8>, more: usize, limit: usize) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let capacity = bytes.capacity().saturating_mul(2).min(limit).max(needed);
+        bytes.reserve_exact(capacity - bytes.len());
+    }
+}
+
 async fn read(response: &IncomingResponse, limit: usize, bodies: &Bodies) -> Result<Vec<u8>, TransportError> {
     let mut held = bodies.begin();
     let body = response.consume().map_err(|()| failed("the response has no body"))?;
@@ -138,6 +147,7 @@ async fn read(response: &IncomingResponse, limit: usize, bodies: &Bodies) -> Res
                 if bytes.is_empty() {
                     bytes = part;
                 } else {
+                    make_room(&mut bytes, part.len(), limit);
                     bytes.extend_from_slice(&part);
                 }
             }

@@ -107,6 +107,7 @@ impl Project {
         }
         let mut run = Self::run(variable("run").and_then(Value::as_str).unwrap_or_default());
         run["historyKeys"] = json!({"lastStep": ROWS - 1});
+        (run["config"], run["summaryMetrics"]) = (json!("{}"), json!("{}"));
         let bounds = [variable("minStep"), variable("maxStep")].map(|bound| bound.and_then(Value::as_i64));
         if let [Some(least), Some(end)] = bounds {
             let rows = (0..ROWS).filter(|step| (least..end).contains(step));

@@ -58,8 +58,9 @@ fn one(url: &str, way: u64) {
         8 => {
             let body = answer(url).and_then(|response| response.consume().ok());
             if let Some(body) = body {
-                let stream = body.stream();
-                drop(stream.map(|stream| stream.subscribe().block()));
+                if let Ok(stream) = body.stream() {
+                    stream.subscribe().block();
+                }
                 drop(IncomingBody::finish(body));
             }
         }
