@@ -60,6 +60,7 @@ pub struct Engine {
 impl Engine {
     /// Builds an engine and starts its clock.
     pub fn new(options: &EngineOptions) -> Result<Self, Error> {
+        machine::enough_addresses()?;
         let fault = |why: wasmtime::Error| {
             Error::Internal(format!("WebAssembly can't be run on this machine: {}", machine::memory(&why)))
         };

@@ -14,6 +14,21 @@ pub(crate) fn addresses() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
+/// With fewer addresses than this some part of a sync fails where nothing can be said any more. A sync takes about half of it.
+const LEAST_ADDRESSES: u64 = 640 << 20;
+
+/// Whether there are as many addresses as are needed at least.
+pub(crate) fn enough_addresses() -> Result<(), Error> {
+    match addresses() {
+        Some(limit) if limit < LEAST_ADDRESSES => Err(Error::Internal(format!(
+            "WebAssembly can't be run on this machine: its addresses are limited to {} (`ulimit -v`), and {} are needed at least; raise that limit",
+            units::bytes(limit),
+            units::bytes(LEAST_ADDRESSES)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// An error that says whose the fault is, where `why` was the machine's.
 pub(crate) fn refusal(why: &wasmtime::Error) -> Option<Error> {
     let found = why.chain().find_map(errno)?;
