@@ -90,6 +90,8 @@ pub struct Client<'a, X, D> {
     told_until: Cell<Duration>,
     /// When a person was last told so.
     said_at: Cell<Option<Duration>>,
+    /// A page for people came in the place of an answer.
+    saw_page: Cell<bool>,
 }
 
 impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
@@ -105,12 +107,18 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
             refused_since: Cell::new(None),
             told_until: Cell::new(Duration::ZERO),
             said_at: Cell::new(None),
+            saw_page: Cell::new(false),
         }
     }
 
     /// Whether W&B has refused everything for its rate for so long that there is no use in going on.
     pub fn is_shut_out(&self) -> bool {
         self.refused_since.get().is_some_and(|since| self.exchange.now().saturating_sub(since) >= PATIENCE)
+    }
+
+    /// Whether a page for people came where an answer was asked for.
+    pub fn saw_web_page(&self) -> bool {
+        self.saw_page.get()
     }
 
     /// Requests made, retries included.
@@ -276,6 +284,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         // Of what is tried again nobody reads the body, however it is encoded.
         let mut response = decompressed(response, limit, &request.url)?;
         self.limiter.received(response.body.len());
+        self.saw_page.set(self.saw_page.get() || web_page::is_html(&response));
         let accepted = accept(&mut response);
         if accepted.is_ok() {
             self.answered.set(true);

@@ -21,7 +21,7 @@ pub(super) async fn explained<X: Exchange, D: Destination>(
         return error;
     };
     if server == config.base_url {
-        return match is_web_site(config, client).await {
+        return match client.saw_web_page() && is_web_site(config, client).await {
             true => web_page::error(&config.base_url),
             false => error,
         };
