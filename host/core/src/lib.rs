@@ -56,7 +56,7 @@
 //! # cancel.cancel();
 //! let outcome = connector.sync(request, &client, Arc::new(Print), &cancel).await;
 //! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
-//! # assert!(matches!(outcome.error, Some(crate::error::Error::Interrupted)), "{:?}", outcome.error);
+//! # assert!(matches!(outcome.error, Some(elt_host::error::Error::Interrupted)), "{:?}", outcome.error);
 //! # Ok(())
 //! # }
 //! ```

@@ -19,7 +19,7 @@
 //! use std::collections::BTreeMap;
 //!
 //! use arrow_array::cast::AsArray as _;
-//! use elt_host::destination::split_state::{Apart, Rows};
+//! use elt_host::destination::split_state::{SplitState, Rows};
 //! use elt_host::destination::state_store::JsonFile;
 //! use elt_host::destination::{Change, Destination, DestinationError, Preparation};
 //!
@@ -61,7 +61,7 @@
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("state.json");
-//! let mut destination = Apart::new(Counts::default(), JsonFile::open(path)?);
+//! let mut destination = SplitState::new(Counts::default(), JsonFile::open(path)?);
 //! # use std::sync::Arc;
 //! # use arrow_array::{ArrayRef, RecordBatch, StringArray};
 //! # use elt_host::{destination::Group, schema::{Column, DataType, Table}};

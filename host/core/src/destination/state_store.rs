@@ -34,8 +34,8 @@ pub trait StateStore: Send {
 /// State in a JSON file, as `state export` prints it. Each change writes the file anew beside the old one, which it then replaces.
 ///
 /// ```
-/// use crate::destination::state_store::{JsonFile, StateStore as _};
-/// use crate::state::State;
+/// use elt_host::destination::state_store::{JsonFile, StateStore as _};
+/// use elt_host::state::State;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("state.json");
