@@ -14,7 +14,7 @@
 //! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems), every commit is synced.
 //!
 //! **Readers.** Going over to WAL takes a moment without readers. Somebody who reads in a transaction that was open before is waited
-//! for, which the log says; when the sync has to end meanwhile, it does ([`turn`]). When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
+//! for, which the log says; when the sync has to end meanwhile, it does (`turn`). When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
 //! one file, which is read without the right to write. A database of somebody else's that was in WAL mode stays so.
 //!
 //! **What is gone.** `_elt_tables` names the tables that syncs have made. One that is gone, or that lacks columns, was changed by somebody
