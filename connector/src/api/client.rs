@@ -20,9 +20,9 @@ const LAST_RETRY: u32 = RETRIES - 1;
 /// For so long W&B may refuse every request for its rate and name a time each time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// A pause that is worth telling.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// After so long people are told again that requests wait.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
-const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// The largest body of one response, as it comes over the wire and after decompression.
 pub const BODY_LIMIT: usize = 64 << 20;
 
