@@ -72,7 +72,7 @@ impl Body<'_> {
         .await;
     }
 
-    /// So many bytes more came.
+    /// It takes so many bytes more of memory.
     pub fn grew(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.bodies.held.set(self.bodies.held.get() + bytes);

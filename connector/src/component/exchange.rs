@@ -143,13 +143,15 @@ async fn read(response: &IncomingResponse, limit: usize, bodies: &Bodies) -> Res
                 return Err(TransportError::TooLarge(limit));
             }
             Ok(part) => {
-                held.grew(part.len());
+                let room = bytes.capacity();
                 if bytes.is_empty() {
                     bytes = part;
                 } else {
                     make_room(&mut bytes, part.len(), limit);
                     bytes.extend_from_slice(&part);
                 }
+                // What it takes of memory, which may be twice what came.
+                held.grew(bytes.capacity() - room);
             }
             Err(StreamError::Closed) => break,
             Err(StreamError::LastOperationFailed(error)) => {
