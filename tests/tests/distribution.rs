@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use elt_host::component::metadata::Metadata;
+use elt_support::metadata::Metadata;
 use memchr::memmem;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -143,6 +143,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
         "elt-destinations",
         "elt-host",
         "elt-serve",
+        "elt-support",
         "elt-verify",
         "json-parse",
         "scripted-guest",
@@ -163,7 +164,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
 }
 
 /// The folders of our crates.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "connector",
     "connector/command/output",
     "connector/command/run",
@@ -172,6 +173,7 @@ const MEMBERS: [&str; 14] = [
     "host/core",
     "host/destinations",
     "host/serve",
+    "host/support",
     "host/verify",
     "tests",
     "tests/conformance",

@@ -2,7 +2,7 @@
 
 use elt_host::error::Error;
 use elt_host::key_origin::KeyOrigin;
-use elt_host::url_password;
+use elt_support::url_password;
 
 use super::key_source::KeySource;
 

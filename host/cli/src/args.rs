@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use elt_host::{units, url_password};
+use elt_support::{units, url_password};
 
 /// Every flag `--some-flag` can be given as an environment variable `WANDB_CONNECTOR_SOME_FLAG`.
 const ENVIRONMENT_PREFIX: &str = "WANDB_CONNECTOR_";

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::netrc;
 use elt_host::error::{ConfigurationProblem, Error};
-use elt_host::file_access::others_may_read;
 use elt_host::runtime::sync::Level;
 use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
-use elt_host::{json, text, url_password};
+use elt_support::file_access::others_may_read;
+use elt_support::{json, text, url_password};
 use serde_json::{Map, Value};
 
 use super::console::Console;

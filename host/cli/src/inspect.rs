@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use elt_host::component::metadata::Metadata;
 use elt_host::component::{ComponentInfo, Interface};
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::policy::Policy;
+use elt_support::metadata::Metadata;
+use elt_support::printable::escape_control;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -261,7 +261,7 @@ mod tests {
             origin: "https://api.wandb.ai".into(),
             policy: Policy {
                 download_origins: vec!["https://storage.googleapis.com".into()],
-                networks: vec![elt_host::units::network("127.0.0.1").unwrap()],
+                networks: vec![elt_support::units::network("127.0.0.1").unwrap()],
                 ..Policy::default()
             },
         };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Event;
+use elt_support::printable::escape_control;
 
 use super::units::{clock, grouped};
 

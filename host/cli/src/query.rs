@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use elt_host::error::Error;
-use elt_host::http::secrets::escape_control;
 use elt_host::schema::{Column, Table};
+use elt_support::printable::escape_control;
 use serde::Serialize;
 
 use super::args::{Format, QueryArgs, SandboxArgs};

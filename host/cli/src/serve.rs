@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use elt_host::component::cache::Cache;
 use elt_host::error::Error;
-use elt_host::file_access::others_may_read;
-use elt_host::http::certificates;
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
 use elt_host::runtime::policy::Policy;
 use elt_host::runtime::sync::{Event, Level};
@@ -25,6 +22,9 @@ use elt_serve::status;
 use elt_serve::status::token::{Token, TokenSource};
 use elt_serve::tenant::TenantId;
 use elt_serve::traces::Traces;
+use elt_support::certificates;
+use elt_support::file_access::others_may_read;
+use elt_support::printable::escape_control;
 use serde::Serialize;
 
 use super::args::{Format, SandboxArgs, ServeArgs, TenantsArgs};

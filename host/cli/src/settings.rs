@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use elt_host::text;
+use elt_support::text;
 
 use super::surroundings::Surroundings;
 

@@ -87,7 +87,7 @@ fn confirmed(url: &str) -> anyhow::Result<bool> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use elt_host::json::object;
+    use elt_support::json::object;
 
     use super::*;
 

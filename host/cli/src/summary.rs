@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use elt_host::error::Error;
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Outcome;
 use elt_host::wandb::WATERMARK;
+use elt_support::printable::escape_control;
 use serde::{Serialize, Serializer};
 
 use super::json;

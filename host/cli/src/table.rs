@@ -6,7 +6,7 @@
 //! Upserts     | 31,204
 //! ```
 
-use elt_host::http::secrets::escape_control;
+use elt_support::printable::escape_control;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns of a terminal that one cell may take; the rest is cut.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use elt_host::error::Error;
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Level;
 use elt_serve::check;
 use elt_serve::check::Findings;
@@ -15,6 +14,7 @@ use elt_serve::history::{HistoryError, Past};
 use elt_serve::registry::Registry;
 use elt_serve::scheduler::{due_after, reason_to_wait};
 use elt_serve::tenant::{Tenant, TenantId};
+use elt_support::printable::escape_control;
 use serde::Serialize;
 
 use super::args::{Format, SandboxArgs, TenantsArgs, TenantsCheckArgs, TenantsListArgs};

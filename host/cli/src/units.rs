@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub(crate) use elt_host::units::bytes;
+pub(crate) use elt_support::units::bytes;
 
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {

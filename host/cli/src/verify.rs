@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use elt_host::error::Error;
-use elt_host::http::secrets::escape_control;
 use elt_host::runtime::sync::Level;
+use elt_support::printable::escape_control;
 use elt_verify::{Differences, Finding, RowKey, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -7,8 +7,7 @@
 //! | [`http`] | the way to the network: egress policy, connections, secrets, quotas |
 //! | [`destination`] | where rows and state go: the traits, and the writer that works beside the guest |
 //! | [`schema`], [`state`], [`error`] | tables, state, and why a sync failed, as something to act on |
-//! | [`json`], [`text`], [`units`], [`url_password`] | what people write, and how it may be shown |
-//! | [`file_access`], [`paths`], [`key_origin`] | the files that it is in, and where a key came from |
+//! | [`key_origin`] | where a key came from |
 //! | [`wandb`] | what is known of W&B's own service |
 //!
 //! A sync, for a program that embeds this crate:
@@ -65,17 +64,11 @@
 pub mod component;
 pub mod destination;
 pub mod error;
-pub mod file_access;
 pub mod http;
-pub mod json;
 pub mod key_origin;
-pub mod paths;
 pub mod runtime;
 pub mod schema;
 pub mod state;
-pub mod text;
-pub mod units;
-pub mod url_password;
 pub mod wandb;
 
 /// The check of what a guest emits, for fuzzers. No part of the interface.

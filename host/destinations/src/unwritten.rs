@@ -14,7 +14,7 @@ use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::reader;
-use elt_host::paths::sibling;
+use elt_support::paths::sibling;
 
 /// How long another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use super::null::Null;
 use super::parquet::Parquet;
 use super::sqlite::Sqlite;
 use elt_host::destination::{Destination, DestinationError};
-use elt_host::url_password;
+use elt_support::url_password;
 
 /// Where rows and state go, parsed: `sqlite:PATH`, `parquet:DIR` or `null:`.
 #[derive(Debug, Clone, PartialEq, Eq)]

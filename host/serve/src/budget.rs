@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::tenant::TenantId;
-use elt_host::http::egress::Origin;
+use elt_support::origin::Origin;
 
 /// How long an unused budget saves up.
 const SAVED: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::tenant::Tenant;
 use elt_host::component::spec::Spec;
 use elt_host::error::ConfigurationProblem;
-use elt_host::http::egress::address::{is_allowed, special};
-use elt_host::http::egress::origin::{Host, Origin};
 use elt_host::wandb;
+use elt_support::address::{is_allowed, special};
+use elt_support::origin::{Host, Origin};
 
 /// Everything that is wrong with the configuration as far as the host can tell; the rest is the component's to say.
 pub fn problems(tenant: &Tenant, spec: &Spec) -> Vec<ConfigurationProblem> {

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::tenant::TenantId;
 use elt_destinations::url::DestinationUrl;
-use elt_host::paths::sibling;
+use elt_support::paths::sibling;
 
 /// Endings of the files that belong to a database.
 const BESIDE: [&str; 5] = ["", "-wal", "-shm", "-journal", "-sync"];

@@ -49,9 +49,9 @@ use super::{destination_claims, limit_keys};
 use crate::toml_reader as toml_of;
 use crate::toml_reader::{Findings, Item, keys};
 use elt_destinations::url::DestinationUrl;
-use elt_host::http::egress::Origin;
 use elt_host::runtime::policy::Policy;
-use elt_host::units;
+use elt_support::origin::Origin;
+use elt_support::units;
 
 /// The most bytes of a file: a few hundred thousand entries.
 pub const LARGEST: u64 = 128 << 20;

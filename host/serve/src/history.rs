@@ -18,7 +18,7 @@ use super::backoff::{Failing, Mark};
 use super::record::{SyncEnd, SyncRecord};
 use super::tenant::TenantId;
 use elt_destinations::unwritten;
-use elt_host::paths::sibling;
+use elt_support::paths::sibling;
 
 /// Syncs of each tenant that are kept.
 pub const KEPT: usize = 100;

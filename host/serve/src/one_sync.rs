@@ -17,15 +17,15 @@ use super::{config_checks, secret};
 use elt_destinations::url::{Access, open};
 use elt_host::component::spec::Spec;
 use elt_host::error::{ConfigurationProblem, Error};
-use elt_host::file_access::others_may_read;
 use elt_host::http::client::HttpClient;
-use elt_host::http::secrets::escape_control;
 use elt_host::key_origin::KeyOrigin;
-use elt_host::runtime::report::cut;
 use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
-use elt_host::url_password;
 use elt_host::wandb;
+use elt_support::file_access::others_may_read;
+use elt_support::printable::cut;
+use elt_support::printable::escape_control;
+use elt_support::url_password;
 
 /// Bytes of the message that is kept of a sync.
 const MESSAGE_BYTES: usize = 1000;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tenant::TenantId;
-use elt_host::http::secrets::escape_control;
+use elt_support::printable::escape_control;
 
 /// A place in a file; line and column are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,9 +20,9 @@ use super::tenant::TenantId;
 use elt_destinations::url::DestinationUrl;
 use elt_host::component::spec::Spec;
 use elt_host::error::ConfigurationProblem;
-use elt_host::http::egress::Origin;
 use elt_host::runtime::policy::Policy;
-use elt_host::text;
+use elt_support::origin::Origin;
+use elt_support::text;
 
 /// Where tenants are described.
 pub struct Registry {

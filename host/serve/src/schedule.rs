@@ -81,7 +81,7 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repeat {
             Repeat::Every(interval) => write!(f, "every {}", shown(*interval)),
-            Repeat::Cron(cron) => f.write_str(&elt_host::http::secrets::escape_control(cron.as_str())),
+            Repeat::Cron(cron) => f.write_str(&elt_support::printable::escape_control(cron.as_str())),
         }
     }
 }

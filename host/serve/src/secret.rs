@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backoff::Mark;
 use super::tenant::{SecretSource, Tenant};
-use elt_host::text;
+use elt_support::text;
 
 /// Bytes of a secret. Keys have a few dozen.
 const LARGEST: usize = 64 << 10;

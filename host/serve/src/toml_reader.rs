@@ -9,7 +9,7 @@ use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 use super::problem::{Lines, Problem, SourcePosition};
 use super::tenant::TenantId;
-use elt_host::units;
+use elt_support::units;
 
 /// A value and where it stands.
 pub(super) type Item<'i> = Spanned<DeValue<'i>>;

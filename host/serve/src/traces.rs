@@ -227,7 +227,7 @@ impl fmt::Debug for Transport {
 impl Transport {
     fn new(runtime: Handle) -> Self {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(elt_host::http::certificates::system_tls())
+            .with_tls_config(elt_support::certificates::system_tls())
             .https_or_http()
             .enable_all_versions()
             .build();

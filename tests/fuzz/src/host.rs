@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use elt_destinations::url::DestinationUrl;
 use elt_host::component::spec::Spec;
-use elt_host::http::egress::address::{is_allowed, special};
-use elt_host::http::egress::{Egress, Origin, OriginPattern, Permit};
+use elt_host::http::egress::{Egress, Permit};
 use elt_host::http::secrets::{Extracted, Secrets};
-use elt_host::{json as strict, state};
+use elt_host::state;
+use elt_support::address::{is_allowed, special};
+use elt_support::json as strict;
+use elt_support::origin::{Origin, OriginPattern};
 use serde_json::{Map, Value, json};
 use wandb_connector_cli::netrc;
 use wandb_connector_cli::netrc::NetrcError;

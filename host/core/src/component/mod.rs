@@ -2,7 +2,6 @@
 
 pub mod cache;
 pub mod connector;
-pub mod metadata;
 pub mod spec;
 
 use wasmtime::component::Component;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::DestinationError;
 use super::lock::SyncLock;
-use crate::json;
-use crate::paths::sibling;
 use crate::state;
 use crate::state::{State, StatePatch};
+use elt_support::json;
+use elt_support::paths::sibling;
 
 /// A place that keeps a connector's state.
 pub trait StateStore: Send {

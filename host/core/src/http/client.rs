@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use elt_support::certificates;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -18,8 +19,8 @@ use ipnet::IpNet;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody};
 
 use crate::http::egress::dial::{Dial, DialError, Dialler, Resolve, System};
+use crate::http::error as http_error;
 use crate::http::proxy;
-use crate::http::{certificates, error as http_error};
 
 /// How long an unused connection is kept. Shorter than most servers keep theirs.
 const IDLE: Duration = Duration::from_secs(50);
@@ -70,7 +71,7 @@ pub struct HttpOptions {
     pub dial: Arc<dyn Dial>,
     /// Which proxy to use for what.
     pub proxy: Arc<Matcher>,
-    /// How to speak TLS; none for what this process trusts ([`crate::http::certificates`]).
+    /// How to speak TLS; none for what this process trusts ([`elt_support::certificates`]).
     pub tls: Option<rustls::ClientConfig>,
     /// No guest is given more time than this, whatever it asks for.
     pub longest: Timeouts,

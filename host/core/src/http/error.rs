@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 
 use wasmtime_wasi_http::Error as WasiError;
 
-use crate::http::certificates;
 use crate::http::egress::dial::DialError;
+use elt_support::certificates;
 
 /// A failed request.
 #[derive(Debug)]

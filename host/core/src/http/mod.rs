@@ -2,7 +2,6 @@
 //! connections, and what happens to a response's body on its way back.
 
 pub(crate) mod body;
-pub mod certificates;
 pub mod client;
 pub mod egress;
 pub(crate) mod error;

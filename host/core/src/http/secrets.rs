@@ -16,6 +16,7 @@ use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::mask;
 use crate::http::mask::Mask;
+use elt_support::printable::escape_control;
 
 /// Shorter secrets are not looked for in text for people: replacing every `a` would say more about the secret than it hides. In data
 /// the bound is higher ([`mask::SHORTEST`]): a log line with stars is still a log line, while a row with stars is another row.
@@ -271,27 +272,6 @@ impl Redactor {
     }
 }
 
-/// Shows what a terminal or a log reader would act on instead of printing: control characters (C0, DEL, C1 such as the
-/// one-byte CSI), line and paragraph separators, and the marks that reverse the order of letters.
-pub fn escape_control(text: &str) -> String {
-    let acts = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(acts) {
-        return text.to_owned();
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match acts(c) {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -450,20 +430,5 @@ mod tests {
         let (secrets, _, _) = secrets(&json!(KEY));
         let shown = format!("{secrets:?} {:?}", secrets.redactor());
         assert!(!shown.contains("0123") && !shown.contains("elt-secret"), "{shown}");
-    }
-
-    #[test]
-    fn what_a_terminal_acts_on_is_shown_escaped() {
-        let cases = [
-            ("plain é 漢 🙂 *", "plain é 漢 🙂 *"),
-            ("a\x1b[31mb", "a\\u{1b}[31mb"),
-            ("a\u{9b}31m", "a\\u{9b}31m"),
-            ("two\nlines\r\t", "two\\nlines\\r\\t"),
-            ("\u{202e}gpj.exe", "\\u{202e}gpj.exe"),
-            ("a\u{2028}b\u{7f}\0", "a\\u{2028}b\\u{7f}\\u{0}"),
-        ];
-        for (text, shown) in cases {
-            assert_eq!(escape_control(text), shown);
-        }
     }
 }

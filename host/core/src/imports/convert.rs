@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::bindings::types as guest;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::secrets::Redactor;
-use crate::runtime::report::cut;
 use crate::runtime::sync::{Items, Outcome};
 use crate::schema::{Column, DataType, Table};
+use elt_support::printable::cut;
 
 /// Problems and quarantined items that are kept of a longer list.
 const MOST_ITEMS: usize = 10_000;

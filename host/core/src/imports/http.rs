@@ -227,7 +227,7 @@ impl Gate {
         let (mut parts, body) = request.into_parts();
         let refuse = |why: &dyn std::fmt::Display| {
             let host = parts.uri.host().unwrap_or_default();
-            let what = format!("a request to `{}` was refused: {why}", crate::runtime::report::cut(host, 255));
+            let what = format!("a request to `{}` was refused: {why}", elt_support::printable::cut(host, 255));
             self.failures_told.failed(Some(what));
             WasiError::HttpRequestDenied
         };

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::Error;
-use crate::units;
+use elt_support::units;
 
 /// The limit on addresses of this process (`ulimit -v`), if it has one.
 pub(crate) fn addresses() -> Option<u64> {

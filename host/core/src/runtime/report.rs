@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use elt_support::printable::{cut, escape_control};
+
 use crate::http::secrets::Redactor;
 use crate::runtime::policy::Limits;
 use crate::runtime::sync::{Event, Items, Level, Observer};
@@ -61,7 +63,7 @@ impl Reporter {
     pub(crate) fn line(&self, level: Level, message: &str) {
         // Redacted before it is cut: half a secret would not be recognised. A guest that sends megabytes pays for them in time.
         let redacted = self.redactor.redact(message);
-        let shown = crate::http::secrets::escape_control(cut(&redacted, self.line_bytes));
+        let shown = escape_control(cut(&redacted, self.line_bytes));
         let message = if redacted.len() > self.line_bytes { format!("{shown}… (cut)") } else { shown };
         self.observer.event(Event::Log { level, message });
     }
@@ -77,7 +79,7 @@ impl Reporter {
     /// How far the guest is.
     pub(crate) fn progress(&self, what: &str, done: u64, total: Option<u64>) {
         // Redacted before it is cut, here too.
-        let what = crate::http::secrets::escape_control(cut(&self.redactor.redact(what), LABEL_BYTES));
+        let what = escape_control(cut(&self.redactor.redact(what), LABEL_BYTES));
         let mut known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MOST_LABELS || known.contains_key(&what) {
             known.insert(what.clone(), (done, total));
@@ -118,11 +120,6 @@ impl Reporter {
         };
         (items, done("retries"))
     }
-}
-
-/// The longest beginning of `text` that has at most `bytes` bytes.
-pub fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]

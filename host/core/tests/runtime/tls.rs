@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use elt_host::HttpClient;
-use elt_host::http::certificates::Trust;
 use elt_host::http::client::HttpOptions;
 use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
+use elt_support::certificates::Trust;
 use http::HeaderValue;
 use http_body_util::Full;
 use hyper::body::Incoming;

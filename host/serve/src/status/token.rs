@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use elt_host::text;
+use elt_support::text;
 
 /// The shortest token: a random one of this length can't be guessed over a network.
 const SHORTEST: usize = 16;

@@ -42,7 +42,7 @@ impl Coding {
         match codings.as_slice() {
             [] => Self::Identity,
             [coding] if gzip(coding) && status != StatusCode::PARTIAL_CONTENT => Self::Gzip,
-            _ => Self::Other(crate::runtime::report::cut(&text, 100).into()),
+            _ => Self::Other(elt_support::printable::cut(&text, 100).into()),
         }
     }
 }

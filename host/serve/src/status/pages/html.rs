@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use elt_host::http::secrets::escape_control;
+use elt_support::printable::escape_control;
 
 /// A page being written.
 #[derive(Default)]

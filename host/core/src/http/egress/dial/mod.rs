@@ -22,8 +22,8 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::http::egress::address;
-use crate::http::egress::origin::{Host, Origin};
+use elt_support::address;
+use elt_support::origin::{Host, Origin};
 
 /// A future in a box.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -3,7 +3,7 @@
 
 use wasmparser::{ComponentName, KnownCustom, Parser, Payload};
 
-use crate::runtime::report::cut;
+use crate::printable::cut;
 
 /// Bytes that are kept of one text.
 const MOST_BYTES: usize = 4 << 10;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::http::egress::origin::OriginPattern;
+use crate::origin::OriginPattern;
 
 /// `512MiB`, `2GiB`, `1500000`.
 pub fn size(text: &str) -> Result<usize, String> {

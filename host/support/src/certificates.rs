@@ -266,7 +266,7 @@ fn is_about_issuer(why: &CertificateError) -> bool {
 }
 
 /// What a person can do about a certificate of `host` that is refused.
-pub(crate) fn advice(host: &str, why: &rustls::Error) -> String {
+pub fn advice(host: &str, why: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(certificate) = why else {
         return format!("TLS with `{host}` failed: {why}");
     };
