@@ -3,10 +3,10 @@
 CARGO ?= cargo
 COMPONENTS = connector/build.sh wandb-connector scripted-guest conformance command-output command-run
 .DEFAULT_GOAL := help
-.PHONY: help demo test newcomer matrix component command dist dist-check bench soak build setup fuzz deny
+.PHONY: help demo test newcomer matrix component command dist dist-check bench bench-pairs soak build setup fuzz deny
 
 # A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
-demo test matrix bench soak: export REVISION =
+demo test matrix bench bench-pairs soak: export REVISION =
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,12 @@ bench: setup ## Measure against other clients; writes tests/bench/RESULTS.md
 	@connector/build.sh wandb-connector json-parse
 	$(CARGO) build --locked --release --workspace --bins --examples
 	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/bench.py $(or $(CARGO_TARGET_DIR),target)
+
+bench-pairs: setup ## Compare with an earlier build, in ten interleaved pairs of syncs (BEFORE=COMMIT)
+	@tests/setup.sh bench
+	@connector/build.sh
+	$(CARGO) build --locked --release --workspace --bins
+	$(or $(CARGO_TARGET_DIR),target)/venv/bin/python tests/bench/pairs.py $(or $(CARGO_TARGET_DIR),target) $(BEFORE)
 
 soak: component ## Sync a changing project under faults and kills for half an hour, and compare (SOAK="--minutes 5 --seed 1")
 	$(CARGO) build --locked --workspace --bins
