@@ -393,7 +393,7 @@ fn explain_key(error: clap::Error, command: &mut Command) -> clap::Error {
     }
     let message = format!(
         "the API key can't be given on the command line, where other users and the shell's history would see it\n\n{}",
-        super::advice::WHERE_A_KEY_GOES
+        crate::wandb::advice::WHERE_A_KEY_GOES
     );
     command.error(ErrorKind::UnknownArgument, message)
 }

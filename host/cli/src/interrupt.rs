@@ -5,8 +5,8 @@ use std::sync::Arc;
 use elt_host::runtime::sync::Level;
 use tokio_util::sync::CancellationToken;
 
-use super::console::Console;
-use super::exit::Exit;
+use crate::exit::Exit;
+use crate::output::console::Console;
 
 /// Returns a token that the first signal cancels. `notice` is what the user is told then.
 pub(crate) fn watch(console: &Arc<Console>, notice: &'static str) -> std::io::Result<CancellationToken> {

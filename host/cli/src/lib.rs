@@ -2,52 +2,33 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | `args`, `units` | what can be typed |
-//! | `configuration`, `settings`, `surroundings`, `key_source` | where the configuration comes from |
+//! | `args` | what can be typed |
+//! | `commands` | a file for each command |
+//! | `wandb` | where the configuration comes from, and all else that is W&B's own |
 //! | `sandbox`, `run` | which component runs, under which policy; the calls of the runtime |
-//! | `sync`, `verify`, `query`, `preview`, `inspect`, `state` | the commands |
-//! | `serve`, `tenants` | many tenants: syncs by schedule, and what can be asked about them |
-//! | `console`, `progress`, `report`, `advice` | standard error: log, progress, failures |
-//! | `output`, `summary`, `table`, `cells`, `json` | standard output |
+//! | `output` | standard error: log, progress, failures; standard output: tables, summaries, JSON |
 //! | `exit`, `interrupt`, `file_size` | how the process ends, and how it does not |
 #![forbid(unsafe_code)]
 
-mod advice;
 mod args;
-mod cells;
-mod configuration;
-mod console;
+mod commands;
 mod exit;
 mod file_size;
-mod inspect;
 mod interrupt;
-mod json;
-mod key_source;
-pub mod netrc;
 mod output;
-mod preview;
-mod progress;
-mod query;
-mod report;
 mod run;
 mod sandbox;
-mod serve;
-mod settings;
-mod state;
-mod summary;
-mod surroundings;
-mod sync;
-mod table;
-mod tenants;
-mod units;
-mod verify;
+mod wandb;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use args::{Cli, Commands, TenantsCommands};
-use console::Console;
+use commands::{inspect, preview, query, serve, state, sync, tenants, verify};
 use exit::Exit;
+use output::console::Console;
+use output::report;
+pub use wandb::netrc;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {

@@ -19,10 +19,10 @@ use elt_support::certificates;
 use elt_verify::{Verification, VerifyRequest};
 use serde_json::{Map, Value};
 
-use super::args::SandboxArgs;
-use super::configuration;
-use super::console::Console;
-use super::sandbox;
+use crate::args::SandboxArgs;
+use crate::output::console::Console;
+use crate::sandbox;
+use crate::wandb::configuration;
 
 pub(crate) use elt_destinations::url::Access;
 

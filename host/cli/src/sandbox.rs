@@ -3,8 +3,8 @@
 use elt_host::error::Error;
 use elt_host::runtime::policy::{Limits, Policy};
 
-use super::args::SandboxArgs;
-use super::configuration::problem;
+use crate::args::SandboxArgs;
+use crate::wandb::configuration::problem;
 
 /// The component that the binary carries.
 const EMBEDDED: &[u8] = include_bytes!(env!(

@@ -27,13 +27,14 @@ use elt_support::file_access::others_may_read;
 use elt_support::printable::escape_control;
 use serde::Serialize;
 
-use super::args::{Format, SandboxArgs, ServeArgs, TenantsArgs};
-use super::configuration::problem;
-use super::console::Console;
-use super::exit::Exit;
-use super::table::{self, Heading};
-use super::units::{counted, grouped};
-use super::{interrupt, json, output, sandbox};
+use crate::args::{Format, SandboxArgs, ServeArgs, TenantsArgs};
+use crate::exit::Exit;
+use crate::output::console::Console;
+use crate::output::table::{self, Heading};
+use crate::output::units::{counted, grouped};
+use crate::output::{self, json};
+use crate::wandb::configuration::problem;
+use crate::{interrupt, sandbox};
 
 /// Syncs that work at once, for each core. A sync mostly waits for its source, and takes about 100 MiB at most while it reads a large one.
 const SYNCS_PER_CORE: usize = 4;

@@ -4,7 +4,7 @@ use elt_host::error::Error;
 use elt_host::key_origin::KeyOrigin;
 use elt_support::url_password;
 
-use super::key_source::KeySource;
+use crate::wandb::key_source::KeySource;
 
 /// The three places that are looked at, in their order.
 pub(crate) const WHERE_A_KEY_GOES: &str = "\

@@ -3,8 +3,8 @@
 use elt_host::error::{ConfigurationProblem, Error};
 use elt_host::runtime::sync::Level;
 
-use super::console::Console;
-use super::exit::Exit;
+use crate::exit::Exit;
+use crate::output::console::Console;
 
 /// One line for each thing that is wrong.
 pub(crate) fn error(console: &Console, error: &Error) {

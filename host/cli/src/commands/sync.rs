@@ -5,13 +5,15 @@ use std::sync::Arc;
 use elt_host::error::Error;
 use elt_host::runtime::sync::Outcome;
 
-use super::args::{Format, SandboxArgs, SyncArgs};
-use super::configuration::{self, Configuration};
-use super::console::Console;
-use super::exit::Exit;
-use super::run::{self, Access, Runner};
-use super::summary::{Summary, TABLES};
-use super::{advice, interrupt, output, report};
+use crate::args::{Format, SandboxArgs, SyncArgs};
+use crate::exit::Exit;
+use crate::interrupt;
+use crate::output::console::Console;
+use crate::output::summary::{Summary, TABLES};
+use crate::output::{self, report};
+use crate::run::{self, Access, Runner};
+use crate::wandb::advice;
+use crate::wandb::configuration::{self, Configuration};
 
 /// Runs one sync. Whatever happens, the summary is printed: a program that asked for JSON always gets its object.
 pub(crate) async fn run(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {

@@ -9,13 +9,13 @@ use elt_support::printable::escape_control;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::args::{Format, QueryArgs, SandboxArgs};
-use super::console::Console;
-use super::exit::Exit;
-use super::query;
-use super::run::Runner;
-use super::units::{self, grouped};
-use super::{json, output};
+use crate::args::{Format, QueryArgs, SandboxArgs};
+use crate::commands::query;
+use crate::exit::Exit;
+use crate::output::console::Console;
+use crate::output::units::{self, grouped};
+use crate::output::{self, json};
+use crate::run::Runner;
 
 /// Prints the component's interfaces and the policy that a sync with the same flags would run under.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {

@@ -9,9 +9,9 @@ use elt_host::wandb::WATERMARK;
 use elt_support::printable::escape_control;
 use serde::{Serialize, Serializer};
 
-use super::json;
-use super::table::{self, Heading};
-use super::units::{counted, grouped};
+use crate::output::json;
+use crate::output::table::{self, Heading};
+use crate::output::units::{counted, grouped};
 
 /// The tables of the built-in component: present in the JSON object also when a sync failed before it knew any.
 pub(crate) const TABLES: [&str; 3] = ["runs", "metrics", "metric_objects"];

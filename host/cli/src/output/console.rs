@@ -14,9 +14,9 @@ use elt_serve::tenant::TenantId;
 use elt_support::printable::escape_control;
 use serde::Serialize;
 
-use super::args::{Color, Format, LogLevel, OutputArgs};
-use super::progress::Progress;
-use super::{json, table};
+use crate::args::{Color, Format, LogLevel, OutputArgs};
+use crate::output::progress::Progress;
+use crate::output::{json, table};
 
 /// Between two drawings of the line on a terminal.
 const FRAME: Duration = Duration::from_millis(100);

@@ -9,15 +9,18 @@ use elt_host::state::State;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Format, PreviewArgs, SandboxArgs};
-use super::cells::{self, Cell};
-use super::configuration::problem;
-use super::console::Console;
-use super::exit::Exit;
-use super::run::Runner;
-use super::table::{self, Heading};
-use super::units::counted;
-use super::{advice, interrupt, json, output, query};
+use crate::args::{Format, PreviewArgs, SandboxArgs};
+use crate::commands::query;
+use crate::exit::Exit;
+use crate::interrupt;
+use crate::output::cells::{self, Cell};
+use crate::output::console::Console;
+use crate::output::table::{self, Heading};
+use crate::output::units::counted;
+use crate::output::{self, json};
+use crate::run::Runner;
+use crate::wandb::advice;
+use crate::wandb::configuration::problem;
 
 /// A table that is rare in the source may never fill. After this many groups that brought nothing new, what was found
 /// is all that is shown.

@@ -1,5 +1,5 @@
 //! Where the configuration comes from: the file goes before the environment, that before what the `wandb` tools have written,
-//! [settings](super::settings) and `~/.netrc`.
+//! [settings](crate::wandb::settings) and `~/.netrc`.
 //!
 //! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
 //! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::netrc;
+use crate::wandb::{netrc, settings};
 use elt_host::error::{ConfigurationProblem, Error};
 use elt_host::runtime::sync::Level;
 use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
@@ -15,10 +15,9 @@ use elt_support::file_access::others_may_read;
 use elt_support::{json, text, url_password};
 use serde_json::{Map, Value};
 
-use super::console::Console;
-use super::key_source::KeySource;
-use super::settings;
-use super::surroundings::Surroundings;
+use crate::output::console::Console;
+use crate::wandb::key_source::KeySource;
+use crate::wandb::surroundings::Surroundings;
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [

@@ -17,13 +17,14 @@ use elt_serve::tenant::{Tenant, TenantId};
 use elt_support::printable::escape_control;
 use serde::Serialize;
 
-use super::args::{Format, SandboxArgs, TenantsArgs, TenantsCheckArgs, TenantsListArgs};
-use super::configuration::problem;
-use super::console::Console;
-use super::exit::Exit;
-use super::table::{self, Heading};
-use super::units::counted;
-use super::{json, output, serve};
+use crate::args::{Format, SandboxArgs, TenantsArgs, TenantsCheckArgs, TenantsListArgs};
+use crate::commands::serve;
+use crate::exit::Exit;
+use crate::output::console::Console;
+use crate::output::table::{self, Heading};
+use crate::output::units::counted;
+use crate::output::{self, json};
+use crate::wandb::configuration::problem;
 
 /// Names every problem, each with its place.
 pub(crate) async fn check(

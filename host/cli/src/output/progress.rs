@@ -1,4 +1,4 @@
-//! How far a sync is, as one line of text. Where that line goes is [`super::console`]'s business.
+//! How far a sync is, as one line of text. Where that line goes is [`crate::output::console`]'s business.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use elt_host::runtime::sync::Event;
 use elt_support::printable::escape_control;
 
-use super::units::{clock, grouped};
+use crate::output::units::{clock, grouped};
 
 /// What a sync last reported.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use elt_host::runtime::sync::Level;
 use elt_host::state::{State, from_object};
 use elt_host::wandb::problems_of_state;
 
-use super::args::StateCommands;
-use super::configuration::{problem, read_object};
-use super::console::Console;
-use super::exit::Exit;
-use super::run::{self, Access};
-use super::units::counted;
-use super::{json, output};
+use crate::args::StateCommands;
+use crate::exit::Exit;
+use crate::output::console::Console;
+use crate::output::units::counted;
+use crate::output::{self, json};
+use crate::run::{self, Access};
+use crate::wandb::configuration::{problem, read_object};
 
 /// Runs one of the `state` commands.
 pub(crate) fn run(command: &StateCommands, console: &Arc<Console>) -> anyhow::Result<Exit> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use elt_support::text;
 
-use super::surroundings::Surroundings;
+use crate::wandb::surroundings::Surroundings;
 
 /// A base URL, and the file it is from.
 pub(crate) struct Found {

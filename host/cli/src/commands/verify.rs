@@ -10,13 +10,16 @@ use elt_verify::{Differences, Finding, RowKey, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::args::{Format, SandboxArgs, VerifyArgs};
-use super::console::Console;
-use super::exit::Exit;
-use super::run::{self, Runner};
-use super::table::{self, Heading};
-use super::units::{counted, grouped};
-use super::{advice, interrupt, json, output, query, report};
+use crate::args::{Format, SandboxArgs, VerifyArgs};
+use crate::commands::query;
+use crate::exit::Exit;
+use crate::interrupt;
+use crate::output::console::Console;
+use crate::output::table::{self, Heading};
+use crate::output::units::{counted, grouped};
+use crate::output::{self, json, report};
+use crate::run::{self, Runner};
+use crate::wandb::advice;
 
 /// Rows of the table for people.
 const MOST_SHOWN: usize = 50;

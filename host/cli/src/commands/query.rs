@@ -7,13 +7,15 @@ use elt_host::schema::{Column, Table};
 use elt_support::printable::escape_control;
 use serde::Serialize;
 
-use super::args::{Format, QueryArgs, SandboxArgs};
-use super::configuration::{self, Configuration};
-use super::console::Console;
-use super::exit::Exit;
-use super::run::Runner;
-use super::table::{self, Heading};
-use super::{advice, interrupt, json, output, report};
+use crate::args::{Format, QueryArgs, SandboxArgs};
+use crate::exit::Exit;
+use crate::interrupt;
+use crate::output::console::Console;
+use crate::output::table::{self, Heading};
+use crate::output::{self, json, report};
+use crate::run::Runner;
+use crate::wandb::advice;
+use crate::wandb::configuration::{self, Configuration};
 
 /// Tries the configuration. As JSON, a failure too is an object on standard output.
 pub(crate) async fn check(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {

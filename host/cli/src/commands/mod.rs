@@ -1,0 +1,10 @@
+//! The commands: what each does, from its flags to how the process ends.
+
+pub(crate) mod inspect;
+pub(crate) mod preview;
+pub(crate) mod query;
+pub(crate) mod serve;
+pub(crate) mod state;
+pub(crate) mod sync;
+pub(crate) mod tenants;
+pub(crate) mod verify;

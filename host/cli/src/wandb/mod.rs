@@ -1,0 +1,8 @@
+//! What is W&B's own: where its tools keep addresses and keys, and what a person can do about a key.
+
+pub(crate) mod advice;
+pub(crate) mod configuration;
+pub(crate) mod key_source;
+pub mod netrc;
+mod settings;
+mod surroundings;
