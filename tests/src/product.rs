@@ -8,15 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow_array::StringArray;
 use elt_destinations::url::{Access, open};
-use elt_host::CancellationToken;
-use elt_host::component::cache::Cache;
-use elt_host::component::connector::Connector;
-use elt_host::destination::Destination;
-use elt_host::http::client::HttpClient;
-use elt_host::runtime::engine::{Engine, EngineOptions};
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
-use elt_host::state::State;
+use elt_host::{
+    Cache, CancellationToken, Connector, Destination, Engine, EngineOptions, Event, HttpClient, Level, Observer,
+    Outcome, Policy, State, SyncRequest,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;

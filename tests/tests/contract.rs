@@ -1,8 +1,7 @@
 //! The WIT package: what embedders in other languages read.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use elt_host::component::cache::Cache;
-use elt_host::{Connector, Engine, EngineOptions};
+use elt_host::{Cache, Connector, Engine, EngineOptions};
 use memchr::memmem;
 use wandb_connector_tests::product::component_file;
 use wit_parser::{Docs, Resolve, TypeDefKind};

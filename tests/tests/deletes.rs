@@ -2,8 +2,7 @@
 //! for each by name, reported, and kept, marked or removed as the configuration says.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use elt_host::error::Error;
-use elt_host::runtime::sync::Level;
+use elt_host::{Error, Level};
 use rusqlite::Connection;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, Truth, When, World,

@@ -9,11 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use elt_host::HttpClient;
-use elt_host::error::Error;
 use elt_host::http::client::HttpOptions;
-use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::runtime::sync::Outcome;
+use elt_host::http::egress::dial::Boxed;
+use elt_host::http::egress::dial::Dial;
+use elt_host::http::egress::dial::Resolve;
+use elt_host::{Error, HttpClient, Outcome};
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
 use hyper_util::client::proxy::matcher::Matcher as Proxies;

@@ -2,7 +2,7 @@
 //! equal the ground truth, and asks for no more than it has to.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use elt_host::error::Error;
+use elt_host::Error;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, START, When, World, awkward, generate,
 };

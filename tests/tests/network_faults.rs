@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use elt_host::HttpClient;
-use elt_host::error::Error;
-use elt_host::http::client::{HttpOptions, Timeouts};
-use elt_host::http::egress::dial::{Boxed, Resolve};
+use elt_host::http::client::HttpOptions;
+use elt_host::http::client::Timeouts;
+use elt_host::http::egress::dial::Boxed;
+use elt_host::http::egress::dial::Resolve;
+use elt_host::{Error, HttpClient};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde_json::{Value, json};
 use wandb_connector_tests::local_wandb::{

@@ -1,7 +1,7 @@
 //! Fields of a run that are not what they should be cost themselves, and nothing else of the run.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use elt_host::runtime::sync::Level;
+use elt_host::Level;
 use wandb_connector_tests::local_wandb::{Dialect, LocalWandb, Options, Project, Run, World};
 use wandb_connector_tests::product::{Workspace, assert_ok, assert_stored};
 

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use elt_host::component::cache::Cache;
-use elt_host::{Connector, Engine, EngineOptions};
+use elt_host::{Cache, Connector, Engine, EngineOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;

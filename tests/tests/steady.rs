@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elt_destinations::null::Null;
-use elt_host::runtime::sync::{Event, Observer, SyncRequest};
-use elt_host::{CancellationToken, HttpClient};
+use elt_host::{CancellationToken, Event, HttpClient, Observer, SyncRequest};
 use serde_json::{Value, json};
 use wandb_connector_tests::plain_http::{PlainServer, Request, answer};
 use wandb_connector_tests::product::{binary, connector, target_dir};

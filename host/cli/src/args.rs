@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(sync.destination.destination, "sqlite:warehouse.db");
         assert_eq!(sync.format, Format::Text);
         assert!(!sync.full_refresh);
-        assert_eq!(sync.commit_every, elt_host::runtime::policy::Policy::default().commit_after);
+        assert_eq!(sync.commit_every, elt_host::Policy::default().commit_after);
         assert!(sync.config.config.is_none());
     }
 }

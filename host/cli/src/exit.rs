@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use elt_host::error::Error;
-use elt_host::runtime::sync::Outcome;
+use elt_host::{Error, Outcome};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use elt_host::runtime::sync::Level;
+use elt_host::Level;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;

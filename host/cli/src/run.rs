@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use elt_destinations::url;
 use elt_destinations::url::DestinationUrl;
-use elt_host::component::ComponentInfo;
-use elt_host::component::cache::{Cache, CacheUse};
-use elt_host::component::spec::Spec;
-use elt_host::destination::{Destination, DestinationError};
-use elt_host::error::Error;
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Level, Observer, Outcome, SyncRequest};
-use elt_host::schema::Table;
+use elt_host::component::cache::CacheUse;
 use elt_host::state::StateKeys;
 use elt_host::wandb;
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::{
+    Cache, CancellationToken, ComponentInfo, Connector, Destination, DestinationError, Engine, EngineOptions, Error,
+    HttpClient, Level, Observer, Outcome, Policy, Spec, SyncRequest, Table,
+};
 use elt_support::certificates;
 use elt_verify::{Verification, VerifyRequest};
 use serde_json::{Map, Value};

@@ -1,7 +1,6 @@
 //! Which component runs, and the policy that the flags make.
 
-use elt_host::error::Error;
-use elt_host::runtime::policy::{Limits, Policy};
+use elt_host::{Error, Limits, Policy};
 
 use crate::args::SandboxArgs;
 use crate::wandb::configuration::problem;

@@ -15,10 +15,8 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use elt_host::component::cache::Cache;
+//! use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, SyncRequest};
 //! use elt_destinations::null::Null;
-//! use elt_host::runtime::sync::{Event, Observer, SyncRequest};
-//! use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
 //!
 //! /// What happens during a sync comes as values.
 //! struct Print;
@@ -55,7 +53,7 @@
 //! # cancel.cancel();
 //! let outcome = connector.sync(request, &client, Arc::new(Print), &cancel).await;
 //! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
-//! # assert!(matches!(outcome.error, Some(elt_host::error::Error::Interrupted)), "{:?}", outcome.error);
+//! # assert!(matches!(outcome.error, Some(elt_host::Error::Interrupted)), "{:?}", outcome.error);
 //! # Ok(())
 //! # }
 //! ```
@@ -82,7 +80,20 @@ mod batch;
 mod bindings;
 mod imports;
 
+pub use component::cache::Cache;
 pub use component::connector::Connector;
+pub use component::spec::Spec;
+pub use component::{ComponentInfo, Interface};
+pub use destination::split_state::{Rows, SplitState};
+pub use destination::state_store::StateStore;
+pub use destination::waits::Waits;
+pub use destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
+pub use error::{ConfigurationProblem, Error};
 pub use http::client::HttpClient;
+pub use http::rate_gate::RateGate;
 pub use runtime::engine::{Engine, EngineOptions};
+pub use runtime::policy::{Limits, Policy};
+pub use runtime::sync::{Event, Items, Level, Observer, Outcome, SyncRequest};
+pub use schema::{Column, DataType, Table};
+pub use state::{State, StatePatch};
 pub use tokio_util::sync::CancellationToken;

@@ -6,8 +6,7 @@ use arrow_array::{
     Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 
-use elt_host::destination::DestinationError;
-use elt_host::schema::{Column, DataType};
+use elt_host::{Column, DataType, DestinationError};
 
 /// One column of a batch. `None` from an accessor is a null.
 #[derive(Clone, Copy)]

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
-use elt_host::destination::{DestinationError, Group};
-use elt_host::schema::Table;
+use elt_host::{DestinationError, Group, Table};
 
 const URL: &str = "STORE_KILL_TEST_URL";
 /// Tells the child to write until a write fails, and to end in good order then.

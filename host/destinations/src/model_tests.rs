@@ -10,10 +10,8 @@ use super::parquet::Parquet;
 use super::sqlite::Sqlite;
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
-use elt_host::destination::{Change, Destination, Group, Preparation};
-use elt_host::schema::Table;
 use elt_host::state;
-use elt_host::state::State;
+use elt_host::{Change, Destination, Group, Preparation, State, Table};
 
 /// What happens to a destination, in order.
 #[derive(Debug, Clone)]

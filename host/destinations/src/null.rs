@@ -2,9 +2,9 @@
 //!
 //! State is kept in memory, so that a sync behaves as it does elsewhere until the process ends.
 
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::state;
-use elt_host::state::{MergedPatch, State};
+use elt_host::state::MergedPatch;
+use elt_host::{Change, Destination, DestinationError, Group, Preparation, State};
 
 /// Takes everything, stores nothing.
 #[derive(Debug, Default)]

@@ -11,10 +11,10 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::testing::*;
 use super::url::{Access, DestinationUrl, open};
-use elt_host::destination::split_state::{Rows, SplitState};
-use elt_host::destination::state_store::{JsonFile, StateStore};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::state::{State, StatePatch};
+use elt_host::destination::state_store::JsonFile;
+use elt_host::{
+    Change, Destination, DestinationError, Group, Preparation, Rows, SplitState, State, StatePatch, StateStore,
+};
 
 const FOLDER: &str = "APART_TEST_FOLDER";
 const DIES_AT: &str = "APART_TEST_DIES_AT";

@@ -12,8 +12,7 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 
 use super::cells::{Cell, Cells};
-use elt_host::destination::{Change, DestinationError, Preparation};
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Change, Column, DataType, DestinationError, Preparation, Table};
 
 /// The time of every test sync.
 pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;

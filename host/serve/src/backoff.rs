@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::file;
     use crate::schedule::Repeat;
-    use elt_host::runtime::policy::Policy;
+    use elt_host::Policy;
 
     fn end(outcome: &str) -> SyncEnd {
         let (rows, items, requests, retries, memory) = (0, (0, 0), 0, 0, 0);

@@ -9,7 +9,7 @@ use super::one_sync::doubts;
 use super::problem::Problem;
 use super::registry::Roster;
 use super::tenant::SecretSource;
-use elt_host::error::Error;
+use elt_host::Error;
 
 /// Stands for a secret while the component looks at the rest of its configuration.
 const PLACEHOLDER: &str = "-";

@@ -12,9 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::file_version::FileVersion;
-use elt_host::component::cache::Cache;
-use elt_host::error::Error;
-use elt_host::{Connector, Engine};
+use elt_host::{Cache, Connector, Engine, Error};
 
 /// Compiled components that are kept in memory beside the built-in one.
 const KEPT: usize = 16;

@@ -3,9 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::tenant::Tenant;
-use elt_host::component::spec::Spec;
-use elt_host::error::ConfigurationProblem;
 use elt_host::wandb;
+use elt_host::{ConfigurationProblem, Spec};
 use elt_support::address::{is_allowed, special};
 use elt_support::origin::{Host, Origin};
 
@@ -59,7 +58,7 @@ pub(super) fn download_origins(tenant: &Tenant, spec: &Spec) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::file;
-    use elt_host::runtime::policy::Policy;
+    use elt_host::Policy;
 
     const SPEC: &str = r#"{"properties": {
         "api_key": {"writeOnly": true},

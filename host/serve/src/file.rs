@@ -49,7 +49,7 @@ use super::{destination_claims, limit_keys};
 use crate::toml_reader as toml_of;
 use crate::toml_reader::{Findings, Item, keys};
 use elt_destinations::url::DestinationUrl;
-use elt_host::runtime::policy::Policy;
+use elt_host::Policy;
 use elt_support::origin::Origin;
 use elt_support::units;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::toml_reader::{self, Item};
-use elt_host::runtime::policy::Limits;
+use elt_host::Limits;
 
 type Set = fn(&mut Limits, &Item<'_>) -> Result<(), String>;
 

@@ -1,6 +1,6 @@
 //! Who hears what happens in a scheduler.
 
-use elt_host::runtime::sync::{Event, Level};
+use elt_host::{Event, Level};
 
 use super::record::SyncRecord;
 use super::tenant_id::TenantId;

@@ -10,7 +10,7 @@ use super::scheduler::Listener;
 use super::tenant::TenantId;
 use super::traces::{SyncTrace, Traces};
 use elt_host::component::connector::Silent;
-use elt_host::runtime::sync::{Event, Level, Observer};
+use elt_host::{Event, Level, Observer};
 
 /// A listener that counts and traces, and passes everything on.
 pub struct Operations {

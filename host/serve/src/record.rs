@@ -24,7 +24,7 @@ pub struct SyncRecord {
 pub struct SyncEnd {
     /// When.
     pub at: DateTime<Utc>,
-    /// `ok`, `partial` (some items were left out), or the kind of the error ([`elt_host::error::Error::kind`]).
+    /// `ok`, `partial` (some items were left out), or the kind of the error ([`elt_host::Error::kind`]).
     pub outcome: String,
     /// One line for people, without secrets and control characters; none when all went well.
     pub message: Option<String>,

@@ -18,9 +18,7 @@ use super::file_version::FileVersion;
 use super::problem::{Problem, SourcePosition};
 use super::tenant::TenantId;
 use elt_destinations::url::DestinationUrl;
-use elt_host::component::spec::Spec;
-use elt_host::error::ConfigurationProblem;
-use elt_host::runtime::policy::Policy;
+use elt_host::{ConfigurationProblem, Policy, Spec};
 use elt_support::origin::Origin;
 use elt_support::text;
 

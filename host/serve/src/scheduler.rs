@@ -33,10 +33,9 @@ use super::schedule::Schedule;
 use super::secret;
 use super::slot_permit::SlotPermit;
 use super::tenant::{Tenant, TenantId};
-use elt_host::error::Error;
-use elt_host::http::client::HttpClient;
-use elt_host::runtime::scheduling::{Background, SchedulingClass};
-use elt_host::runtime::sync::{Event, Level};
+use elt_host::runtime::scheduling::Background;
+use elt_host::runtime::scheduling::SchedulingClass;
+use elt_host::{Error, Event, HttpClient, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
 pub const ALIVE_PER_SLOT: usize = 16;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::budget::Budgets;
 use super::tenant::TenantId;
-use elt_host::http::rate_gate::RateGate;
+use elt_host::RateGate;
 use elt_support::origin::Origin;
 
 /// How long a slot is kept while others wait for one.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use elt_destinations::url::DestinationUrl;
-use elt_host::runtime::policy::Policy;
+use elt_host::Policy;
 
 pub use super::tenant_id::{InvalidTenantId, TenantId};
 

@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 
 use super::record::SyncRecord;
 use super::tenant::TenantId;
-use elt_host::runtime::sync::{Event, Observer};
+use elt_host::{Event, Observer};
 
 /// The name of the service, unless the environment has one.
 const SERVICE: &str = "wandb-connector";

@@ -14,10 +14,7 @@ use super::known::{Item, Known};
 use super::scratch::{self, DIGEST, Scratch};
 use super::{Differences, Finding, RowKey, Stored, Verification};
 use elt_destinations::sqlite::schema::quote;
-use elt_host::destination::DestinationError;
-use elt_host::error::Error;
-use elt_host::runtime::sync::{Event, Observer};
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, DestinationError, Error, Event, Observer, Table};
 
 /// After so many rows progress is told, and a wish to stop is heard.
 const STRIDE: u64 = 1 << 14;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::StateKeys;
-use elt_host::state::State;
+use elt_host::State;
 
 /// The state that the source is read with: every item that the destination's state knows is named, so that the connector finds
 /// out which of them are gone, but nothing is known of it, so that it is read whole.

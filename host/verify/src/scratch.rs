@@ -10,9 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::digest::{Digester, Encoding};
 use elt_destinations::sqlite::rows::{RowsError, TableSql};
 use elt_destinations::sqlite::schema::{Misfit, plan};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::schema::{Column, DataType, Table};
-use elt_host::state::State;
+use elt_host::{Change, Column, DataType, Destination, DestinationError, Group, Preparation, State, Table};
 
 /// The columns that hold a digest.
 pub(super) const DIGEST: [&str; 2] = ["digest_high", "digest_low"];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::digest::{Digester, Encoding};
 use super::known::{Known, seed};
 use super::*;
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Column, DataType, Table};
 
 const KEYS: StateKeys = elt_host::wandb::STATE_KEYS;
 

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use elt_destinations::url::{Access, DestinationUrl, open};
-use elt_host::component::cache::Cache;
-use elt_host::runtime::sync::{Event, Observer, SyncRequest};
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, SyncRequest};
 use serde_json::{Value, json};
 
 const PAUSE: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{Field, Schema};
 use elt_host::schema as host;
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, Table};
 use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::tables::{self, TABLES};
 

@@ -5,7 +5,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{Array as _, RecordBatch};
 use chrono::DateTime;
-use elt_host::destination::{Change, Group};
+use elt_host::{Change, Group};
 use rusqlite::Connection;
 
 /// Rows of one statement.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use elt_host::destination::{Change, Group};
+use elt_host::{Change, Group};
 use serde_json::Value;
 use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
 use wandb_connector::batch::Batch;

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use elt_destinations::url;
-use elt_host::component::cache::Cache;
-use elt_host::destination::{Destination, DestinationError, Group, Preparation};
-use elt_host::runtime::sync::{Event, Observer, SyncRequest};
-use elt_host::state::State;
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::{
+    Cache, CancellationToken, Connector, Destination, DestinationError, Engine, EngineOptions, Event, Group,
+    HttpClient, Observer, Preparation, State, SyncRequest,
+};
 use serde_json::{Value, json};
 
 struct Silent;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use elt_destinations::url;
-use elt_host::component::cache::Cache;
-use elt_host::http::rate_gate::RateGate;
 use elt_host::runtime::engine::Allocator;
-use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::{
+    Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, Outcome, RateGate,
+    SyncRequest,
+};
 use elt_support::origin::Origin;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
+use elt_host::runtime::engine::Allocator;
+use elt_host::{Engine, EngineOptions};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};

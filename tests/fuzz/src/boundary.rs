@@ -1,8 +1,14 @@
 //! Batches at the boundary between guest and host.
 
 use arrow_array::{Array, RecordBatch};
-use elt_host::boundary::{Batch, BatchError, Column as GuestColumn, ColumnValues, TextDictionary, keys, rows};
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::boundary::Batch;
+use elt_host::boundary::BatchError;
+use elt_host::boundary::Column as GuestColumn;
+use elt_host::boundary::ColumnValues;
+use elt_host::boundary::TextDictionary;
+use elt_host::boundary::keys;
+use elt_host::boundary::rows;
+use elt_host::{Column, DataType, Table};
 use serde::de::IgnoredAny;
 
 use crate::rows::TIMESTAMPS;

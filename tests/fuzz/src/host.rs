@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use elt_destinations::url::DestinationUrl;
-use elt_host::component::spec::Spec;
-use elt_host::http::egress::{Egress, Permit};
-use elt_host::http::secrets::{Extracted, Secrets};
+use elt_host::Spec;
+use elt_host::http::egress::Egress;
+use elt_host::http::egress::Permit;
+use elt_host::http::secrets::Extracted;
+use elt_host::http::secrets::Secrets;
 use elt_host::state;
 use elt_support::address::{is_allowed, special};
 use elt_support::json as strict;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail, ensure};
-use elt_host::state::State;
+use elt_host::State;
 use rusqlite::Connection;
 use serde_json::Value;
 use wandb_connector::records::time;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use elt_destinations::url::{Access, open};
-use elt_host::state::State;
+use elt_host::State;
 use rusqlite::{Connection, OpenFlags};
 
 use super::site::{Site, Storage};

@@ -8,14 +8,10 @@ use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt3
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use elt_destinations::url::{Access, open};
-use elt_host::component::cache::Cache;
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::error::Error;
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Level, Observer, Outcome, SyncRequest};
-use elt_host::schema::Table;
-use elt_host::state::{State, StatePatch};
-use elt_host::{CancellationToken, Connector, Engine, EngineOptions, HttpClient};
+use elt_host::{
+    Cache, CancellationToken, Change, Connector, Destination, DestinationError, Engine, EngineOptions, Error, Event,
+    Group, HttpClient, Level, Observer, Outcome, Policy, Preparation, State, StatePatch, SyncRequest, Table,
+};
 use serde_json::{Map, Value, json};
 use wandb_connector_tests::conformance::{acts, component_file};
 

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use elt_host::CancellationToken;
-use elt_host::destination::split_state::{Rows, SplitState};
-use elt_host::destination::state_store::{JsonFile, StateStore};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::runtime::sync::{Outcome, SyncRequest};
-use elt_host::state::{State, StatePatch};
+use elt_host::destination::state_store::JsonFile;
+use elt_host::{
+    CancellationToken, Change, Destination, DestinationError, Group, Outcome, Preparation, Rows, SplitState, State,
+    StatePatch, StateStore, SyncRequest,
+};
 use rusqlite::Connection;
 use wandb_connector_tests::local_wandb::Dialect;
 use wandb_connector_tests::product::{Workspace, connector};

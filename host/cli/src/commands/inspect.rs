@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use elt_host::component::{ComponentInfo, Interface};
-use elt_host::runtime::policy::Policy;
+use elt_host::{ComponentInfo, Interface, Policy};
 use elt_support::metadata::Metadata;
 use elt_support::printable::escape_control;
 use serde::Serialize;
@@ -212,7 +211,7 @@ struct PolicyView<'a> {
     limits: LimitsView,
 }
 
-/// Names and units of [`elt_host::runtime::policy::Limits`]; `wall_time` in seconds.
+/// Names and units of [`elt_host::Limits`]; `wall_time` in seconds.
 #[derive(Serialize)]
 struct LimitsView {
     memory: usize,

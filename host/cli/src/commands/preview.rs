@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::error::Error;
-use elt_host::schema::{DataType, Table};
-use elt_host::state::State;
+use elt_host::{Change, DataType, Destination, DestinationError, Error, Group, Preparation, State, Table};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -122,7 +119,7 @@ impl Kept {
         let mut text = String::new();
         for (table, rows) in self.shown() {
             for row in rows {
-                let field = |(column, cell): (&elt_host::schema::Column, &Cell)| {
+                let field = |(column, cell): (&elt_host::Column, &Cell)| {
                     format!("{}:{}", Value::from(column.name.as_str()), cell.json())
                 };
                 let fields: Vec<_> = table.columns().iter().zip(row).map(field).collect();

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use elt_host::error::Error;
-use elt_host::schema::{Column, Table};
+use elt_host::{Column, Error, Table};
 use elt_support::printable::escape_control;
 use serde::Serialize;
 
@@ -129,7 +128,7 @@ impl<'a> From<&'a Column> for JsonColumn<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
-    use elt_host::schema::DataType;
+    use elt_host::DataType;
 
     use super::*;
 

@@ -4,12 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use elt_host::component::cache::Cache;
-use elt_host::error::Error;
-use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Level};
-use elt_host::{CancellationToken, Connector};
+use elt_host::runtime::engine::Allocator;
+use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Error, Event, Level, Policy};
 use elt_serve::components::Components;
 use elt_serve::history::{History, HistoryError};
 use elt_serve::metrics::Metrics;

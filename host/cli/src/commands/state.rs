@@ -5,11 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use elt_host::destination::DestinationError;
-use elt_host::error::Error;
-use elt_host::runtime::sync::Level;
-use elt_host::state::{State, from_object};
+use elt_host::state::from_object;
 use elt_host::wandb::problems_of_state;
+use elt_host::{DestinationError, Error, Level, State};
 
 use crate::args::StateCommands;
 use crate::exit::Exit;

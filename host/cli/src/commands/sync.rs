@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use elt_host::error::Error;
-use elt_host::runtime::sync::Outcome;
+use elt_host::{Error, Outcome};
 
 use crate::args::{Format, SandboxArgs, SyncArgs};
 use crate::exit::Exit;

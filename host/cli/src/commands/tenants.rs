@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use elt_host::error::Error;
-use elt_host::runtime::sync::Level;
+use elt_host::{Error, Level};
 use elt_serve::check;
 use elt_serve::check::Findings;
 use elt_serve::history;

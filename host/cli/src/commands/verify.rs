@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use elt_host::error::Error;
-use elt_host::runtime::sync::Level;
+use elt_host::{Error, Level};
 use elt_support::printable::escape_control;
 use elt_verify::{Differences, Finding, RowKey, Verification};
 use serde::{Serialize, Serializer};

@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use chrono::{DateTime, SecondsFormat};
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Column, DataType, Table};
 use serde_json::Value;
 
 /// A cell's value, apart from the batch that it came in.

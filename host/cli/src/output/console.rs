@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use elt_host::runtime::sync::{Event, Level, Observer};
+use elt_host::{Event, Level, Observer};
 use elt_serve::tenant::TenantId;
 use elt_support::printable::escape_control;
 use serde::Serialize;

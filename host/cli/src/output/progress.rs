@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use elt_host::runtime::sync::Event;
+use elt_host::Event;
 use elt_support::printable::escape_control;
 
 use crate::output::units::{clock, grouped};

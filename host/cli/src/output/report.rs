@@ -1,7 +1,6 @@
 //! Says on standard error why a command failed.
 
-use elt_host::error::{ConfigurationProblem, Error};
-use elt_host::runtime::sync::Level;
+use elt_host::{ConfigurationProblem, Error, Level};
 
 use crate::exit::Exit;
 use crate::output::console::Console;

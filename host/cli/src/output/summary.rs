@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use elt_host::error::Error;
-use elt_host::runtime::sync::Outcome;
 use elt_host::wandb::WATERMARK;
+use elt_host::{Error, Outcome};
 use elt_support::printable::escape_control;
 use serde::{Serialize, Serializer};
 

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use elt_host::error::ConfigurationProblem;
-use elt_host::runtime::sync::Items;
+use elt_host::{ConfigurationProblem, Items};
 
 use super::*;
 

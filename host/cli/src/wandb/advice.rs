@@ -1,6 +1,6 @@
 //! What a person can do about a key that is missing or wrong.
 
-use elt_host::error::Error;
+use elt_host::Error;
 use elt_host::key_origin::KeyOrigin;
 use elt_support::url_password;
 
@@ -61,7 +61,7 @@ pub(crate) fn explain(error: Error, base_url: &str, source: &KeySource) -> Error
 
 #[cfg(test)]
 mod tests {
-    use elt_host::error::ConfigurationProblem;
+    use elt_host::ConfigurationProblem;
 
     use super::*;
 

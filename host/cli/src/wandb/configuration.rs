@@ -8,9 +8,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::wandb::{netrc, settings};
-use elt_host::error::{ConfigurationProblem, Error};
-use elt_host::runtime::sync::Level;
-use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
+use elt_host::wandb::DEFAULT_BASE_URL;
+use elt_host::wandb::SAME_SERVICE;
+use elt_host::wandb::machine;
+use elt_host::{ConfigurationProblem, Error, Level};
 use elt_support::file_access::others_may_read;
 use elt_support::{json, text, url_password};
 use serde_json::{Map, Value};

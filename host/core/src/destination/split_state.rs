@@ -19,9 +19,8 @@
 //! use std::collections::BTreeMap;
 //!
 //! use arrow_array::cast::AsArray as _;
-//! use elt_host::destination::split_state::{SplitState, Rows};
+//! use elt_host::{Change, Destination, DestinationError, Preparation, Rows, SplitState};
 //! use elt_host::destination::state_store::JsonFile;
-//! use elt_host::destination::{Change, Destination, DestinationError, Preparation};
 //!
 //! /// Counts rows, by table and first key column.
 //! #[derive(Default)]
@@ -64,7 +63,7 @@
 //! let mut destination = SplitState::new(Counts::default(), JsonFile::open(path)?);
 //! # use std::sync::Arc;
 //! # use arrow_array::{ArrayRef, RecordBatch, StringArray};
-//! # use elt_host::{destination::Group, schema::{Column, DataType, Table}};
+//! # use elt_host::{Column, DataType, Group, Table};
 //! # let column = Column { name: "run_id".into(), data_type: DataType::Text, nullable: false };
 //! # let table = Table::new("runs".into(), vec![column], &["run_id".into()])?;
 //! # destination.prepare(Preparation { tables: vec![table], synced_at: 0, full_refresh: false })?;

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use elt_host::error::Error;
-use elt_host::runtime::policy::Limits;
+use elt_host::{Error, Limits};
 use serde_json::{Value, json};
 
 use crate::support::{KEY, Run, Script};

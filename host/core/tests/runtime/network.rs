@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use elt_host::runtime::policy::Limits;
+use elt_host::Limits;
 use serde_json::{Value, json};
 
 use crate::server::{Part, Server, answer, gzip, gzipped};

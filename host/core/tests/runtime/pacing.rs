@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use elt_host::error::Error;
-use elt_host::http::rate_gate::RateGate;
+use elt_host::{Error, RateGate};
 use elt_support::origin::Origin;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

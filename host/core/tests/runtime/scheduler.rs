@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use elt_host::component::cache::Cache;
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Level};
+use elt_host::{Cache, Event, Level, Policy};
 use elt_serve::components::Components;
 use elt_serve::history::History;
 use elt_serve::overview::Watch;

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use elt_host::component::cache::Cache;
-use elt_host::error::Error;
 use elt_host::runtime::engine::Allocator;
-use elt_host::runtime::policy::Limits;
-use elt_host::{Connector, Engine, EngineOptions};
+use elt_host::{Cache, Connector, Engine, EngineOptions, Error, Limits};
 use serde_json::json;
 
 use crate::server::{Server, answer};

@@ -1,6 +1,6 @@
 //! What a long sync must not do: grow with every request.
 
-use elt_host::runtime::policy::Limits;
+use elt_host::Limits;
 use serde_json::json;
 
 use crate::server::{Part, Server, answer};

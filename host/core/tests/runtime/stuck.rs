@@ -4,12 +4,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use elt_host::HttpClient;
-use elt_host::destination::waits::Waits;
-use elt_host::destination::{Destination, DestinationError, Group, Preparation};
-use elt_host::error::Error;
-use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
-use elt_host::state::State;
+use elt_host::{
+    Destination, DestinationError, Error, Event, Group, HttpClient, Observer, Outcome, Preparation, State, SyncRequest,
+    Waits,
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 

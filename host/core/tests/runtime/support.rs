@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use elt_host::component::cache::Cache;
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::http::client::{HttpOptions, Timeouts};
-use elt_host::http::egress::dial::{Boxed, Dial, Resolve};
-use elt_host::http::rate_gate::{RateGate, Ungated};
-use elt_host::runtime::policy::{Limits, Policy};
+use elt_host::http::client::HttpOptions;
+use elt_host::http::client::Timeouts;
+use elt_host::http::egress::dial::Boxed;
+use elt_host::http::egress::dial::Dial;
+use elt_host::http::egress::dial::Resolve;
+use elt_host::http::rate_gate::Ungated;
 use elt_host::runtime::scheduling::SchedulingClass;
-use elt_host::runtime::sync::{Event, Observer, Outcome, SyncRequest};
-use elt_host::state::{State, apply};
-use elt_host::{Connector, Engine, EngineOptions, HttpClient};
+use elt_host::state::apply;
+use elt_host::{
+    Cache, Change, Connector, Destination, DestinationError, Engine, EngineOptions, Event, Group, HttpClient, Limits,
+    Observer, Outcome, Policy, Preparation, RateGate, State, SyncRequest,
+};
 use hyper_util::client::proxy::matcher::Matcher;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;

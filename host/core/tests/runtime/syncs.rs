@@ -4,11 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use elt_host::HttpClient;
-use elt_host::destination::Change;
-use elt_host::error::Error;
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Observer};
+use elt_host::{Change, Error, Event, HttpClient, Observer, Policy};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -227,8 +223,7 @@ fn a_components_interfaces_are_those_of_the_contract() {
 
 #[test]
 fn what_is_no_connector_is_not_loaded() {
-    use elt_host::Connector;
-    use elt_host::component::cache::Cache;
+    use elt_host::{Cache, Connector};
     let load =
         |bytes: &[u8]| Connector::load(&engine(), bytes, &Cache::none()).err().map(|why| why.to_string()).unwrap();
     for bytes in [&b""[..], b"not wasm", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0", &guest()[..1000]] {
@@ -238,13 +233,13 @@ fn what_is_no_connector_is_not_loaded() {
 
 #[tokio::test]
 async fn instances_from_a_pool_are_as_fresh_as_others() {
-    use elt_host::component::cache::Cache;
-    use elt_host::runtime::engine::{Allocator, Engine, EngineOptions};
+    use elt_host::runtime::engine::Allocator;
+    use elt_host::{Cache, Engine, EngineOptions};
     let options = EngineOptions { allocator: Allocator::Pooling { instances: 2, memory: 64 << 20 } };
     let connector = elt_host::Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap();
     let script = |steps| Script::new(steps).with("marker", json!("left-by-the-first-instance"));
     let reversed: String = "left-by-the-first-instance".chars().rev().collect();
-    let limits = elt_host::runtime::policy::Limits { memory: 32 << 20, ..Default::default() };
+    let limits = elt_host::Limits { memory: 32 << 20, ..Default::default() };
     for _ in 0..8 {
         let run =
             script(json!([["rows", 0, 1000], ["checkpoint", {}]])).limits(limits.clone()).run_in(&connector).await;

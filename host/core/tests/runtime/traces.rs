@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use elt_host::error::Error;
-use elt_host::runtime::sync::{Event, Observer};
+use elt_host::{Error, Event, Observer};
 use elt_serve::record::{SyncEnd, SyncRecord};
 use elt_serve::traces::Traces;
 use serde_json::{Value, json};

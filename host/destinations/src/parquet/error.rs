@@ -7,7 +7,7 @@ use parquet::errors::ParquetError;
 use rusqlite::ErrorCode;
 
 use crate::disk_full;
-use elt_host::destination::DestinationError;
+use elt_host::DestinationError;
 
 /// Why something was not done.
 pub(super) enum StoreError {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, LiveFile};
 use super::error::StoreError;
-use elt_host::destination::LostTable;
+use elt_host::LostTable;
 
 const CURRENT: &str = "current";
 const NEXT: &str = "next";

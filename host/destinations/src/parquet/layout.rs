@@ -12,7 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Column, DataType, Table};
 
 use super::error::StoreError;
 

@@ -10,7 +10,7 @@ use super::catalog::Slice;
 use super::rewrite::Target;
 use super::staged::{Partition, Resolved, is_deleted};
 use crate::cells::{Cell, Cells};
-use elt_host::schema::Column;
+use elt_host::Column;
 
 /// What becomes of a slice.
 pub(super) enum Retention {

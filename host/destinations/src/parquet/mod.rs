@@ -49,8 +49,7 @@ use self::rewrite::{Store, Target};
 use self::staged::Staged;
 use super::url::Access;
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::state::{State, StatePatch};
+use elt_host::{Change, Destination, DestinationError, Group, LostTable, Preparation, State, StatePatch};
 
 /// Where things are cut.
 #[derive(Debug, Clone, Copy)]

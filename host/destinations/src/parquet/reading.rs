@@ -13,9 +13,7 @@ use super::error::StoreError;
 use super::generations::{self, Generations};
 use super::part::batch_rows;
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::{DestinationError, LostTable};
-use elt_host::schema::Table;
-use elt_host::state::State;
+use elt_host::{DestinationError, LostTable, State, Table};
 
 /// The open folder.
 pub struct Reading {

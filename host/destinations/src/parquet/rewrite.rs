@@ -18,7 +18,7 @@ use super::new_rows::NewRows;
 use super::part::{PartReader, PartWriter, Segment};
 use super::staged::{PartKey, Partition, Resolved, Staged};
 use crate::cells::Cells;
-use elt_host::schema::Table;
+use elt_host::Table;
 
 /// Small files are merged when this many of about one size have come together; each is about this many times smaller than what they become.
 const MERGE: usize = 8;

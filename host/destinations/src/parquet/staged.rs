@@ -9,8 +9,7 @@ use rusqlite::types::Value;
 
 use crate::cells::{Cell, Cells};
 use crate::order;
-use elt_host::destination::DestinationError;
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, DestinationError, Table};
 
 use super::error::StoreError;
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::testing::*;
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, Table};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

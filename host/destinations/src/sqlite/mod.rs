@@ -49,10 +49,7 @@ use self::turn::{InTheWay, Obstacle, Patience};
 use super::url::Access;
 use crate::{disk_full, journal, unwritten};
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::waits::Waits;
-use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::schema::Table;
-use elt_host::state::{State, StatePatch};
+use elt_host::{Change, Destination, DestinationError, Group, LostTable, Preparation, State, StatePatch, Table, Waits};
 use elt_support::paths::sibling;
 
 /// How long the first look waits for another program that is writing.

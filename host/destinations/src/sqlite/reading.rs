@@ -10,9 +10,7 @@ use super::{lock_file, read_state, schema};
 use crate::unwritten;
 use crate::unwritten::FileVersion;
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::{DestinationError, LostTable};
-use elt_host::schema::Table;
-use elt_host::state::State;
+use elt_host::{DestinationError, LostTable, State, Table};
 
 /// The open database.
 pub struct Reading {

@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use rusqlite::Connection;
 
-use elt_host::destination::LostTable;
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, LostTable, Table};
 
 /// The host's own column in every table: when the row was last written with new values.
 pub(crate) const SYNCED_AT: &str = "_synced_at";

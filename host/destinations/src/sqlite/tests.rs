@@ -8,8 +8,7 @@ use tempfile::TempDir;
 use super::reading::Reading;
 use super::*;
 use crate::testing::*;
-use elt_host::CancellationToken;
-use elt_host::schema::{Column, DataType};
+use elt_host::{CancellationToken, Column, DataType};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

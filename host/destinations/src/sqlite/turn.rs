@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
-use elt_host::destination::waits::Waits;
+use elt_host::Waits;
 
 /// How long one attempt waits; readers that come meanwhile wait with it.
 const ATTEMPT: Duration = Duration::from_millis(250);
