@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use args::{Cli, Commands, TenantsCommands};
-use commands::{inspect, preview, query, serve, state, sync, tenants, verify};
+use commands::{check, inspect, preview, schema, serve, spec, state, sync, tenants, verify};
 use exit::Exit;
 use output::console::Console;
 use output::report;
@@ -60,9 +60,9 @@ async fn dispatch(cli: &Cli, console: &Arc<Console>) -> anyhow::Result<Exit> {
     match &cli.command {
         Commands::Sync(args) => sync::run(args, sandbox, console).await,
         Commands::Verify(args) => verify::run(args, sandbox, console).await,
-        Commands::Check(args) => query::check(args, sandbox, console).await,
-        Commands::Schema(args) => query::schema(args, sandbox, console).await,
-        Commands::Spec => query::spec(sandbox, console).await,
+        Commands::Check(args) => check::run(args, sandbox, console).await,
+        Commands::Schema(args) => schema::run(args, sandbox, console).await,
+        Commands::Spec => spec::run(sandbox, console).await,
         Commands::Preview(args) => preview::run(args, sandbox, console).await,
         Commands::Inspect(args) => inspect::run(args, sandbox, console).await,
         Commands::State(command) => state::run(command, console),

@@ -9,16 +9,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::args::{Format, QueryArgs, SandboxArgs};
-use crate::commands::query;
 use crate::exit::Exit;
 use crate::output::console::Console;
 use crate::output::units::{self, grouped};
 use crate::output::{self, json};
 use crate::run::Runner;
+use crate::wandb::configuration;
 
 /// Prints the component's interfaces and the policy that a sync with the same flags would run under.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let configuration = query::load(args, console)?;
+    let configuration = configuration::load(args.config.config.as_deref(), console)?;
     let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),

@@ -7,7 +7,6 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Format, PreviewArgs, SandboxArgs};
-use crate::commands::query;
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::output::cells::{self, Cell};
@@ -17,7 +16,7 @@ use crate::output::units::counted;
 use crate::output::{self, json};
 use crate::run::Runner;
 use crate::wandb::advice;
-use crate::wandb::configuration::problem;
+use crate::wandb::configuration::{self, problem};
 
 /// A table that is rare in the source may never fill. After this many groups that brought nothing new, what was found
 /// is all that is shown.
@@ -26,7 +25,7 @@ const PATIENCE: usize = 32;
 /// Prints what was found, also when the sync then failed.
 pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let signal = interrupt::watch(console, "stopping")?;
-    let configuration = query::load(&args.query, console)?;
+    let configuration = configuration::load(args.query.config.config.as_deref(), console)?;
     let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let tables = runner.schema(&configuration.values).await;
     let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;

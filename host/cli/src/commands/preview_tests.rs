@@ -5,7 +5,7 @@ use arrow_array::{
 use arrow_schema::Schema;
 
 use super::*;
-use crate::commands::query::tests::metrics;
+use crate::commands::schema::tests::metrics;
 
 fn group(steps: std::ops::Range<i64>) -> Group {
     let n = steps.clone().count();

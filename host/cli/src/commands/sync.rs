@@ -37,8 +37,7 @@ pub(crate) async fn run(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Co
 async fn sync(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<Outcome, Error> {
     let token = interrupt::watch(console, "stopping: storing what is complete (again to stop at once)")
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
-    let mut configuration = configuration::load(args.config.config.as_deref())?;
-    configuration.tell(console);
+    let configuration = configuration::load(args.config.config.as_deref(), console)?;
     let Configuration { mut values, base_url, key_source, .. } = configuration;
     if let Some(value) = args.deletes.as_ref().and_then(clap::ValueEnum::to_possible_value) {
         values.insert("deletes".into(), value.get_name().into());

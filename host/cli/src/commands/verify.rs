@@ -10,7 +10,6 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::args::{Format, SandboxArgs, VerifyArgs};
-use crate::commands::query;
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::output::console::Console;
@@ -18,7 +17,7 @@ use crate::output::table::{self, Heading};
 use crate::output::units::{counted, grouped};
 use crate::output::{self, json, report};
 use crate::run::{self, Runner};
-use crate::wandb::advice;
+use crate::wandb::{advice, configuration};
 
 /// Rows of the table for people.
 const MOST_SHOWN: usize = 50;
@@ -47,7 +46,7 @@ pub(crate) async fn run(args: &VerifyArgs, sandbox: &SandboxArgs, console: &Arc<
 async fn verify(args: &VerifyArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<Verification, Error> {
     let token = interrupt::watch(console, "stopping")
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
-    let mut configuration = query::load(&args.query, console)?;
+    let mut configuration = configuration::load(args.query.config.config.as_deref(), console)?;
     // What becomes of deleted runs says nothing about what they hold.
     configuration.values.remove("deletes");
     let destination = run::parse(&args.destination.destination)?;

@@ -7,10 +7,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::wandb::{netrc, settings};
-use elt_host::wandb::DEFAULT_BASE_URL;
-use elt_host::wandb::SAME_SERVICE;
-use elt_host::wandb::machine;
+use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 use elt_host::{ConfigurationProblem, Error, Level};
 use elt_support::file_access::others_may_read;
 use elt_support::{json, text, url_password};
@@ -19,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::output::console::Console;
 use crate::wandb::key_source::KeySource;
 use crate::wandb::surroundings::Surroundings;
+use crate::wandb::{netrc, settings};
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [
@@ -42,7 +40,7 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     /// Says what there is to say, once.
-    pub(crate) fn tell(&mut self, console: &Console) {
+    fn tell(&mut self, console: &Console) {
         self.warnings.drain(..).for_each(|line| console.log(Level::Warning, line));
         self.notes.drain(..).for_each(|line| console.log(Level::Info, line));
     }
@@ -61,14 +59,16 @@ impl Configuration {
     }
 }
 
-/// Reads the configuration from all its places. `-` as the file is standard input.
-pub(crate) fn load(file: Option<&Path>) -> Result<Configuration, Error> {
+/// Reads the configuration from all its places, and says what is doubtful about it. `-` as the file is standard input.
+pub(crate) fn load(file: Option<&Path>, console: &Console) -> Result<Configuration, Error> {
     let surroundings = Surroundings {
         variable: &|name| std::env::var(name).ok(),
         home: std::env::home_dir(),
         folder: std::env::current_dir().ok(),
     };
-    load_from(file, &surroundings)
+    let mut configuration = load_from(file, &surroundings)?;
+    configuration.tell(console);
+    Ok(configuration)
 }
 
 fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Configuration, Error> {

@@ -1,77 +1,21 @@
-//! `check`, `schema` and `spec`: commands that ask the component and print what it answers.
+//! `schema`: the tables that a sync would write.
 
 use std::sync::Arc;
 
-use elt_host::{Column, Error, Table};
-use elt_support::printable::escape_control;
+use elt_host::{Column, Table};
 use serde::Serialize;
 
 use crate::args::{Format, QueryArgs, SandboxArgs};
 use crate::exit::Exit;
-use crate::interrupt;
 use crate::output::console::Console;
 use crate::output::table::{self, Heading};
-use crate::output::{self, json, report};
+use crate::output::{self, json};
 use crate::run::Runner;
-use crate::wandb::advice;
-use crate::wandb::configuration::{self, Configuration};
-
-/// Tries the configuration. As JSON, a failure too is an object on standard output.
-pub(crate) async fn check(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let found = try_configuration(args, sandbox, console).await;
-    if let Err(error) = &found {
-        report::error(console, error);
-    }
-    let error = found.as_ref().err();
-    let text = match args.format {
-        Format::Text => found.as_ref().map(|found| format!("{}\n", escape_control(found))).unwrap_or_default(),
-        Format::Json => json::line(&Checked {
-            status: if error.is_none() { "ok" } else { "failed" },
-            message: found.as_ref().ok(),
-            error: error.map(Error::to_string),
-            error_kind: error.map(Error::kind),
-        }),
-    };
-    console.flush();
-    output::print(&text)?;
-    Ok(error.map_or(Exit::Ok, Exit::from))
-}
-
-#[derive(Serialize)]
-struct Checked<'a> {
-    status: &'static str,
-    message: Option<&'a String>,
-    error: Option<String>,
-    error_kind: Option<&'static str>,
-}
-
-async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<String, Error> {
-    let token = interrupt::watch(console, "stopping")
-        .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
-    let configuration = load(args, console)?;
-    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
-    let answer = runner.check(&configuration.values, &token).await;
-    answer.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
-}
-
-/// Loads the configuration and says what is doubtful about it.
-pub(crate) fn load(args: &QueryArgs, console: &Console) -> Result<Configuration, Error> {
-    let mut configuration = configuration::load(args.config.config.as_deref())?;
-    configuration.tell(console);
-    Ok(configuration)
-}
-
-/// Prints the JSON Schema of the configuration.
-pub(crate) async fn spec(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let runner = Runner::load(sandbox, console, "")?;
-    let schema = runner.spec().await?.schema();
-    output::print(&json::for_terminals(&format!("{schema:#}\n")))?;
-    Ok(Exit::Ok)
-}
+use crate::wandb::{advice, configuration};
 
 /// Prints the tables. They can be seen before there is a key or a project.
-pub(crate) async fn schema(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let mut configuration = load(args, console)?;
+pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
+    let mut configuration = configuration::load(args.config.config.as_deref(), console)?;
     configuration.fill_gaps();
     let tables = Runner::load(sandbox, console, &configuration.base_url)?.schema(&configuration.values).await;
     let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
