@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::tenant::TenantId;
+use elt_support::even_rate::EvenRate;
 use elt_support::origin::Origin;
 
 /// How long an unused budget saves up.
@@ -45,14 +46,13 @@ impl Budgets {
 #[derive(Debug)]
 pub(super) struct Budget {
     per_minute: u32,
-    interval: Duration,
+    began: Instant,
     line: Mutex<Line>,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// When the next request is due, if requests were sent one by one; lies in the past by what was saved up.
-    next: Instant,
+    rate: EvenRate,
     /// Tenants in the order of their turns, each with its requests.
     waiting: VecDeque<(TenantId, VecDeque<oneshot::Sender<()>>)>,
     served: bool,
@@ -60,15 +60,17 @@ struct Line {
 
 impl Budget {
     fn new(per_minute: u32) -> Self {
-        let interval = Duration::from_secs(60) / per_minute.max(1);
-        let line = Line { next: Instant::now(), waiting: VecDeque::new(), served: false };
-        Self { per_minute, interval, line: Mutex::new(line) }
+        let interval = EvenRate::interval(per_minute);
+        // At least one is saved, or a timer that fires late would cost requests.
+        let rate = EvenRate::new(interval, SAVED.max(interval));
+        let line = Line { rate, waiting: VecDeque::new(), served: false };
+        Self { per_minute, began: Instant::now(), line: Mutex::new(line) }
     }
 
     /// Takes one request out of the budget, if that needs no wait.
     pub(super) fn try_take(&self) -> bool {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.waiting.is_empty() && self.spend(&mut line, Instant::now())
+        line.waiting.is_empty() && line.rate.try_take(self.began.elapsed()).is_ok()
     }
 
     /// Waits for the tenant's turn.
@@ -92,7 +94,7 @@ impl Budget {
     /// Gives turns until nobody waits.
     async fn serve(self: Arc<Self>) {
         loop {
-            let next = {
+            let wait = {
                 let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
                 loop {
                     line.forget_gone();
@@ -100,24 +102,14 @@ impl Budget {
                         line.served = false;
                         return;
                     }
-                    if !self.spend(&mut line, Instant::now()) {
-                        break line.next;
+                    if let Err(wait) = line.rate.try_take(self.began.elapsed()) {
+                        break wait;
                     }
                     line.give_turn();
                 }
             };
-            sleep_until(next).await;
+            sleep(wait).await;
         }
-    }
-
-    fn spend(&self, line: &mut Line, now: Instant) -> bool {
-        if line.next > now {
-            return false;
-        }
-        // At least one is saved, or a timer that fires late would cost requests.
-        let saved = SAVED.max(self.interval);
-        line.next = line.next.max(now.checked_sub(saved).unwrap_or(now)) + self.interval;
-        true
     }
 }
 

@@ -6,12 +6,14 @@
 //! | [`json`], [`text`], [`units`] | what people write in files and flags |
 //! | [`printable`], [`url_password`] | what may be shown of texts from outside |
 //! | [`paths`], [`file_access`] | files beside others, and who may read them |
+//! | [`even_rate`] | how often something may happen |
 //! | [`origin`], [`address`], [`certificates`] | whom a request goes to, and whether that is who it says |
 //! | [`metadata`] | what a component says of itself |
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod certificates;
+pub mod even_rate;
 pub mod file_access;
 pub mod json;
 pub mod metadata;

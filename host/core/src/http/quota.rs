@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use elt_support::even_rate::EvenRate;
 use http::HeaderMap;
 
 use crate::runtime::limits::{StopSignal, breach};
@@ -14,7 +15,7 @@ pub(crate) struct Quota {
     requests: Total,
     bytes_in: Total,
     bytes_out: Total,
-    rate: Rate,
+    rate: Mutex<EvenRate>,
     began: Instant,
     stop: StopSignal,
 }
@@ -27,12 +28,14 @@ struct Total {
 
 impl Quota {
     pub(crate) fn new(limits: &Limits, stop: StopSignal) -> Self {
+        // The requests of one second may come at once, so that a connector with several requests under way is not slowed below its rate.
+        let interval = EvenRate::interval(limits.requests_per_minute);
         let total = |limit, most| Total { limit, most, used: AtomicU64::new(0) };
         Self {
             requests: total("requests", limits.requests),
             bytes_in: total("bytes_in", limits.bytes_in),
             bytes_out: total("bytes_out", limits.bytes_out),
-            rate: Rate::per_minute(limits.requests_per_minute),
+            rate: Mutex::new(EvenRate::new(interval, Duration::from_secs(1).saturating_sub(interval))),
             began: Instant::now(),
             stop,
         }
@@ -43,9 +46,9 @@ impl Quota {
         self.requests.add(1, &self.stop)
     }
 
-    /// Takes the next turn to send a request. How long it is until then.
-    pub(crate) fn turn(&self) -> Duration {
-        self.rate.turn(self.began.elapsed())
+    /// Reserves the next moment at which a request may be sent. How long it is until then.
+    pub(crate) fn reserve(&self) -> Duration {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.began.elapsed())
     }
 
     /// More came in. False when it is too much, which ends the sync.
@@ -81,31 +84,6 @@ impl Total {
     }
 }
 
-/// Lets requests through at an even pace. Those of one second may come at once, so that a connector with several requests under way
-/// is not slowed below its rate.
-struct Rate {
-    interval: Duration,
-    /// How far ahead of the even pace a request may be.
-    ahead: Duration,
-    /// When the next request is due at the even pace, since the beginning.
-    due: Mutex<Duration>,
-}
-
-impl Rate {
-    /// At least one a minute.
-    fn per_minute(most: u32) -> Self {
-        let interval = Duration::from_secs(60) / most.max(1);
-        Self { interval, ahead: Duration::from_secs(1).saturating_sub(interval), due: Mutex::default() }
-    }
-
-    fn turn(&self, now: Duration) -> Duration {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let mine = (*due).max(now);
-        *due = mine.saturating_add(self.interval);
-        mine.saturating_sub(self.ahead).saturating_sub(now)
-    }
-}
-
 /// The size of header fields as HTTP/1.1 writes them. HTTP/2 packs them, so this is about what they take.
 pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + ": \r\n".len()) as u64).sum()
@@ -127,28 +105,5 @@ mod tests {
         assert_eq!((quota.requests(), quota.bytes()), (2, (10, 1000)));
         assert!(matches!(stop.reason(), Some(Error::Limit { limit: "requests", .. })));
         assert!(!quota.received(u64::MAX) && !quota.received(u64::MAX));
-    }
-
-    #[test]
-    fn requests_wait_for_their_turn() {
-        let (second, rate) = (Duration::from_secs(1), Rate::per_minute(240));
-        // Four a second: those of the first second at once, then one each quarter of a second.
-        let waits: Vec<_> = (0..6).map(|_| rate.turn(Duration::ZERO)).collect();
-        assert_eq!(waits, [0, 0, 0, 0, 250, 500].map(Duration::from_millis));
-        // Those turns are taken; who comes when they are over waits no longer than the others.
-        assert_eq!(rate.turn(second / 2), second / 4);
-        // What was not used for an hour gives one second's worth, not an hour's.
-        let later = Duration::from_secs(3600);
-        assert_eq!([rate.turn(later), rate.turn(later), rate.turn(later), rate.turn(later)], [Duration::ZERO; 4]);
-        assert_eq!(rate.turn(later), second / 4);
-    }
-
-    #[test]
-    fn a_slow_pace_is_kept_from_the_first_request_on() {
-        let rate = Rate::per_minute(1);
-        assert_eq!(rate.turn(Duration::ZERO), Duration::ZERO);
-        assert_eq!(rate.turn(Duration::ZERO), Duration::from_secs(60));
-        assert_eq!(Rate::per_minute(0).interval, Duration::from_secs(60));
-        assert!(!Rate::per_minute(u32::MAX).interval.is_zero());
     }
 }

@@ -211,7 +211,7 @@ impl Gate {
 
     /// Waits until a request may be sent.
     async fn turn(&self, origin: &Origin) {
-        let wait = self.quota.turn();
+        let wait = self.quota.reserve();
         if !wait.is_zero() {
             let most = self.limits.requests_per_minute;
             let line =
