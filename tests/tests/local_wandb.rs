@@ -2,6 +2,7 @@
 
 mod support;
 
+use percent_encoding::percent_encode_byte;
 use serde_json::{Value, json};
 use support::{BASIC, get, query, rows, send, server_of};
 use wandb_connector_tests::local_wandb::{
@@ -183,7 +184,7 @@ async fn both_dialects_send_every_row_verbatim() {
     let project = server.project_mut("acme", "demo", |project| project.clone());
     for run in &project.runs {
         let lines: Vec<&str> = run.history.lines().collect();
-        let id: String = run.id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let id: String = run.id.bytes().map(percent_encode_byte).collect();
         let page = get(&server, &format!("/runs/acme/demo/{id}/history?perPage=1000")).await.text();
         let first: Vec<&str> = lines.iter().take(1000).copied().collect();
         assert!(page.starts_with(&format!("{{\"history\":[{}]", first.join(","))), "{}", run.id);

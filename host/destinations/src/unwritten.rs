@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags};
 
@@ -42,7 +43,10 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, Option<FileVers
         Some(text) if !is_logged(path) => {
             let look = FileVersion::at(path);
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-            let connection = Connection::open_with_flags(format!("file:{}?mode=ro&immutable=1", encode(text)), flags)?;
+            let connection = Connection::open_with_flags(
+                format!("file:{}?mode=ro&immutable=1", utf8_percent_encode(text, NO_PATH)),
+                flags,
+            )?;
             Ok((connection, look))
         }
         _ => {
@@ -74,14 +78,8 @@ pub fn read<T>(path: &Path, what: impl Fn(&Connection) -> rusqlite::Result<T>) -
     Err(rusqlite::Error::SqliteFailure(busy, Some("another program keeps writing it".to_owned())))
 }
 
-/// A path as a part of a URI.
-fn encode(path: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    path.bytes().map(byte).collect()
-}
+/// What a path may not hold in a URI.
+const NO_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

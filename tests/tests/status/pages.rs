@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::Regex;
 
 use crate::fake::Running;
@@ -49,7 +50,7 @@ async fn no_text_is_ever_markup() {
     server.watch.say("acme", hostile);
     server.watch.change("acme", |tenant| _ = tenant.labels.insert(hostile.into(), hostile.into()));
     server.watch.problems.lock().unwrap().push(hostile.into());
-    let query: String = hostile.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let query = utf8_percent_encode(hostile, NON_ALPHANUMERIC).to_string();
     for path in ["/", "/tenants/acme", &format!("/?q={query}"), &format!("/?q={query}&refresh=off&page=2")] {
         let page = server.get(path, &[]).await.text();
         let plain = page.to_lowercase();

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
     let runner = Runner::load(sandbox, console, &configuration.base_url)?;
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
-        sha256: Sha256::digest(&runner.bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: format!("{:x}", Sha256::digest(&runner.bytes)),
         metadata: Metadata::of(&runner.bytes),
         info: runner.info().clone(),
         origin: configuration.base_url,

@@ -89,8 +89,7 @@ fn file_name(engine: &Engine, bytes: &[u8]) -> String {
     hash.update(settings.finish().to_le_bytes());
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(bytes);
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex}.cwasm")
+    format!("{:x}.cwasm", hash.finalize())
 }
 
 fn load(engine: &Engine, folder: &Path, path: &Path) -> Option<Component> {

@@ -10,6 +10,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use crate::component::spec::Spec;
@@ -198,8 +199,7 @@ fn new_handle() -> Result<String, Error> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random)
         .map_err(|why| Error::Internal(format!("the system gives no random numbers: {why}")))?;
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("elt-secret-{hex}"))
+    Ok(format!("elt-secret-{:032x}", u128::from_ne_bytes(random)))
 }
 
 /// The `user:password` of Basic credentials (RFC 7617).
@@ -211,12 +211,11 @@ fn basic_credentials(text: &str) -> Option<String> {
     String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()
 }
 
+/// All but what RFC 3986 calls unreserved, which is how clients encode a value.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 fn percent_encode(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Makes text fit to be shown: without secrets, and without characters that a terminal acts on.

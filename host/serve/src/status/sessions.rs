@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use super::token::{digest, equal};
 
 /// How long a browser stays signed in.
@@ -21,7 +24,7 @@ impl Sessions {
     pub(super) fn open(&self, now: Instant) -> Option<String> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).ok()?;
-        let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = BASE64_URL_SAFE_NO_PAD.encode(random);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(_, since)| now.duration_since(*since) < LIFETIME);
         if open.len() >= MOST {
