@@ -6,32 +6,25 @@
 //! | [`url`] | which kind a `--destination` names, and opening it |
 //! | [`sqlite`], [`parquet`], [`null`] | the kinds |
 //! | [`cells`], [`order`] | values of batches one by one, and rows in the order of their keys |
-//! | [`reader`], [`unwritten`], [`disk_full`] | reading what a sync writes, folders not written yet, full disks |
+//! | [`sqlite_file`], [`timestamp`], [`disk_full`] | SQLite files, timestamps as text, full disks |
 #![forbid(unsafe_code)]
 
 pub mod cells;
 pub mod disk_full;
-mod journal;
 pub mod null;
 pub mod order;
 pub mod parquet;
-pub mod reader;
 pub mod sqlite;
-pub mod unwritten;
+pub mod sqlite_file;
+pub mod timestamp;
 pub mod url;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod kill_tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod model_tests;
+mod conformance;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod split_state_tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod testing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod writer_tests;

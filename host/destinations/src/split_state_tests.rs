@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::testing::*;
+use super::conformance::data::*;
 use super::url::{Access, DestinationUrl, open};
 use elt_host::destination::state_store::JsonFile;
 use elt_host::{

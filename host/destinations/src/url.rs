@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::null::Null;
 use super::parquet::Parquet;
 use super::sqlite::Sqlite;
-use elt_host::{Destination, DestinationError};
+use crate::null::Null;
+use elt_host::destination::{Destination, DestinationError};
 use elt_support::url_password;
 
 /// Where rows and state go, parsed: `sqlite:PATH`, `parquet:DIR` or `null:`.

@@ -4,12 +4,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::testing::*;
-use elt_host::destination::writer::Writer;
-use elt_host::destination::writer::WriterOptions;
-use elt_host::destination::writer::WriterReport;
+use super::conformance::data::*;
+use elt_host::destination::waits::Waits;
+use elt_host::destination::writer::{Writer, WriterOptions, WriterReport};
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::runtime::scheduling::SchedulingClass;
-use elt_host::{Change, Destination, DestinationError, Group, Preparation, State, Waits};
+use elt_host::state::State;
 
 /// What a test destination does, and what it has done.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::backoff::{Failing, Mark};
 use super::record::{SyncEnd, SyncRecord};
 use super::tenant::TenantId;
-use elt_destinations::unwritten;
+use elt_destinations::sqlite_file::unwritten;
 use elt_support::paths::sibling;
 
 /// Syncs of each tenant that are kept.

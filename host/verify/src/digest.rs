@@ -5,8 +5,9 @@ use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
 use elt_destinations::cells::{Cell, Cells};
-use elt_destinations::sqlite::TimestampText;
-use elt_host::{Column, DataType, DestinationError, Table};
+use elt_destinations::timestamp::TimestampText;
+use elt_host::destination::DestinationError;
+use elt_host::schema::{Column, DataType, Table};
 
 use super::document::canonical;
 

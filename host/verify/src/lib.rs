@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use elt_destinations::parquet::reading::Reading as ParquetReading;
-use elt_destinations::sqlite::reading::Reading as SqliteReading;
+use elt_destinations::parquet::reader::Reading as ParquetReading;
+use elt_destinations::sqlite::reader::Reading as SqliteReading;
 use elt_destinations::url::DestinationUrl;
 use elt_host::destination::lost;
 pub use elt_host::state::StateKeys;

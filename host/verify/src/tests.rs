@@ -41,7 +41,7 @@ fn digests(encoding: Encoding, values: &[Values]) -> Vec<[i64; 2]> {
 fn stored(values: &Values) -> [i64; 2] {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE events(value REAL, body TEXT, at TEXT)").unwrap();
-    let at = values.2.map(|at| elt_destinations::sqlite::TimestampText::new().of(at).to_owned());
+    let at = values.2.map(|at| elt_destinations::timestamp::TimestampText::new().of(at).to_owned());
     connection.execute("INSERT INTO events VALUES (?1, ?2, ?3)", (values.0, &values.1, at)).unwrap();
     let read = |row: &rusqlite::Row<'_>| {
         let types = [DataType::Double, DataType::Json, DataType::Timestamp];

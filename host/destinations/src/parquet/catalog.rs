@@ -13,8 +13,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::error::StoreError;
-use crate::{journal, unwritten};
-use elt_host::{State, StatePatch};
+use crate::sqlite_file::{journal, unwritten};
+use elt_host::state::{State, StatePatch};
 
 /// `application_id` of a catalog: `eltp` in ASCII.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltp");

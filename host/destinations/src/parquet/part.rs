@@ -8,8 +8,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use rusqlite::types::Value;
 
-use super::Sizes;
 use super::catalog::{Catalog, LiveFile, Slice};
+use super::destination::Sizes;
 use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::Layout;

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use arrow_select::filter::filter_record_batch;
 
-use super::Sizes;
 use super::catalog::{Catalog, LiveFile, Slice};
+use super::destination::Sizes;
 use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::Layout;

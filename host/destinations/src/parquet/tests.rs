@@ -5,9 +5,11 @@ use std::slice::from_ref;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::*;
-use crate::testing::*;
-use elt_host::{DataType, Table};
+use super::destination::{Parquet, Sizes};
+use crate::conformance::data::*;
+use crate::url::Access;
+use elt_host::destination::{Change, Destination, Group, Preparation};
+use elt_host::schema::{DataType, Table};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

@@ -9,10 +9,11 @@ use rusqlite::types::Null;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::schema::{SYNCED_AT, quote};
-use super::timestamp::TimestampText;
 use crate::cells::{Cell, Cells};
 use crate::order;
-use elt_host::{DestinationError, Table};
+use crate::timestamp::TimestampText;
+use elt_host::destination::DestinationError;
+use elt_host::schema::Table;
 
 /// Rows of one statement, largest first. More than 64 gained nothing measurable; the small ones are for remainders.
 const SIZES: [usize; 4] = [64, 16, 4, 1];

@@ -1,14 +1,22 @@
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
-use rusqlite::Connection;
+use std::time::Duration;
+
 use rusqlite::types::Value as Stored;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::reading::Reading;
-use super::*;
-use crate::testing::*;
-use elt_host::{CancellationToken, Column, DataType};
+use super::destination::Sqlite;
+use super::reader::Reading;
+use crate::conformance::data::*;
+use crate::sqlite_file::journal;
+use crate::url::Access;
+use elt_host::CancellationToken;
+use elt_host::destination::waits::Waits;
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::schema::{Column, DataType, Table};
+use elt_host::state::State;
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

@@ -11,8 +11,9 @@ use arrow_array::{
 };
 use arrow_schema::{Field, Schema};
 
-use super::cells::{Cell, Cells};
-use elt_host::{Change, Column, DataType, DestinationError, Preparation, Table};
+use crate::cells::{Cell, Cells};
+use elt_host::destination::{Change, DestinationError, Preparation};
+use elt_host::schema::{Column, DataType, Table};
 
 /// The time of every test sync.
 pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;
@@ -161,7 +162,7 @@ pub(crate) fn shown(value: &Value) -> String {
         Value::Double(value) if value.is_nan() => "null".to_owned(),
         Value::Double(value) => format!("{:?}", value + 0.0),
         Value::Text(value) => format!("{value:?}"),
-        Value::Time(value) => format!("{:?}", super::sqlite::TimestampText::new().of(*value)),
+        Value::Time(value) => format!("{:?}", crate::timestamp::TimestampText::new().of(*value)),
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::location::resolve;
-use super::{lock_file, read_state, schema};
-use crate::unwritten;
-use crate::unwritten::FileVersion;
+use super::destination::{lock_file, read_state};
+use super::path::resolve;
+use super::schema;
+use crate::sqlite_file::unwritten;
+use crate::sqlite_file::unwritten::FileVersion;
 use elt_host::destination::lock::SyncLock;
 use elt_host::{DestinationError, LostTable, State, Table};
 

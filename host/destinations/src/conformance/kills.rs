@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::testing::*;
-use super::url::{Access, DestinationUrl, open};
-use elt_host::{DestinationError, Group, Table};
+use super::data::*;
+use crate::url::{Access, DestinationUrl, open};
+use elt_host::destination::{DestinationError, Group};
+use elt_host::schema::Table;
 
 const URL: &str = "STORE_KILL_TEST_URL";
 /// Tells the child to write until a write fails, and to end in good order then.

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::parquet::Parquet;
-use super::sqlite::Sqlite;
-use super::testing::*;
-use super::url::{Access, DestinationUrl, open};
+use super::data::*;
+use crate::parquet::Parquet;
+use crate::sqlite::Sqlite;
+use crate::url::{Access, DestinationUrl, open};
+use elt_host::destination::{Change, Destination, Group, Preparation};
+use elt_host::schema::Table;
 use elt_host::state;
-use elt_host::{Change, Destination, Group, Preparation, State, Table};
+use elt_host::state::State;
 
 /// What happens to a destination, in order.
 #[derive(Debug, Clone)]

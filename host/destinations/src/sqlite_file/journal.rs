@@ -12,13 +12,13 @@ use rusqlite::Connection;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether the database is in WAL mode.
-pub(super) fn is_wal(connection: &Connection) -> bool {
+pub(crate) fn is_wal(connection: &Connection) -> bool {
     connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0)).is_ok_and(|mode| mode == "wal")
 }
 
 /// Takes the database out of WAL mode, so that it is one file again. Where somebody reads it that is not to be had, and nothing is
 /// lost: it stays as it is, and whoever writes next tries again.
-pub(super) fn leave_wal(connection: &Connection) {
+pub(crate) fn leave_wal(connection: &Connection) {
     if is_wal(connection) && connection.is_autocommit() {
         let _ = connection.busy_timeout(PATIENCE);
         let _ = connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()));
