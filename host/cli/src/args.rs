@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use elt_destinations::registry;
 use elt_support::{units, url_password};
 
 /// Every flag `--some-flag` can be given as an environment variable `WANDB_CONNECTOR_SOME_FLAG`.
@@ -246,9 +247,12 @@ pub(crate) struct ConfigArgs {
 /// Where rows and state go.
 #[derive(Debug, Args)]
 pub(crate) struct DestinationArgs {
-    /// Where rows and state are stored.
-    #[arg(long, value_name = "URL", default_value = "sqlite:warehouse.db")]
+    #[arg(long, value_name = "URL", default_value = registry::default_url(), help = destination_help())]
     pub(crate) destination: String,
+}
+
+fn destination_help() -> String {
+    format!("Where rows and state are stored: {}", registry::forms(registry::KINDS))
 }
 
 /// What is said, and how.

@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::conformance::data::*;
-use super::url::{Access, DestinationUrl, open};
-use elt_host::destination::state_store::JsonFile;
-use elt_host::{
-    Change, Destination, DestinationError, Group, Preparation, Rows, SplitState, State, StatePatch, StateStore,
-};
+use super::guarded::Guarded;
+use super::sqlite::subject::read as read_sqlite;
+use super::url::{Access, DestinationUrl};
+use elt_host::destination::split_state::{Rows, SplitState};
+use elt_host::destination::state_store::{JsonFile, StateStore};
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::state::{State, StatePatch};
 
 const FOLDER: &str = "APART_TEST_FOLDER";
 const DIES_AT: &str = "APART_TEST_DIES_AT";
@@ -78,7 +80,8 @@ fn places(folder: &Path) -> (PathBuf, PathBuf) {
 
 fn destination(folder: &Path) -> SplitState<Sqlite, Mortal> {
     let (rows, state) = places(folder);
-    let rows = open(&DestinationUrl::Sqlite(rows), Access::ReadWrite).unwrap();
+    let url: DestinationUrl = format!("sqlite:{}", rows.display()).parse().unwrap();
+    let rows = url.open(Access::ReadWrite).unwrap();
     SplitState::new(Sqlite(rows), Mortal(JsonFile::open(state).unwrap()))
 }
 
@@ -197,7 +200,8 @@ fn a_full_refresh_that_dies_leaves_no_state_that_answers_for_rows_that_went() {
 #[test]
 fn without_groups_a_commit_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut destination = destination(folder.path());
+    let destination = Box::new(destination(folder.path()));
+    let mut destination = Guarded::new(destination, "the two".to_owned(), Access::ReadWrite);
     let state = State::from([("groups".to_owned(), "3".to_owned())]);
     destination.replace_state(&state).unwrap();
     destination.prepare(Preparation { full_refresh: true, ..preparation(&[metrics()]) }).unwrap();

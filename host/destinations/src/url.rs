@@ -1,124 +1,138 @@
 //! `--destination`: which kind of destination, and where.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::parquet::Parquet;
-use super::sqlite::Sqlite;
-use crate::null::Null;
 use elt_host::destination::{Destination, DestinationError};
 use elt_support::url_password;
 
-/// Where rows and state go, parsed: `sqlite:PATH`, `parquet:DIR` or `null:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DestinationUrl {
-    /// A SQLite database; created when it does not exist.
-    Sqlite(PathBuf),
-    /// A folder of Parquet data sets, one for each table; created when it does not exist.
-    Parquet(PathBuf),
-    /// Nowhere, for measuring.
-    Null,
-}
+use crate::guarded::Guarded;
+pub use crate::kind::Access;
+use crate::kind::{Claim, Kind, Location};
+use crate::reader::Reader;
+use crate::registry::{self, KINDS};
+use crate::url_text::UrlText;
 
-/// What a caller means to do with a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Sync or replace state. Nobody else may write at the same time: [`open`] refuses when somebody does.
-    ReadWrite,
-    /// Look at the state of a destination that exists. Allowed while a sync writes.
-    ReadOnly,
-}
+/// Where rows and state go, parsed: `sqlite:PATH`, `parquet:DIR` and what else is in the list of kinds.
+///
+/// It is shown without secrets, and has none.
+#[derive(Clone)]
+pub struct DestinationUrl(Arc<dyn Location>);
 
-/// Opens a destination. Creates nothing that a reader would see: that comes with the first commit.
-pub fn open(url: &DestinationUrl, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
-    Ok(match url {
-        DestinationUrl::Sqlite(path) => Box::new(Sqlite::open(path, access)?),
-        DestinationUrl::Parquet(path) => Box::new(Parquet::open(path, access)?),
-        DestinationUrl::Null => Box::new(Null::new()),
-    })
-}
+impl DestinationUrl {
+    /// Parses a URL of one of `kinds`.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`] with what to type. No password is repeated.
+    pub fn of_kinds(text: &str, kinds: &[&dyn Kind]) -> Result<Self, DestinationError> {
+        // A text of another form may hold a password, and what is said here goes to logs.
+        let shown = url_password::hide(text);
+        let refuse = |why: String| Err(DestinationError::Refused(format!("destination {shown:?} {why}")));
+        let Some(url) = UrlText::new(text) else {
+            return match guess(text, kinds) {
+                Some(kind) => refuse(format!("does not say its kind. Write `{kind}:{shown}`.")),
+                None => refuse(format!("is not of the form `KIND:PLACE`. Known are {}.", registry::forms(kinds))),
+            };
+        };
+        let Some(kind) = kinds.iter().find(|kind| kind.about().schemes.contains(&url.scheme())) else {
+            return refuse(format!("is of no known kind. Known are {}.", registry::forms(kinds)));
+        };
+        let location = kind.parse(&url);
+        location.map(Self).map_err(|why| DestinationError::Refused(format!("destination {shown:?}: {why}")))
+    }
 
-impl fmt::Display for DestinationUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Parquet(path) => write!(f, "parquet:{}", path.display()),
-            Self::Null => f.write_str("null:"),
-        }
+    /// Opens the destination. Creates nothing that a reader would see: that comes with the first commit.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`] when it can't be used.
+    pub fn open(&self, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
+        Ok(Box::new(Guarded::new(self.0.open(access)?, self.to_string(), access)))
+    }
+
+    /// Opens it to compare what it holds with its source, and keeps syncs away meanwhile. None where nothing is kept.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`] when there is nothing to be read.
+    pub fn reader(&self) -> Result<Option<Box<dyn Reader>>, DestinationError> {
+        self.0.reader()
+    }
+
+    /// The same place by a name that does not depend on the folder that this process works in: relative paths begin in `folder`.
+    ///
+    /// # Errors
+    /// Why it can't be told.
+    pub fn resolved(&self, folder: &Path) -> Result<Self, String> {
+        self.0.resolved(folder).map(Self)
+    }
+
+    /// What nobody else may write to, once it is resolved.
+    pub fn claims(&self) -> Vec<Claim> {
+        self.0.claims()
     }
 }
 
-const KINDS: &str =
-    "Known are `sqlite:PATH` (a database file), `parquet:DIR` (a folder of Parquet files) and `null:` (stores nothing)";
+/// Opens a destination: [`DestinationUrl::open`].
+///
+/// # Errors
+/// [`DestinationError::Refused`] when it can't be used.
+pub fn open(url: &DestinationUrl, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
+    url.open(access)
+}
+
+impl PartialEq for DestinationUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.url() == other.0.url()
+    }
+}
+
+impl Eq for DestinationUrl {}
+
+impl fmt::Display for DestinationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.url().to_string_lossy())
+    }
+}
+
+impl fmt::Debug for DestinationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DestinationUrl").field(&self.to_string()).finish()
+    }
+}
 
 impl FromStr for DestinationUrl {
     type Err = DestinationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = |why: String| Err(DestinationError::Refused(why));
-        // A text of another form may hold a password, and what is said here goes to logs.
-        let shown = url_password::hide(text);
-        let Some((kind, place)) = text.split_once(':') else {
-            return match guess(text) {
-                Some(kind) => refuse(format!("destination {shown:?} does not say its kind. Write `{kind}:{shown}`.")),
-                None => refuse(format!("destination {shown:?} is not of the form `KIND:PLACE`. {KINDS}.")),
-            };
-        };
-        match kind {
-            "sqlite" | "parquet" => {
-                if place.starts_with("//") {
-                    let path = shown.split_once("://").map_or("", |(_, path)| path.trim_start_matches('/'));
-                    return refuse(format!(
-                        "destination {shown:?}: a path follows `{kind}:` directly. Write `{kind}:{path}` for one in the \
-                         current folder, `{kind}:/{path}` for an absolute one."
-                    ));
-                }
-                if place.is_empty() || place.contains('\0') || place == ":memory:" {
-                    let example = if kind == "sqlite" { "sqlite:warehouse.db" } else { "parquet:warehouse" };
-                    return refuse(format!("destination {shown:?} names no path. Write for example `{example}`."));
-                }
-                if let Some((scheme, _)) = place.split_once("://") {
-                    return refuse(format!(
-                        "destination {shown:?}: `{scheme}://` is not supported, only folders of this machine."
-                    ));
-                }
-                let path = PathBuf::from(place);
-                Ok(if kind == "sqlite" { Self::Sqlite(path) } else { Self::Parquet(path) })
-            }
-            "null" if place.is_empty() => Ok(Self::Null),
-            "null" => refuse(format!("destination {shown:?}: nothing may follow `null:`.")),
-            _ => refuse(format!("destination {shown:?} is of no known kind. {KINDS}.")),
-        }
+        Self::of_kinds(text, KINDS)
     }
 }
 
 /// Which kind a bare path was meant for, as far as its ending tells.
-fn guess(text: &str) -> Option<&'static str> {
-    match Path::new(text).extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "db" | "db3" | "sqlite" | "sqlite3" => Some("sqlite"),
-        "parquet" => Some("parquet"),
-        _ => None,
-    }
+fn guess(text: &str, kinds: &[&dyn Kind]) -> Option<&'static str> {
+    let ending = Path::new(text).extension()?.to_str()?.to_ascii_lowercase();
+    let about = kinds.iter().map(|kind| kind.about()).find(|about| about.endings.contains(&ending.as_str()))?;
+    about.schemes.first().copied()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite", feature = "parquet", feature = "null"))]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn well_formed_urls_parse_and_print_back() {
-        for (text, expected) in [
-            ("sqlite:warehouse.db", DestinationUrl::Sqlite("warehouse.db".into())),
-            ("sqlite:/data/w 1.db", DestinationUrl::Sqlite("/data/w 1.db".into())),
-            ("sqlite:a:b.db", DestinationUrl::Sqlite("a:b.db".into())),
-            ("parquet:out", DestinationUrl::Parquet("out".into())),
-            ("parquet:../out/", DestinationUrl::Parquet("../out/".into())),
-            ("null:", DestinationUrl::Null),
+        for (text, claimed) in [
+            ("sqlite:warehouse.db", Some("warehouse.db")),
+            ("sqlite:/data/w 1.db", Some("/data/w 1.db")),
+            ("sqlite:a:b.db", Some("a:b.db")),
+            ("parquet:out", Some("out")),
+            ("parquet:../out/", Some("../out/")),
+            ("null:", None),
         ] {
             let url: DestinationUrl = text.parse().unwrap();
-            assert_eq!(url, expected);
+            assert_eq!(url.claims().first().map(Claim::path), claimed.map(Path::new));
             assert_eq!(url.to_string(), text);
         }
     }

@@ -1,32 +1,27 @@
 //! What each tenant may write: no two tenants share a file, and none lies inside another's folder.
 //!
-//! Paths are compared after links are followed, and files that exist also by what they are on the disk, so that no spelling and no
-//! second name of a database slips past. What SQLite puts beside a database (`-wal`, `-shm`, `-journal`) and the host's own lock
-//! (`-sync`) belongs to the database.
+//! What belongs to a destination is said by its kind. Paths are compared after links are followed, and files that exist also by what
+//! they are on the disk, so that no spelling and no second name of a file slips past.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::tenant::TenantId;
-use elt_destinations::url::DestinationUrl;
-use elt_support::paths::sibling;
-
-/// Endings of the files that belong to a database.
-const BESIDE: [&str; 5] = ["", "-wal", "-shm", "-journal", "-sync"];
+use elt_destinations::kind::Claim;
+use elt_destinations::sqlite_file;
 
 /// Who may write where.
 #[derive(Debug, Default)]
 pub struct DestinationClaims {
-    claims: BTreeMap<PathBuf, Claim>,
+    claims: BTreeMap<PathBuf, Claimed>,
     /// Device and inode of claimed files that exist.
     files: HashMap<(u64, u64), Owner>,
 }
 
 #[derive(Debug, Clone)]
-struct Claim {
+struct Claimed {
     owner: Owner,
     /// Everything below the path is claimed too.
     folder: bool,
@@ -51,33 +46,27 @@ impl std::fmt::Display for Owner {
 }
 
 impl DestinationClaims {
-    /// Gives `owner` what the destination consists of; or says whose it is already. Nowhere (`null:`) is everybody's.
-    pub fn claim(&mut self, owner: &Owner, destination: &DestinationUrl) -> Result<(), Owner> {
-        match destination {
-            DestinationUrl::Null => Ok(()),
-            DestinationUrl::Parquet(path) => self.take(owner, vec![path.clone()], true),
-            DestinationUrl::Sqlite(path) => self.take(owner, side_files(path), false),
+    /// Gives `owner` all of `claims`, which a resolved destination consists of; or says whose one of them is already.
+    pub fn claim(&mut self, owner: &Owner, claims: &[Claim]) -> Result<(), Owner> {
+        let is_folder = |claim: &Claim| matches!(claim, Claim::Folder(_));
+        if let Some(other) = claims.iter().find_map(|claim| self.owner_of(claim.path(), is_folder(claim))) {
+            return Err(other.clone());
         }
-    }
-
-    /// Keeps a file or folder of the host from all tenants.
-    pub fn reserve(&mut self, what: &'static str, path: &Path) -> Result<(), Owner> {
-        self.take(&Owner::Host(what), side_files(path), path.is_dir())
-    }
-
-    fn take(&mut self, owner: &Owner, paths: Vec<PathBuf>, folder: bool) -> Result<(), Owner> {
-        for path in &paths {
-            if let Some(other) = self.owner_of(path, folder) {
-                return Err(other.clone());
-            }
-        }
-        for path in paths {
+        for claim in claims {
+            let path = claim.path();
             if let Ok(metadata) = path.metadata() {
                 self.files.insert((metadata.dev(), metadata.ino()), owner.clone());
             }
-            self.claims.insert(path, Claim { owner: owner.clone(), folder });
+            self.claims.insert(path.to_owned(), Claimed { owner: owner.clone(), folder: is_folder(claim) });
         }
         Ok(())
+    }
+
+    /// Keeps a file or folder of the host from all tenants; a file may be a database.
+    pub fn reserve(&mut self, what: &'static str, path: &Path) -> Result<(), Owner> {
+        let claim = if path.is_dir() { Claim::Folder } else { Claim::File };
+        let claims: Vec<Claim> = sqlite_file::files(path).into_iter().map(claim).collect();
+        self.claim(&Owner::Host(what), &claims)
     }
 
     /// Whose the path is, or a folder above it; for a folder also whose anything in it is.
@@ -94,38 +83,13 @@ impl DestinationClaims {
     }
 }
 
-fn side_files(path: &Path) -> Vec<PathBuf> {
-    BESIDE.iter().map(|ending| sibling(path, ending)).collect()
-}
-
-/// The path with links followed and without `.` and `..`, as far as it exists; relative ones begin in `folder`.
-pub fn canonical(folder: &Path, path: &Path) -> io::Result<PathBuf> {
-    let whole = folder.join(path);
-    let mut missing = Vec::new();
-    let mut existing = whole.as_path();
-    let found = loop {
-        match existing.canonicalize() {
-            Ok(found) => break found,
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Err(_) if existing.is_symlink() => {
-                return Err(io::Error::other("it is a link to something that does not exist"));
-            }
-            Err(error) => {
-                let Some(Component::Normal(name)) = existing.components().next_back() else { return Err(error) };
-                missing.push(name.to_owned());
-                existing = existing.parent().ok_or(error)?;
-            }
-        }
-    };
-    Ok(missing.into_iter().rev().fold(found, |path, name| path.join(name)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use elt_destinations::url::DestinationUrl;
 
     fn owner(id: &str) -> Owner {
         Owner::Tenant(id.parse().unwrap())
@@ -136,12 +100,8 @@ mod tests {
         let mut destination_claims = DestinationClaims::default();
         let mut refused = Vec::new();
         for (index, text) in destinations.iter().enumerate() {
-            let destination = match text.parse().unwrap() {
-                DestinationUrl::Sqlite(path) => DestinationUrl::Sqlite(canonical(folder, &path).unwrap()),
-                DestinationUrl::Parquet(path) => DestinationUrl::Parquet(canonical(folder, &path).unwrap()),
-                DestinationUrl::Null => DestinationUrl::Null,
-            };
-            if let Err(other) = destination_claims.claim(&owner(&index.to_string()), &destination) {
+            let destination = text.parse::<DestinationUrl>().unwrap().resolved(folder).unwrap();
+            if let Err(other) = destination_claims.claim(&owner(&index.to_string()), &destination.claims()) {
                 refused.push((index, other.to_string()));
             }
         }
@@ -194,26 +154,15 @@ mod tests {
     fn what_is_the_hosts_is_no_tenants() {
         let folder = tempfile::tempdir().unwrap();
         let history = folder.path().canonicalize().unwrap().join("history.db");
-        for destination in [
-            DestinationUrl::Sqlite(history.clone()),
-            DestinationUrl::Sqlite(history.with_file_name("history.db-wal")),
-            DestinationUrl::Parquet(history.parent().unwrap().into()),
-        ] {
+        for destination in ["sqlite:history.db", "sqlite:history.db-wal", "parquet:."] {
+            let destination = destination.parse::<DestinationUrl>().unwrap().resolved(folder.path()).unwrap();
             let mut destination_claims = DestinationClaims::default();
             destination_claims.reserve("the history of syncs", &history).unwrap();
             assert_eq!(
-                destination_claims.claim(&owner("a"), &destination),
+                destination_claims.claim(&owner("a"), &destination.claims()),
                 Err(Owner::Host("the history of syncs")),
                 "{destination}"
             );
         }
-    }
-
-    #[test]
-    fn a_link_that_leads_nowhere_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
-        assert!(canonical(folder.path(), Path::new("link")).is_err());
-        assert!(canonical(folder.path(), Path::new("missing/../../x")).is_err(), "a way up from what does not exist");
     }
 }

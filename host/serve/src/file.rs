@@ -42,12 +42,13 @@ use serde_json::Map;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::limit_keys;
 use super::problem::{Lines, Problem, SourcePosition};
 use super::schedule::{LONGEST, Repeat, SHORTEST, Schedule};
 use super::tenant::{SecretSource, Tenant, TenantId};
-use super::{destination_claims, limit_keys};
 use crate::toml_reader as toml_of;
 use crate::toml_reader::{Findings, Item, keys};
+use elt_destinations::registry;
 use elt_destinations::url::DestinationUrl;
 use elt_host::Policy;
 use elt_support::origin::Origin;
@@ -345,7 +346,8 @@ impl Reader<'_> {
             }
         }
         if destination.is_none() {
-            findings.report(at, "`destination` is missing; write for example `destination = \"sqlite:warehouse.db\"`");
+            let example = registry::default_url();
+            findings.report(at, format!("`destination` is missing; write for example `destination = \"{example}\"`"));
         }
         let Defaults { labels, schedule, component, config: in_common, policy } = common;
         let mut config = config.over(in_common);
@@ -368,15 +370,7 @@ impl Reader<'_> {
     fn destination(&self, item: &Item<'_>, findings: &mut Findings<'_>) -> Option<DestinationUrl> {
         let read = || -> Result<DestinationUrl, String> {
             let url = toml_of::text(item)?.parse::<DestinationUrl>().map_err(|why| why.to_string())?;
-            let found = |path: &Path| {
-                let found = destination_claims::canonical(self.folder, path);
-                found.map_err(|why| format!("{} can't be used: {why}", path.display()))
-            };
-            Ok(match url {
-                DestinationUrl::Sqlite(path) => DestinationUrl::Sqlite(found(&path)?),
-                DestinationUrl::Parquet(path) => DestinationUrl::Parquet(found(&path)?),
-                DestinationUrl::Null => DestinationUrl::Null,
-            })
+            url.resolved(self.folder)
         };
         findings.accept(item.span().start, "destination", read())
     }

@@ -51,7 +51,7 @@ fn an_entry_says_everything_about_a_tenant() {
     assert_eq!(reading.budgets, [(Origin::parse("https://api.wandb.ai").unwrap(), 600)]);
     let tenant = &reading.entries[0].tenant;
     assert_eq!(tenant.labels["plan"], "pro");
-    assert_eq!(tenant.destination, DestinationUrl::Sqlite("/srv/none/warehouses/acme.db".into()));
+    assert_eq!(tenant.destination, "sqlite:/srv/none/warehouses/acme.db".parse::<DestinationUrl>().unwrap());
     assert_eq!(tenant.schedule.jitter, Duration::from_secs(600));
     assert!(matches!(&tenant.schedule.repeat, Repeat::Cron(cron) if cron.as_str() == "0 3 * * *"));
     assert_eq!(tenant.component.as_deref(), Some("/srv/none/own.wasm".as_ref()));

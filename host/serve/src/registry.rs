@@ -12,12 +12,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::config_checks;
-use super::destination_claims::{DestinationClaims, Owner, canonical};
+use super::destination_claims::{DestinationClaims, Owner};
 use super::file::{self, Entry, Reading};
 use super::file_version::FileVersion;
 use super::problem::{Problem, SourcePosition};
 use super::tenant::TenantId;
-use elt_destinations::url::DestinationUrl;
+use elt_destinations::local_path::canonical;
 use elt_host::{ConfigurationProblem, Policy, Spec};
 use elt_support::origin::Origin;
 use elt_support::text;
@@ -159,11 +159,11 @@ impl Registry {
             }
         }
         // Last, so that a tenant that is skipped takes no place.
-        let taken = match &tenant.destination {
-            DestinationUrl::Sqlite(path) | DestinationUrl::Parquet(path) if self.would_be_read(path) => {
-                Err(Owner::Host("the folder of tenants, whose `.toml` files are read"))
-            }
-            destination => destination_claims.claim(&Owner::Tenant(tenant.id.clone()), destination),
+        let claims = tenant.destination.claims();
+        let taken = if claims.iter().any(|claim| self.would_be_read(claim.path())) {
+            Err(Owner::Host("the folder of tenants, whose `.toml` files are read"))
+        } else {
+            destination_claims.claim(&Owner::Tenant(tenant.id.clone()), &claims)
         };
         let taken = taken.err().map(|owner| format!("its destination {} belongs to {owner}", tenant.destination));
         taken.map(|message| entry.problem(Some("destination"), message)).into_iter().collect()

@@ -1,20 +1,23 @@
 //! Both sides in the order of their keys, one row at a time.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Rows};
-use serde_json::Value;
+use arrow_array::RecordBatch;
+use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
-use super::digest::{Digester, Encoding, value_columns};
+use super::digest::{Digester, value_columns};
+use super::entry::{Digests, Entry, Part, compare_keys, place, scratch_failed, source};
 use super::known::{Item, Known};
-use super::scratch::{self, DIGEST, Scratch};
-use super::{Differences, Finding, RowKey, Stored, Verification};
+use super::scratch::Scratch;
+use super::{Differences, Finding, Verification};
+use elt_destinations::reader::{Reader, RowSink, StoredValue};
 use elt_destinations::sqlite::schema::quote;
-use elt_host::{DataType, DestinationError, Error, Event, Observer, Table};
+use elt_host::destination::DestinationError;
+use elt_host::error::Error;
+use elt_host::runtime::sync::{Event, Observer};
+use elt_host::schema::Table;
 
 /// After so many rows progress is told, and a wish to stop is heard.
 const STRIDE: u64 = 1 << 14;
@@ -22,7 +25,10 @@ const STRIDE: u64 = 1 << 14;
 /// Everything that a comparison needs.
 pub(super) struct Comparison<'a> {
     scratch: &'a Scratch,
-    stored: &'a Stored,
+    /// What to call the destination.
+    name: &'a str,
+    stored: &'a dyn Reader,
+    digester: Digester,
     known: &'a Known,
     observer: &'a dyn Observer,
     cancel: &'a CancellationToken,
@@ -43,33 +49,6 @@ struct Tally {
     unexplained: bool,
 }
 
-/// A row's key and digest.
-struct Entry {
-    key: Vec<Part>,
-    digest: [i64; 2],
-}
-
-/// A part of a key as SQLite holds it. Text may be any bytes, since others can write to the file.
-#[derive(Debug, PartialEq)]
-enum Part {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(Vec<u8>),
-    Blob(Vec<u8>),
-}
-
-impl Entry {
-    /// Which item the row belongs to.
-    fn item(&self) -> Cow<'_, str> {
-        match self.key.first() {
-            Some(Part::Text(id)) => String::from_utf8_lossy(id),
-            Some(other) => other.shown().to_string().into(),
-            None => "".into(),
-        }
-    }
-}
-
 /// On which sides a row is.
 enum Presence {
     Source,
@@ -80,113 +59,54 @@ enum Presence {
 impl<'a> Comparison<'a> {
     pub(super) fn new(
         scratch: &'a Scratch,
-        stored: &'a Stored,
+        name: &'a str,
+        stored: &'a dyn Reader,
         known: &'a Known,
         observer: &'a dyn Observer,
         cancel: &'a CancellationToken,
     ) -> Self {
-        Self { scratch, stored, known, observer, cancel, rows: 0, equal_rows: 0, tallies: BTreeMap::new() }
+        let (digester, tallies) = (Digester::new(stored.encoding()), BTreeMap::new());
+        Self { scratch, name, stored, digester, known, observer, cancel, rows: 0, equal_rows: 0, tallies }
     }
 
     /// Compares every table.
     pub(super) fn run(mut self) -> Result<Verification, Error> {
-        let destination = |error: DestinationError| Error::Destination(error.to_string());
-        let source = self.scratch.connection().map_err(destination)?;
-        match self.stored {
-            Stored::Sqlite(reading) => {
-                let connection = reading.connection();
-                // All tables of one moment.
-                let failed = |error: rusqlite::Error| destination(reading.failed(&error));
-                connection.execute_batch("BEGIN").map_err(failed)?;
-                for table in self.scratch.tables() {
-                    let columns = reading.columns(table).map_err(destination)?;
-                    let sql = columns.as_ref().map(|columns| select(table, columns));
-                    let digester = Some(Digester::new(Encoding::Sqlite));
-                    self.table(table, source, connection, sql, digester, &|error| reading.failed(error))?;
-                }
-                reading.check_unchanged().map_err(destination)?;
-            }
-            Stored::Parquet(reading) => {
-                let mut copy = Scratch::new(self.scratch.encoding());
-                copy.create(self.scratch.tables().to_vec()).map_err(destination)?;
-                for (index, table) in self.scratch.tables().iter().enumerate() {
-                    let mut rows = 0;
-                    let copied = reading.scan(table, &mut |batch| {
-                        if self.cancel.is_cancelled() {
-                            return Err(DestinationError::Failed("interrupted".to_owned()));
-                        }
-                        rows += batch.num_rows() as u64;
-                        copy.upsert(index, &batch)
-                    });
-                    if self.cancel.is_cancelled() {
-                        return Err(Error::Interrupted);
-                    }
-                    copied.map_err(destination)?;
-                    let connection = copy.connection().map_err(destination)?;
-                    reading.check_unique(table, rows, count(connection, table)?).map_err(destination)?;
-                    let sql = Some(select_digests(table));
-                    self.table(table, source, connection, sql, None, &scratch::failed)?;
-                }
-            }
+        for (index, table) in self.scratch.tables().iter().enumerate() {
+            self.table(index, table)?;
         }
+        self.stored.check_unchanged().map_err(failed)?;
         Ok(self.finish())
     }
 
-    /// Compares one table. `sql` reads the destination's side, `digester` makes digests where it has none.
-    fn table(
-        &mut self,
-        table: &Table,
-        source: &Connection,
-        destination: &Connection,
-        sql: Option<String>,
-        digester: Option<Digester>,
-        failed: &dyn Fn(&rusqlite::Error) -> DestinationError,
-    ) -> Result<(), Error> {
-        let source_failed = |error: rusqlite::Error| Error::Destination(scratch::failed(&error).to_string());
-        let failed = |error: rusqlite::Error| Error::Destination(failed(&error).to_string());
-        let mut statement = source.prepare(&select_digests(table)).map_err(source_failed)?;
-        let mut source = Stream::new(statement.query([]).map_err(source_failed)?, table, None);
-        // Without the table there is nothing.
-        let mut statement = destination.prepare(sql.as_deref().unwrap_or("SELECT 0 WHERE 0")).map_err(failed)?;
-        let mut destination = Stream::new(statement.query([]).map_err(failed)?, table, digester);
-        let (mut left, mut right) = (source.next().map_err(source_failed)?, destination.next().map_err(failed)?);
-        loop {
-            self.rows += 1;
-            if self.rows.is_multiple_of(STRIDE) {
-                self.tell();
-                if self.cancel.is_cancelled() {
-                    return Err(Error::Interrupted);
-                }
+    /// Compares one table, as its rows come from the destination; those that come in no order are put into it first.
+    fn table(&mut self, index: usize, table: &'a Table) -> Result<(), Error> {
+        let (scratch, stored, name) = (self.scratch, self.stored, self.name);
+        let mut statement = source(scratch.connection().map_err(failed)?, table)?;
+        let rows = Digests::new(statement.query([]).map_err(scratch_failed)?, table);
+        let mut sink = Sink { merge: Merge::new(self, table, rows)?, index, unordered: None, error: None };
+        let scanned = stored.scan(table, &mut sink);
+        let Sink { mut merge, unordered, error, .. } = sink;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        scanned.map_err(failed)?;
+        if let Some(Unordered { copy, rows }) = unordered {
+            let connection = copy.connection().map_err(failed)?;
+            let distinct = count(connection, table)?;
+            if rows != distinct {
+                return Err(Error::Destination(format!(
+                    "{name}: {} rows of `{}` are there more than once. Remove files that are not ours from it.",
+                    rows.saturating_sub(distinct),
+                    table.name()
+                )));
             }
-            let order = match (&left, &right) {
-                (Some(a), Some(b)) => compare_keys(&a.key, &b.key),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return Ok(()),
-            };
-            match order {
-                Ordering::Less => {
-                    self.note(table, left.take(), Presence::Source);
-                    left = source.next().map_err(source_failed)?;
-                }
-                Ordering::Greater => {
-                    self.note(table, right.take(), Presence::Destination);
-                    right = destination.next().map_err(failed)?;
-                }
-                Ordering::Equal => {
-                    let same = left.as_ref().map(|entry| entry.digest) == right.as_ref().map(|entry| entry.digest);
-                    if same {
-                        self.equal_rows += 1;
-                        if let Some(entry) = &left {
-                            self.count(&entry.item(), |tally| (tally.at_source, tally.in_destination) = (true, true));
-                        }
-                    } else {
-                        self.note(table, left.take(), Presence::Both);
-                    }
-                    (left, right) = (source.next().map_err(source_failed)?, destination.next().map_err(failed)?);
-                }
+            let mut statement = source(connection, table)?;
+            let mut rows = Digests::new(statement.query([]).map_err(scratch_failed)?, table);
+            while let Some(entry) = rows.next()? {
+                merge.take(entry)?;
             }
         }
+        merge.end()
     }
 
     /// Counts something of an item. Every row comes by here, and few are the first of their item.
@@ -195,6 +115,24 @@ impl<'a> Comparison<'a> {
             Some(tally) => add(tally),
             None => add(self.tallies.entry(id.to_owned()).or_default()),
         }
+    }
+
+    /// Counts a step; says now and then how far it is, and hears a wish to stop.
+    fn step(&mut self) -> Result<(), Error> {
+        self.rows += 1;
+        if self.rows.is_multiple_of(STRIDE) {
+            self.tell();
+            if self.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a row that both sides hold alike.
+    fn note_equal(&mut self, entry: &Entry) {
+        self.equal_rows += 1;
+        self.count(&entry.item(), |tally| (tally.at_source, tally.in_destination) = (true, true));
     }
 
     /// Takes note of a difference.
@@ -277,118 +215,130 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Reads the destination's rows: the key, then the other columns; NULL for those that the table lacks.
-fn select(table: &Table, present: &BTreeSet<String>) -> String {
-    let column = |index: usize| {
-        let name = &table.columns()[index].name;
-        if present.contains(name) { quote(name) } else { "NULL".to_owned() }
-    };
-    let key = table.primary_key();
-    let values = (0..table.columns().len()).filter(|index| !key.contains(index));
-    let columns: Vec<String> = key.iter().copied().chain(values).map(column).collect();
-    format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), quote(table.name()), order(table))
-}
-
-fn select_digests(table: &Table) -> String {
-    let key = table.primary_key().iter().map(|&index| quote(&table.columns()[index].name));
-    let columns: Vec<String> = key.chain(DIGEST.map(quote)).collect();
-    format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), quote(table.name()), order(table))
-}
-
-/// The key's order, whatever collation somebody else's table has.
-fn order(table: &Table) -> String {
-    let column = |&index: &usize| format!("{} COLLATE BINARY", quote(&table.columns()[index].name));
-    table.primary_key().iter().map(column).collect::<Vec<_>>().join(", ")
-}
-
 fn count(connection: &Connection, table: &Table) -> Result<u64, Error> {
     let sql = format!("SELECT count(*) FROM {}", quote(table.name()));
-    let count = connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
-    let count = count.map_err(|error| Error::Destination(scratch::failed(&error).to_string()))?;
+    let count = connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_err(scratch_failed)?;
     Ok(count.unsigned_abs())
 }
 
-/// Rows of one side.
-struct Stream<'s> {
-    rows: Rows<'s>,
-    key: usize,
-    /// The types of the columns after the key.
-    values: Vec<DataType>,
-    digester: Option<Digester>,
+/// Both sides of one table, side by side.
+struct Merge<'m, 'a> {
+    comparison: &'m mut Comparison<'a>,
+    table: &'a Table,
+    source: Digests<'m>,
+    /// The source's next row.
+    next: Option<Entry>,
 }
 
-impl<'s> Stream<'s> {
-    fn new(rows: Rows<'s>, table: &Table, digester: Option<Digester>) -> Self {
-        let values = value_columns(table).map(|(_, column)| column.data_type).collect();
-        Self { rows, key: table.primary_key().len(), values, digester }
+impl<'m, 'a> Merge<'m, 'a> {
+    fn new(comparison: &'m mut Comparison<'a>, table: &'a Table, mut source: Digests<'m>) -> Result<Self, Error> {
+        let next = source.next()?;
+        Ok(Self { comparison, table, source, next })
     }
 
-    fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
-        let Some(row) = self.rows.next()? else { return Ok(None) };
-        let key = (0..self.key).map(|column| row.get_ref(column).map(Part::new)).collect::<rusqlite::Result<_>>()?;
-        let digest = match &mut self.digester {
-            Some(digester) => digest(digester, row, self.key, &self.values)?,
-            None => [row.get(self.key)?, row.get(self.key + 1)?],
+    /// Takes the destination's next row.
+    fn take(&mut self, entry: Entry) -> Result<(), Error> {
+        loop {
+            self.comparison.step()?;
+            match self.next.as_ref().map(|next| compare_keys(&next.key, &entry.key)) {
+                Some(Ordering::Less) => {
+                    self.comparison.note(self.table, self.next.take(), Presence::Source);
+                    self.next = self.source.next()?;
+                }
+                Some(Ordering::Equal) => {
+                    if self.next.as_ref().is_some_and(|next| next.digest == entry.digest) {
+                        self.comparison.note_equal(&entry);
+                    } else {
+                        self.comparison.note(self.table, Some(entry), Presence::Both);
+                    }
+                    self.next = self.source.next()?;
+                    return Ok(());
+                }
+                Some(Ordering::Greater) | None => {
+                    self.comparison.note(self.table, Some(entry), Presence::Destination);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The destination has no more rows.
+    fn end(mut self) -> Result<(), Error> {
+        while let Some(entry) = self.next.take() {
+            self.comparison.step()?;
+            self.comparison.note(self.table, Some(entry), Presence::Source);
+            self.next = self.source.next()?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows that came in no order.
+struct Unordered {
+    /// Their keys and digests.
+    copy: Scratch,
+    /// How many came.
+    rows: u64,
+}
+
+/// Takes the destination's rows of one table.
+struct Sink<'m, 'a> {
+    merge: Merge<'m, 'a>,
+    /// The table's place among all.
+    index: usize,
+    unordered: Option<Unordered>,
+    /// Why no more rows are taken.
+    error: Option<Error>,
+}
+
+impl Sink<'_, '_> {
+    fn ordered_row(&mut self, row: &[StoredValue<'_>]) -> Result<(), Error> {
+        let table = self.merge.table;
+        let key = table.primary_key().len();
+        let values = row.iter().skip(key).copied().zip(value_columns(table).map(|(_, column)| column.data_type));
+        let digest = self.merge.comparison.digester.stored(values);
+        self.merge.take(Entry { key: row.iter().take(key).map(|value| Part::new(*value)).collect(), digest })
+    }
+
+    fn unordered_rows(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let comparison = &self.merge.comparison;
+        if comparison.cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let unordered = match &mut self.unordered {
+            Some(unordered) => unordered,
+            none => {
+                let mut copy = Scratch::new(comparison.scratch.encoding());
+                copy.create(comparison.scratch.tables().to_vec()).map_err(failed)?;
+                none.insert(Unordered { copy, rows: 0 })
+            }
         };
-        Ok(Some(Entry { key, digest }))
+        unordered.rows += rows.num_rows() as u64;
+        unordered.copy.upsert(self.index, rows).map_err(failed)
+    }
+
+    /// Ends the scan on an error, and keeps it.
+    fn ended(&mut self, result: Result<(), Error>) -> Result<(), DestinationError> {
+        result.map_err(|error| {
+            let ended = DestinationError::Failed(error.to_string());
+            self.error = Some(error);
+            ended
+        })
     }
 }
 
-fn digest(digester: &mut Digester, row: &Row<'_>, key: usize, values: &[DataType]) -> rusqlite::Result<[i64; 2]> {
-    let value = |(index, data_type): (usize, &DataType)| Ok((row.get_ref(key + index)?, *data_type));
-    let values = values.iter().enumerate().map(value).collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(digester.stored(values.into_iter()))
-}
-
-/// SQLite's order: NULL, numbers, text, blobs (<https://www.sqlite.org/datatype3.html>, 4.1).
-fn compare_keys(a: &[Part], b: &[Part]) -> Ordering {
-    a.iter().zip(b).map(|(a, b)| a.compare(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-impl Part {
-    fn new(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(value) => Self::Integer(value),
-            ValueRef::Real(value) => Self::Real(value),
-            ValueRef::Text(value) => Self::Text(value.to_vec()),
-            ValueRef::Blob(value) => Self::Blob(value.to_vec()),
-        }
+impl RowSink for Sink<'_, '_> {
+    fn in_order(&mut self, row: &[StoredValue<'_>]) -> Result<(), DestinationError> {
+        let result = self.ordered_row(row);
+        self.ended(result)
     }
 
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Null => 0,
-            Self::Integer(_) | Self::Real(_) => 1,
-            Self::Text(_) => 2,
-            Self::Blob(_) => 3,
-        }
-    }
-
-    fn compare(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
-            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
-            (Self::Integer(a), Self::Real(b)) => (*a as f64).total_cmp(b),
-            (Self::Real(a), Self::Integer(b)) => a.total_cmp(&(*b as f64)),
-            (Self::Text(a), Self::Text(b)) | (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
-            _ => self.rank().cmp(&other.rank()),
-        }
-    }
-
-    /// For people and programs.
-    fn shown(&self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Integer(value) => (*value).into(),
-            Self::Real(value) => (*value).into(),
-            Self::Text(value) => String::from_utf8_lossy(value).into(),
-            Self::Blob(value) => format!("a blob of {} bytes", value.len()).into(),
-        }
+    fn unordered(&mut self, rows: &RecordBatch) -> Result<(), DestinationError> {
+        let result = self.unordered_rows(rows);
+        self.ended(result)
     }
 }
 
-fn place(table: &Table, key: &[Part]) -> RowKey {
-    let names = table.primary_key().iter().map(|&index| table.columns()[index].name.clone());
-    RowKey { table: table.name().to_owned(), key: names.zip(key.iter().map(Part::shown)).skip(1).collect() }
+fn failed(error: DestinationError) -> Error {
+    Error::Destination(error.to_string())
 }

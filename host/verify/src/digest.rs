@@ -1,24 +1,14 @@
 //! A digest of a row's values: equal for equal values, and different for different ones as surely as SHA-256 makes it.
 
 use arrow_array::RecordBatch;
-use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
 use elt_destinations::cells::{Cell, Cells};
-use elt_destinations::timestamp::TimestampText;
+use elt_destinations::reader::{Encoding, StoredValue};
 use elt_host::destination::DestinationError;
 use elt_host::schema::{Column, DataType, Table};
 
 use super::document::canonical;
-
-/// How a destination holds values, as far as that loses something or changes its form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    /// As SQLite holds them: timestamps are text, booleans integers, NaN is NULL, and the sign of zero is lost.
-    Sqlite,
-    /// As they are. All NaNs are one.
-    Exact,
-}
 
 /// The columns outside of the key, with their places.
 pub(super) fn value_columns(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
@@ -28,13 +18,15 @@ pub(super) fn value_columns(table: &Table) -> impl Iterator<Item = (usize, &Colu
 /// Makes digests.
 pub(crate) struct Digester {
     encoding: Encoding,
-    timestamp: TimestampText,
+    /// What the encoding writes anew.
+    text: String,
     bytes: Vec<u8>,
 }
 
 impl Digester {
+    /// Of values as a destination with this encoding holds them.
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self { encoding, timestamp: TimestampText::new(), bytes: Vec::new() }
+        Self { encoding, text: String::new(), bytes: Vec::new() }
     }
 
     /// For each row of a batch the digest of its columns outside of the key.
@@ -51,56 +43,34 @@ impl Digester {
         Ok((0..rows.num_rows()).map(row).collect())
     }
 
-    /// The digest of values as SQLite holds them, each with the type of its column.
-    pub(crate) fn stored<'v>(&mut self, values: impl Iterator<Item = (ValueRef<'v>, DataType)>) -> [i64; 2] {
+    /// The digest of values that a destination holds, each with the type of its column.
+    pub(crate) fn stored<'v>(&mut self, values: impl Iterator<Item = (StoredValue<'v>, DataType)>) -> [i64; 2] {
         for (value, data_type) in values {
-            match value {
-                ValueRef::Null => self.null(),
-                ValueRef::Integer(value) => self.integer(value),
-                ValueRef::Real(value) => self.double(value),
-                ValueRef::Text(value) if data_type == DataType::Json => self.document(value),
-                ValueRef::Text(value) => self.text(b't', value),
-                ValueRef::Blob(value) => self.text(b'x', value),
-            }
+            self.value(value, data_type);
         }
         self.finish()
     }
 
     fn cell(&mut self, cell: Cell<'_>, data_type: DataType) {
-        match cell {
-            Cell::Null => self.null(),
-            Cell::Boolean(value) => self.integer(i64::from(value)),
-            Cell::Integer(value) => self.integer(value),
-            Cell::Double(value) => self.double(value),
-            Cell::Text(value) if data_type == DataType::Json => self.document(value.as_bytes()),
-            Cell::Text(value) => self.text(b't', value.as_bytes()),
-            Cell::Timestamp(value) if self.encoding == Encoding::Sqlite => {
-                let text = self.timestamp.of(value).to_owned();
-                self.text(b't', text.as_bytes());
-            }
-            Cell::Timestamp(value) => self.integer(value),
+        let mut text = std::mem::take(&mut self.text);
+        self.value((self.encoding)(cell, &mut text), data_type);
+        self.text = text;
+    }
+
+    fn value(&mut self, value: StoredValue<'_>, data_type: DataType) {
+        match value {
+            StoredValue::Null => self.bytes.push(b'0'),
+            StoredValue::Integer(value) => self.number(b'i', value.to_le_bytes()),
+            StoredValue::Double(value) => self.number(b'd', value.to_bits().to_le_bytes()),
+            StoredValue::Text(value) if data_type == DataType::Json => self.document(value),
+            StoredValue::Text(value) => self.text(b't', value),
+            StoredValue::Blob(value) => self.text(b'x', value),
         }
     }
 
-    fn null(&mut self) {
-        self.bytes.push(b'0');
-    }
-
-    fn integer(&mut self, value: i64) {
-        self.bytes.push(b'i');
-        self.bytes.extend(value.to_le_bytes());
-    }
-
-    fn double(&mut self, value: f64) {
-        let value = match self.encoding {
-            Encoding::Sqlite if value.is_nan() => return self.null(),
-            // Adding zero turns minus zero into zero, and leaves everything else as it is.
-            Encoding::Sqlite => value + 0.0,
-            Encoding::Exact if value.is_nan() => f64::NAN,
-            Encoding::Exact => value,
-        };
-        self.bytes.push(b'd');
-        self.bytes.extend(value.to_bits().to_le_bytes());
+    fn number(&mut self, tag: u8, number: [u8; 8]) {
+        self.bytes.push(tag);
+        self.bytes.extend(number);
     }
 
     /// A document is compared by what it says, not by how.

@@ -13,6 +13,7 @@
 mod compare;
 mod digest;
 mod document;
+mod entry;
 mod known;
 mod scratch;
 #[cfg(test)]
@@ -26,18 +27,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use elt_destinations::parquet::reader::Reading as ParquetReading;
-use elt_destinations::sqlite::reader::Reading as SqliteReading;
+use elt_destinations::reader::Reader;
 use elt_destinations::url::DestinationUrl;
+use elt_host::component::connector::Connector;
 use elt_host::destination::lost;
+use elt_host::destination::{DestinationError, LostTable};
+use elt_host::error::{ConfigurationProblem, Error};
+use elt_host::http::client::HttpClient;
+use elt_host::runtime::policy::Policy;
+use elt_host::runtime::sync::{Event, Level, Observer, SyncRequest};
 pub use elt_host::state::StateKeys;
-use elt_host::{
-    ConfigurationProblem, Connector, DestinationError, Error, Event, HttpClient, Level, LostTable, Observer, Policy,
-    State, SyncRequest, Table,
-};
 
 use compare::Comparison;
-use digest::Encoding;
 use known::Known;
 use scratch::{Scratch, ScratchDestination};
 
@@ -147,47 +148,12 @@ impl Verification {
     }
 }
 
-/// A destination that is read.
-pub(crate) enum Stored {
-    Sqlite(SqliteReading),
-    Parquet(ParquetReading),
-}
-
-impl Stored {
-    fn open(url: &DestinationUrl) -> Result<Self, Error> {
-        let opened = match url {
-            DestinationUrl::Sqlite(path) => SqliteReading::open(path).map(Self::Sqlite),
-            DestinationUrl::Parquet(path) => ParquetReading::open(path).map(Self::Parquet),
-            DestinationUrl::Null => {
-                let message = "`null:` stores nothing, so there is nothing to verify; name the destination of a sync";
-                let problem = ConfigurationProblem { key: None, message: message.to_owned() };
-                return Err(Error::Configuration(vec![problem]));
-            }
-        };
-        opened.map_err(failed)
-    }
-
-    fn state(&self) -> Result<State, DestinationError> {
-        match self {
-            Self::Sqlite(reading) => reading.state(),
-            Self::Parquet(reading) => reading.state(),
-        }
-    }
-
-    /// Those of `tables` that are lost, as far as that is known.
-    fn lost_tables(&self, tables: &[Table]) -> Result<Vec<LostTable>, DestinationError> {
-        match self {
-            Self::Sqlite(reading) => reading.lost_tables(tables),
-            Self::Parquet(reading) => reading.lost_tables(tables),
-        }
-    }
-
-    fn encoding(&self) -> Encoding {
-        match self {
-            Self::Sqlite(_) => Encoding::Sqlite,
-            Self::Parquet(_) => Encoding::Exact,
-        }
-    }
+/// Opens the destination to be read.
+fn open(url: &DestinationUrl) -> Result<Box<dyn Reader>, Error> {
+    url.reader().map_err(failed)?.ok_or_else(|| {
+        let message = format!("`{url}` stores nothing, so there is nothing to verify; name the destination of a sync");
+        Error::Configuration(vec![ConfigurationProblem { key: None, message }])
+    })
 }
 
 /// Compares a destination with its source, row by row. Nothing is written but a scratch database in the system's temporary folder,
@@ -201,7 +167,7 @@ pub async fn verify(
 ) -> Result<Verification, Error> {
     let started = Instant::now();
     let VerifyRequest { config, destination, policy, keys } = request;
-    let stored = Stored::open(&destination)?;
+    let stored = open(&destination)?;
     let state = stored.state().map_err(failed)?;
     let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
     let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
@@ -216,10 +182,10 @@ pub async fn verify(
         lost.clear();
     }
     let known = Known::new(&state, &outcome.state, outcome.quarantined, &keys);
-    let cancel = cancel.clone();
+    let (cancel, name) = (cancel.clone(), destination.to_string());
     let compared = tokio::task::spawn_blocking(move || {
         let scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        Comparison::new(&scratch, &stored, &known, observer.as_ref(), &cancel).run()
+        Comparison::new(&scratch, &name, stored.as_ref(), &known, observer.as_ref(), &cancel).run()
     });
     let compared = compared.await.map_err(|why| Error::Internal(format!("the comparison stopped: {why}")))?;
     Ok(Verification {

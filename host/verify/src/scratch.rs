@@ -7,7 +7,8 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{Field, Schema};
 use rusqlite::{Connection, ErrorCode};
 
-use super::digest::{Digester, Encoding};
+use super::digest::Digester;
+use elt_destinations::reader::Encoding;
 use elt_destinations::sqlite::rows::{RowsError, TableSql};
 use elt_destinations::sqlite::schema::{Misfit, plan};
 use elt_host::{Change, Column, DataType, Destination, DestinationError, Group, Preparation, State, Table};

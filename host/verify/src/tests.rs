@@ -1,14 +1,19 @@
 use arrow_array::{Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use proptest::prelude::*;
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use std::sync::Arc;
 
-use super::digest::{Digester, Encoding};
+use super::digest::Digester;
 use super::known::{Known, seed};
 use super::*;
-use elt_host::{Column, DataType, Table};
+use elt_destinations::reader::{Encoding, StoredValue, exact};
+use elt_destinations::sqlite;
+use elt_host::schema::{Column, DataType, Table};
 
 const KEYS: StateKeys = elt_host::wandb::STATE_KEYS;
+const SQLITE: Encoding = sqlite::reader::encode;
+const EXACT: Encoding = exact;
 
 fn table() -> Table {
     let column = |name: &str, data_type, nullable| Column { name: name.to_owned(), data_type, nullable };
@@ -19,6 +24,17 @@ fn table() -> Table {
         column("at", DataType::Timestamp, true),
     ];
     Table::new("events".to_owned(), columns, &["id".to_owned()]).unwrap()
+}
+
+/// What SQLite gives back, as its reader does.
+fn value(value: ValueRef<'_>) -> StoredValue<'_> {
+    match value {
+        ValueRef::Null => StoredValue::Null,
+        ValueRef::Integer(value) => StoredValue::Integer(value),
+        ValueRef::Real(value) => StoredValue::Double(value),
+        ValueRef::Text(value) => StoredValue::Text(value),
+        ValueRef::Blob(value) => StoredValue::Blob(value),
+    }
 }
 
 type Values = (Option<f64>, Option<String>, Option<i64>);
@@ -46,8 +62,8 @@ fn stored(values: &Values) -> [i64; 2] {
     let read = |row: &rusqlite::Row<'_>| {
         let types = [DataType::Double, DataType::Json, DataType::Timestamp];
         let values: Vec<_> =
-            types.into_iter().enumerate().map(|(column, of)| (row.get_ref(column).unwrap(), of)).collect();
-        Ok(Digester::new(Encoding::Sqlite).stored(values.into_iter()))
+            types.into_iter().enumerate().map(|(column, of)| (value(row.get_ref(column).unwrap()), of)).collect();
+        Ok(Digester::new(SQLITE).stored(values.into_iter()))
     };
     connection.query_row("SELECT * FROM events", [], read).unwrap()
 }
@@ -70,9 +86,9 @@ fn values_that_are_not_the_same_have_other_digests() {
         (None, None, Some(0)),
         (None, None, Some(1)),
     ];
-    for encoding in [Encoding::Sqlite, Encoding::Exact] {
+    for (name, encoding) in [("SQLite", SQLITE), ("exact", EXACT)] {
         let distinct: std::collections::BTreeSet<_> = digests(encoding, &rows).into_iter().collect();
-        assert_eq!(distinct.len(), rows.len(), "{encoding:?}");
+        assert_eq!(distinct.len(), rows.len(), "{name}");
     }
 }
 
@@ -80,13 +96,13 @@ fn values_that_are_not_the_same_have_other_digests() {
 fn what_a_destination_cannot_tell_apart_is_the_same_to_it_alone() {
     for (a, b) in [(Some(f64::NAN), None), (Some(-0.0), Some(0.0))] {
         let rows = [(a, None, None), (b, None, None)];
-        let [a, b] = digests(Encoding::Sqlite, &rows)[..] else { panic!() };
+        let [a, b] = digests(SQLITE, &rows)[..] else { panic!() };
         assert_eq!(a, b);
-        let [a, b] = digests(Encoding::Exact, &rows)[..] else { panic!() };
+        let [a, b] = digests(EXACT, &rows)[..] else { panic!() };
         assert_ne!(a, b);
     }
     let nans = [(Some(f64::NAN), None, None), (Some(-f64::NAN), None, None)];
-    assert_eq!(digests(Encoding::Exact, &nans)[0], digests(Encoding::Exact, &nans)[1]);
+    assert_eq!(digests(EXACT, &nans)[0], digests(EXACT, &nans)[1]);
 }
 
 proptest! {
@@ -95,7 +111,7 @@ proptest! {
         bits in any::<u64>(), has in any::<[bool; 3]>(), body in "[\u{0}-\u{ff}]{0,8}", at in -60_000_000_000_000_000i64..250_000_000_000_000_000,
     ) {
         let row = (has[0].then(|| f64::from_bits(bits)), has[1].then_some(body), has[2].then_some(at));
-        prop_assert_eq!(digests(Encoding::Sqlite, std::slice::from_ref(&row))[0], stored(&row));
+        prop_assert_eq!(digests(SQLITE, std::slice::from_ref(&row))[0], stored(&row));
     }
 }
 

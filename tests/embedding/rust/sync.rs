@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use elt_destinations::url::{Access, DestinationUrl, open};
+use elt_destinations::url::{Access, open};
 use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, SyncRequest};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::new(&EngineOptions::default())?;
     let connector = Connector::load_file(&engine, component.as_ref(), &Cache::for_user())?;
     let client = HttpClient::default();
-    let destination = open(&DestinationUrl::Sqlite(database.into()), Access::ReadWrite)?;
+    let destination = open(&format!("sqlite:{database}").parse()?, Access::ReadWrite)?;
     let Value::Object(config) = serde_json::from_slice(&std::fs::read(configuration)?)? else {
         bail!("no JSON object")
     };

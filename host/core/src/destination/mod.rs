@@ -1,4 +1,4 @@
-//! Where rows and state go. One file for each kind of destination, behind one trait.
+//! Where rows and state go, behind one trait. The built-in kinds are in a crate of their own, a folder for each.
 //!
 //! A sync opens a destination, asks it for the state ([`Destination::prepare`]), then hands it groups: rows, deletions
 //! and a state patch that belong together. A destination may gather groups in a transaction; [`Destination::commit`]
@@ -137,7 +137,7 @@ pub trait Destination: Send {
     /// Takes one group into the open transaction, opening one when none is.
     fn apply(&mut self, group: Group) -> Result<(), DestinationError>;
 
-    /// Makes every applied group durable against a crash of the process. Without applied groups it does nothing.
+    /// Makes every applied group durable against a crash of the process. Called only when groups were applied since the last commit.
     fn commit(&mut self) -> Result<(), DestinationError>;
 
     /// Ends the sync after the last commit: makes all durable against loss of power, and lets go of locks.

@@ -107,8 +107,6 @@ pub struct SplitState<R, S> {
     store: S,
     /// Patches of the groups that were applied and not committed, in one.
     pending: MergedPatch,
-    /// Something was applied since the last commit.
-    open: bool,
     /// The first commit has to empty the state before it touches rows.
     refresh: bool,
 }
@@ -116,7 +114,7 @@ pub struct SplitState<R, S> {
 impl<R: Rows, S: StateStore> SplitState<R, S> {
     /// Of the two. They belong together: rows that were emptied need an empty state.
     pub fn new(rows: R, store: S) -> Self {
-        Self { rows, store, pending: MergedPatch::new(), open: false, refresh: false }
+        Self { rows, store, pending: MergedPatch::new(), refresh: false }
     }
 
     /// The place for rows.
@@ -128,23 +126,18 @@ impl<R: Rows, S: StateStore> SplitState<R, S> {
 impl<R: Rows, S: StateStore> Destination for SplitState<R, S> {
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
         self.pending.clear();
-        self.open = false;
         self.refresh = preparation.full_refresh;
         self.rows.prepare(preparation)?;
         if self.refresh { Ok(State::new()) } else { self.store.load() }
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
-        self.open = true;
         self.rows.apply(group.changes)?;
         self.pending.extend(group.patch);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), DestinationError> {
-        if !self.open {
-            return Ok(());
-        }
         if self.refresh {
             // The rows that the old state answers for go with this commit.
             self.store.replace(&State::new())?;
@@ -158,7 +151,6 @@ impl<R: Rows, S: StateStore> Destination for SplitState<R, S> {
                 return Err(why);
             }
         }
-        self.open = false;
         Ok(())
     }
 

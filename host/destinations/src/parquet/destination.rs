@@ -10,31 +10,14 @@ use super::error::StoreError;
 use super::generations;
 use super::generations::Generations;
 use super::layout::Layout;
-use super::rewrite::{Store, Target};
+use super::rewrite::Store;
+use super::sizes::Sizes;
 use super::staged::Staged;
-use crate::url::Access;
+use super::target::Target;
+use crate::kind::Access;
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use elt_host::state::{State, StatePatch};
-
-/// Where things are cut.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
-    /// Rows that wait in memory at most, but for one group.
-    staged_rows: usize,
-    /// Their bytes at most.
-    staged_bytes: usize,
-    /// Rows after which a file is closed and the next one begun. It bounds what the growth of one run rewrites.
-    pub(super) file_rows: u64,
-    /// The same for wide rows, in bytes on disk.
-    pub(super) file_bytes: u64,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self { staged_rows: 1 << 20, staged_bytes: 48 << 20, file_rows: 256 << 10, file_bytes: 32 << 20 }
-    }
-}
 
 /// A folder of Parquet data sets as a destination.
 pub struct Parquet {
@@ -49,7 +32,6 @@ pub struct Parquet {
     catalog: Option<Catalog>,
     generations: Generations,
     session: Option<Session>,
-    failure: Option<DestinationError>,
     lock: Option<SyncLock>,
 }
 
@@ -79,7 +61,6 @@ impl Parquet {
             catalog: None,
             generations: Generations::new(path, 0),
             session: None,
-            failure: None,
             lock: None,
         };
         match access {
@@ -96,7 +77,7 @@ impl Parquet {
     /// Cuts everything small, so that a test's few rows meet every cut.
     #[cfg(test)]
     pub(crate) fn with_small_sizes(mut self) -> Self {
-        self.sizes = Sizes { staged_rows: 50, staged_bytes: 48 << 20, file_rows: 24, file_bytes: 32 << 20 };
+        self.sizes = Sizes::small();
         self
     }
 
@@ -216,9 +197,6 @@ impl Parquet {
     }
 
     fn commit_now(&mut self) -> Result<(), StoreError> {
-        if !self.session.as_ref().is_some_and(|session| session.in_transaction) {
-            return Ok(());
-        }
         self.flush()?;
         let (Some(catalog), Some(session)) = (&self.catalog, &mut self.session) else { return Ok(()) };
         let mut store = Store { catalog, generations: &mut self.generations, sizes: self.sizes };
@@ -231,20 +209,6 @@ impl Parquet {
         catalog.commit()?;
         session.in_transaction = false;
         self.generations.advance(number)
-    }
-
-    /// After a failure nothing of the open transaction may be seen, nor anything come after it.
-    fn guard<T>(&mut self, result: Result<T, StoreError>) -> Result<T, DestinationError> {
-        result.map_err(|cause| {
-            let error = self.failure_of(cause);
-            self.failure = Some(error.clone());
-            self.roll_back();
-            error
-        })
-    }
-
-    fn check(&self) -> Result<(), DestinationError> {
-        self.failure.clone().map_or(Ok(()), Err)
     }
 
     fn roll_back(&mut self) {
@@ -284,10 +248,6 @@ impl Parquet {
 
 impl Destination for Parquet {
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
-        self.check()?;
-        if self.access == Access::ReadOnly {
-            return Err(self.refused("it was opened to be read only."));
-        }
         if let Some(catalog) = &self.catalog {
             // Refuses now what would fail after all the reading.
             catalog.begin().and_then(|()| catalog.roll_back()).map_err(|cause| self.refusal(cause))?;
@@ -333,19 +293,14 @@ impl Destination for Parquet {
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
-        self.check()?;
-        let result = self.apply_now(group);
-        self.guard(result)
+        self.apply_now(group).map_err(|cause| self.failure_of(cause))
     }
 
     fn commit(&mut self) -> Result<(), DestinationError> {
-        self.check()?;
-        let result = self.commit_now();
-        self.guard(result)
+        self.commit_now().map_err(|cause| self.failure_of(cause))
     }
 
     fn finish(&mut self) -> Result<(), DestinationError> {
-        self.check()?;
         self.roll_back();
         let tidied = match &self.catalog {
             Some(catalog) => catalog.checkpoint().and_then(|()| self.generations.tidy()),
@@ -354,7 +309,7 @@ impl Destination for Parquet {
         self.session = None;
         self.catalog = None;
         self.let_go();
-        self.guard(tidied)
+        tidied.map_err(|cause| self.failure_of(cause))
     }
 
     fn state(&mut self) -> Result<State, DestinationError> {
@@ -368,10 +323,6 @@ impl Destination for Parquet {
     }
 
     fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
-        self.check()?;
-        if self.access == Access::ReadOnly {
-            return Err(self.refused("it was opened to be read only."));
-        }
         let mut replace = || -> Result<(), StoreError> {
             if self.catalog.is_none() {
                 self.load()?;

@@ -7,8 +7,8 @@ use arrow_array::BooleanArray;
 use arrow_array::builder::BooleanBuilder;
 
 use super::catalog::Slice;
-use super::rewrite::Target;
 use super::staged::{Partition, Resolved, is_deleted};
+use super::target::Target;
 use crate::cells::{Cell, Cells};
 use elt_host::Column;
 

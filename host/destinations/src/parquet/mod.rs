@@ -27,15 +27,22 @@ mod catalog;
 mod destination;
 mod error;
 mod generations;
+mod kind;
 mod layout;
 mod merge_join;
 mod new_rows;
 mod part;
 pub mod reader;
 mod rewrite;
+mod sizes;
 mod staged;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod subject;
+mod target;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use self::destination::Parquet;
+pub use self::kind::{KIND, ParquetKind};

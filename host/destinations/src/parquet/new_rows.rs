@@ -8,8 +8,8 @@ use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::plain_text;
 use super::part::{PartWriter, Segment, batch_rows};
-use super::rewrite::Target;
 use super::staged::{Resolved, Staged};
+use super::target::Target;
 
 /// Writes the staged rows.
 pub(super) struct NewRows<'a> {

@@ -9,10 +9,10 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use rusqlite::types::Value;
 
 use super::catalog::{Catalog, LiveFile, Slice};
-use super::destination::Sizes;
 use super::error::StoreError;
 use super::generations::Generations;
 use super::layout::Layout;
+use super::sizes::Sizes;
 
 /// Bytes of rows that are held as one batch.
 const BATCH_BYTES: u64 = 4 << 20;

@@ -9,30 +9,20 @@ use std::collections::{BTreeSet, HashMap};
 use arrow_select::filter::filter_record_batch;
 
 use super::catalog::{Catalog, LiveFile, Slice};
-use super::destination::Sizes;
 use super::error::StoreError;
 use super::generations::Generations;
-use super::layout::Layout;
 use super::merge_join::{MergeSide, Retention, SliceSplitter};
 use super::new_rows::NewRows;
 use super::part::{PartReader, PartWriter, Segment};
+use super::sizes::Sizes;
 use super::staged::{PartKey, Partition, Resolved, Staged};
+use super::target::Target;
 use crate::cells::Cells;
-use elt_host::Table;
 
 /// Small files are merged when this many of about one size have come together; each is about this many times smaller than what they become.
 const MERGE: usize = 8;
 /// The smallest size that counts, in bytes: a file with a handful of rows.
 const LEAST_BYTES: u64 = 16 << 10;
-
-/// One table of a sync.
-pub(super) struct Target {
-    pub(super) table: Table,
-    pub(super) layout: Layout,
-    /// For each of the layout's columns its place in a batch.
-    pub(super) positions: Vec<Option<usize>>,
-    pub(super) synced_at: i64,
-}
 
 /// What the open transaction writes to.
 pub(super) struct Store<'a> {

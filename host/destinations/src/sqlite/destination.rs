@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::path::resolve;
+use super::path::{lock_file, resolve};
 use super::rows::{RowsError, TableSql};
 use super::schema;
-use super::schema::{Misfit, STATE_TABLE};
+use super::schema::Misfit;
+use super::state;
 use super::waiting;
 use super::waiting::{InTheWay, Obstacle, Patience};
 use crate::disk_full;
+use crate::kind::Access;
 use crate::sqlite_file::{journal, unwritten};
 use crate::timestamp::TimestampText;
-use crate::url::Access;
 use elt_host::destination::lock::SyncLock;
 use elt_host::destination::waits::Waits;
 use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_support::paths::sibling;
 use elt_host::schema::Table;
 use elt_host::state::{State, StatePatch};
+use elt_support::paths::sibling;
 
 /// How long the first look waits for another program that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,9 +50,8 @@ pub struct Sqlite {
     leaves_wal: bool,
     session: Option<Session>,
     waits: Waits,
-    failure: Option<DestinationError>,
     // The last field: let go after the connection is closed.
-    _lock: Option<SyncLock>,
+    lock: Option<SyncLock>,
 }
 
 /// What one sync needs.
@@ -77,9 +77,8 @@ impl Sqlite {
             Access::ReadOnly => None,
             Access::ReadWrite => Some(SyncLock::acquire(lock_file(&path), &name)?),
         };
-        let (connection, leaves_wal, session, failure) = (None, true, None, None);
-        let waits = Waits::default();
-        let mut this = Self { path, name, access, connection, leaves_wal, session, waits, failure, _lock: lock };
+        let (connection, leaves_wal, session, waits) = (None, true, None, Waits::default());
+        let mut this = Self { path, name, access, connection, leaves_wal, session, waits, lock };
         match this.path.metadata() {
             Ok(metadata) if metadata.len() > 0 || access == Access::ReadOnly => this.connect()?,
             Ok(_) => {}
@@ -200,7 +199,7 @@ impl Sqlite {
                 for table in &session.sql {
                     connection.execute_batch(&table.clear)?;
                 }
-                connection.execute_batch(&format!("DELETE FROM {STATE_TABLE}"))?;
+                state::clear(connection)?;
                 session.clear = false;
             }
             Ok(())
@@ -209,43 +208,6 @@ impl Sqlite {
             Misfit::Refused(why) => self.refused(why),
             Misfit::Sqlite(error) => self.failed(error),
         })
-    }
-
-    fn apply_now(&mut self, group: &Group) -> Result<(), DestinationError> {
-        self.begin()?;
-        let (Some(connection), Some(session)) = (&self.connection, &self.session) else {
-            return Err(DestinationError::misfit("a group before `prepare`"));
-        };
-        let write = || -> Result<(), RowsError> {
-            for change in &group.changes {
-                let table = session
-                    .sql
-                    .get(change.table())
-                    .ok_or_else(|| DestinationError::misfit(format!("table number {}", change.table())))?;
-                match change {
-                    Change::Upsert { rows, .. } => table.upsert(connection, rows, &session.synced_at)?,
-                    Change::Delete { keys, .. } => table.delete(connection, keys)?,
-                }
-            }
-            Ok(patch_state(connection, &group.patch)?)
-        };
-        write().map_err(|error| match error {
-            RowsError::Misfit(error) => error,
-            RowsError::Sqlite(error) => self.failed(error),
-        })
-    }
-
-    /// After a failure nothing of the open transaction may be committed, nor anything come after it.
-    fn guard<T>(&mut self, result: Result<T, DestinationError>) -> Result<T, DestinationError> {
-        if let Err(error) = &result {
-            self.failure = Some(error.clone());
-            self.roll_back();
-        }
-        result
-    }
-
-    fn check(&self) -> Result<(), DestinationError> {
-        self.failure.clone().map_or(Ok(()), Err)
     }
 
     fn roll_back(&mut self) {
@@ -349,10 +311,6 @@ impl Destination for Sqlite {
     }
 
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
-        self.check()?;
-        if self.access == Access::ReadOnly {
-            return Err(self.refused("it was opened to be read only."));
-        }
         let mut lost = Vec::new();
         if let Some(connection) = &self.connection {
             let look = || -> Result<Vec<LostTable>, Misfit> {
@@ -388,53 +346,60 @@ impl Destination for Sqlite {
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
-        self.check()?;
-        let result = self.apply_now(&group);
-        self.guard(result)
+        self.begin()?;
+        let (Some(connection), Some(session)) = (&self.connection, &self.session) else {
+            return Err(DestinationError::misfit("a group before `prepare`"));
+        };
+        let write = || -> Result<(), RowsError> {
+            for change in &group.changes {
+                let table = session
+                    .sql
+                    .get(change.table())
+                    .ok_or_else(|| DestinationError::misfit(format!("table number {}", change.table())))?;
+                match change {
+                    Change::Upsert { rows, .. } => table.upsert(connection, rows, &session.synced_at)?,
+                    Change::Delete { keys, .. } => table.delete(connection, keys)?,
+                }
+            }
+            Ok(state::patch(connection, &group.patch)?)
+        };
+        write().map_err(|error| match error {
+            RowsError::Misfit(error) => error,
+            RowsError::Sqlite(error) => self.failed(error),
+        })
     }
 
     fn commit(&mut self) -> Result<(), DestinationError> {
-        self.check()?;
-        let (Some(connection), Some(session)) = (&self.connection, &self.session) else {
-            return Ok(());
-        };
-        if !session.in_transaction {
-            return Ok(());
-        }
-        let result = self.commit_on(connection, LONG_PATIENCE);
-        if let (Ok(()), Some(session)) = (&result, &mut self.session) {
+        let connection = self.connection.as_ref().ok_or_else(|| DestinationError::misfit("a commit before a group"))?;
+        self.commit_on(connection, LONG_PATIENCE)?;
+        if let Some(session) = &mut self.session {
             session.in_transaction = false;
         }
-        self.guard(result)
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), DestinationError> {
-        self.check()?;
         self.roll_back();
         let synced = self.sync_to_disk();
         self.leave_wal();
         self.session = None;
         // The last connection to close removes the log.
         self.connection = None;
-        self._lock = None;
+        self.lock = None;
         synced
     }
 
     fn state(&mut self) -> Result<State, DestinationError> {
         if self.access == Access::ReadOnly {
-            return unwritten::read(&self.path, read_state).map_err(|error| self.refusal(error));
+            return unwritten::read(&self.path, state::read).map_err(|error| self.refusal(error));
         }
         let Some(connection) = &self.connection else {
             return Ok(State::new());
         };
-        read_state(connection).map_err(|error| self.refusal(error))
+        state::read(connection).map_err(|error| self.refusal(error))
     }
 
     fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
-        self.check()?;
-        if self.access == Access::ReadOnly {
-            return Err(self.refused("it was opened to be read only."));
-        }
         self.connection()?;
         let Some(connection) = &self.connection else {
             return Err(DestinationError::misfit("no connection"));
@@ -447,9 +412,9 @@ impl Destination for Sqlite {
             for statement in schema::plan(connection, &[])? {
                 connection.execute_batch(&statement)?;
             }
-            connection.execute_batch(&format!("DELETE FROM {STATE_TABLE}"))?;
+            state::clear(connection)?;
             let patch: StatePatch = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-            Ok(patch_state(connection, &patch)?)
+            Ok(state::patch(connection, &patch)?)
         };
         let replaced = replace().map_err(|error| match error {
             Misfit::Refused(why) => self.refused(why),
@@ -470,32 +435,4 @@ impl Drop for Sqlite {
         self.roll_back();
         self.leave_wal();
     }
-}
-
-/// The file that carries the lock of the database at `path`.
-pub(super) fn lock_file(path: &Path) -> PathBuf {
-    sibling(path, "-sync")
-}
-
-pub(super) fn read_state(connection: &Connection) -> rusqlite::Result<State> {
-    if !schema::has_state(connection)? {
-        return Ok(State::new());
-    }
-    let mut statement = connection.prepare(&format!("SELECT key, value FROM {STATE_TABLE}"))?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-}
-
-fn patch_state(connection: &Connection, patch: &StatePatch) -> rusqlite::Result<()> {
-    let set = format!(
-        "INSERT INTO {STATE_TABLE}(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value"
-    );
-    let mut set = connection.prepare_cached(&set)?;
-    let mut remove = connection.prepare_cached(&format!("DELETE FROM {STATE_TABLE} WHERE key = ?1"))?;
-    for (key, value) in patch {
-        match value {
-            Some(value) => set.execute((key, value))?,
-            None => remove.execute((key,))?,
-        };
-    }
-    Ok(())
 }

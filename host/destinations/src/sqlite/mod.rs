@@ -14,8 +14,9 @@
 //! copies and syncs everything. Nothing is ever torn. Where WAL is not to be had (some network file systems), every commit is synced.
 //!
 //! **Readers.** Going over to WAL takes a moment without readers. Somebody who reads in a transaction that was open before is waited
-//! for, which the log says; when the sync has to end meanwhile, it does (`waiting`). When a sync ends, however it ends, the database is taken out of WAL mode again, unless somebody reads it at that moment:
-//! one file, which is read without the right to write. A database of somebody else's that was in WAL mode stays so.
+//! for, which the log says; when the sync has to end meanwhile, it does (`waiting`). When a sync ends, however it ends, the database
+//! is taken out of WAL mode again, unless somebody reads it at that moment: one file, which is read without the right to write. A
+//! database of somebody else's that was in WAL mode stays so.
 //!
 //! **What is gone.** `_elt_tables` names the tables that syncs have made. One that is gone, or that lacks columns, was changed by somebody
 //! ([`Destination::lost_tables`]).
@@ -23,15 +24,25 @@
 //! **Nothing is written before the first group.** [`Destination::prepare`] looks at what is there; the file, its tables
 //! and the emptying of a full refresh come with the first transaction. Beside the database lies, while a sync runs, an empty
 //! `PATH-sync`, which carries the lock.
+//!
+//! [`Destination::finish`]: elt_host::destination::Destination::finish
+//! [`Destination::prepare`]: elt_host::destination::Destination::prepare
+//! [`Destination::lost_tables`]: elt_host::destination::Destination::lost_tables
 
 mod destination;
+mod kind;
 mod path;
 pub mod reader;
 pub mod rows;
 pub mod schema;
+mod state;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod waiting;
 
 pub use self::destination::Sqlite;
+pub use self::kind::{KIND, SqliteKind};

@@ -1,7 +1,9 @@
-//! Where the database is, followed through symbolic links.
+//! Where the database is, followed through symbolic links, and its lock.
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use elt_support::paths::sibling;
 
 /// The path with symbolic links followed, so that one database has one lock. The file need not exist; its folder must.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, String> {
@@ -26,4 +28,9 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, String> {
         }
         Err(error) => Err(format!("{}: {error}", folder.display())),
     }
+}
+
+/// The file that carries the lock of the database at `path`.
+pub(super) fn lock_file(path: &Path) -> PathBuf {
+    sibling(path, "-sync")
 }
