@@ -1,7 +1,6 @@
-//! What the destinations' tests share: tables, batches and a model to compare with.
+//! What the tests share: tables, batches, and values in a form that can be compared.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::types::UInt32Type;
@@ -12,14 +11,16 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 
 use crate::cells::{Cell, Cells};
-use elt_host::destination::{Change, DestinationError, Preparation};
+use crate::timestamp::TimestampText;
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::schema::{Column, DataType, Table};
+use elt_host::state::State;
 
 /// The time of every test sync.
-pub(crate) const SYNCED_AT: i64 = 1_700_000_000_123_456;
+pub const SYNCED_AT: i64 = 1_700_000_000_123_456;
 
 /// What a refusal says.
-pub(crate) fn refusal<T>(result: Result<T, DestinationError>) -> String {
+pub fn refusal<T>(result: Result<T, DestinationError>) -> String {
     match result {
         Err(DestinationError::Refused(message)) => message,
         Err(other) => panic!("failed in the place of refusing: {other:?}"),
@@ -29,12 +30,18 @@ pub(crate) fn refusal<T>(result: Result<T, DestinationError>) -> String {
 
 /// One cell, as the tests write it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// No value.
     Null,
+    /// Of a column of `bool`.
     Bool(bool),
+    /// Of a column of `integer`.
     Int(i64),
+    /// Of a column of `double`.
     Double(f64),
+    /// Of a column of `text` or `json`.
     Text(String),
+    /// Microseconds since the epoch.
     Time(i64),
 }
 
@@ -56,17 +63,19 @@ impl From<f64> for Value {
     }
 }
 
-pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
+/// A column.
+pub fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
     Column { name: name.to_owned(), data_type, nullable }
 }
 
-fn table(name: &str, columns: Vec<Column>, key: &[&str]) -> Table {
+/// A table with these columns and this key.
+pub fn table(name: &str, columns: Vec<Column>, key: &[&str]) -> Table {
     let key: Vec<String> = key.iter().map(|&part| part.to_owned()).collect();
     Table::new(name.to_owned(), columns, &key).unwrap()
 }
 
 /// One row for each run, with every type beside the key.
-pub(crate) fn runs() -> Table {
+pub fn runs() -> Table {
     let columns = vec![
         column("run_id", DataType::Text, false),
         column("name", DataType::Text, true),
@@ -78,7 +87,7 @@ pub(crate) fn runs() -> Table {
 }
 
 /// The table that speed is about.
-pub(crate) fn metrics() -> Table {
+pub fn metrics() -> Table {
     let columns = vec![
         column("run_id", DataType::Text, false),
         column("step", DataType::Integer, false),
@@ -89,7 +98,8 @@ pub(crate) fn metrics() -> Table {
     table("metrics", columns, &["run_id", "step", "metric_name"])
 }
 
-pub(crate) fn preparation(tables: &[Table]) -> Preparation {
+/// What a sync of `tables` says before its first group.
+pub fn preparation(tables: &[Table]) -> Preparation {
     Preparation { tables: tables.to_vec(), synced_at: SYNCED_AT, full_refresh: false }
 }
 
@@ -135,25 +145,26 @@ fn batch(columns: &[&Column], rows: &[Vec<Value>], dictionary: bool) -> RecordBa
 }
 
 /// An upsert of `rows` into table number `number`, which is `table`.
-pub(crate) fn upsert(number: usize, table: &Table, rows: &[Vec<Value>], dictionary: bool) -> Change {
+pub fn upsert(number: usize, table: &Table, rows: &[Vec<Value>], dictionary: bool) -> Change {
     let columns: Vec<&Column> = table.columns().iter().collect();
     Change::Upsert { table: number, rows: batch(&columns, rows, dictionary) }
 }
 
 /// A deletion by leading parts of the key, all of one length.
-pub(crate) fn delete(number: usize, table: &Table, keys: &[Vec<Value>]) -> Change {
+pub fn delete(number: usize, table: &Table, keys: &[Vec<Value>]) -> Change {
     let parts = keys.first().map_or(1, Vec::len);
     let columns: Vec<&Column> = table.primary_key()[..parts].iter().map(|&index| &table.columns()[index]).collect();
     Change::Delete { table: number, keys: batch(&columns, keys, false) }
 }
 
 /// A row of `metrics`.
-pub(crate) fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value> {
+pub fn metric(run: &str, step: i64, name: &str, value: f64) -> Vec<Value> {
     vec![run.into(), step.into(), name.into(), value.into(), Value::Time(1_600_000_000_000_000 + step)]
 }
 
-/// A cell in a form that can be compared and that every destination's reader can bring its own cells into.
-pub(crate) fn shown(value: &Value) -> String {
+/// A cell in a form that can be compared and that every destination's reader can bring its own cells into. A time is text as
+/// [`TimestampText`] writes it.
+pub fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => i64::from(*value).to_string(),
@@ -162,70 +173,59 @@ pub(crate) fn shown(value: &Value) -> String {
         Value::Double(value) if value.is_nan() => "null".to_owned(),
         Value::Double(value) => format!("{:?}", value + 0.0),
         Value::Text(value) => format!("{value:?}"),
-        Value::Time(value) => format!("{:?}", crate::timestamp::TimestampText::new().of(*value)),
+        Value::Time(value) => format!("{:?}", TimestampText::new().of(*value)),
     }
 }
 
 /// What a table holds: for each row its cells, the key first; sorted. Without `_synced_at`.
-pub(crate) type Contents = BTreeSet<Vec<String>>;
+pub type Contents = BTreeSet<Vec<String>>;
 
-/// Reads a table of a SQLite destination as anybody would.
-pub(crate) fn read_sqlite(path: &Path, table: &Table) -> Contents {
-    use rusqlite::types::Value as Stored;
-    let connection = rusqlite::Connection::open(path).unwrap();
-    if !connection.table_exists(None, table.name()).unwrap() {
-        return Contents::new();
-    }
-    let columns: Vec<_> = table.columns().iter().map(|column| format!("\"{}\"", column.name)).collect();
-    let sql = format!("SELECT {} FROM \"{}\"", columns.join(","), table.name());
-    let mut statement = connection.prepare(&sql).unwrap();
-    let rows = statement.query_map([], |row| {
-        (0..columns.len())
-            .map(|column| {
-                Ok(shown(&match row.get(column)? {
-                    Stored::Null => Value::Null,
-                    Stored::Integer(value) => Value::Int(value),
-                    Stored::Real(value) => Value::Double(value),
-                    Stored::Text(value) => Value::Text(value),
-                    Stored::Blob(_) => panic!("a blob"),
-                }))
-            })
-            .collect()
-    });
-    let rows: Vec<Vec<String>> = rows.unwrap().map(Result::unwrap).collect();
+/// Rows as [`Contents`]; panics when a row is there twice.
+pub fn contents(rows: Vec<Vec<String>>) -> Contents {
     let contents: Contents = rows.iter().cloned().collect();
     assert_eq!(contents.len(), rows.len(), "rows twice");
     contents
 }
 
-/// Reads a data set of a Parquet destination as anybody would: every file that the pattern `DIR/<table>/*.parquet` finds.
-pub(crate) fn read_parquet(folder: &Path, table: &Table) -> Contents {
-    let mut rows = Vec::new();
-    let Ok(files) = std::fs::read_dir(folder.join(table.name())) else { return Contents::new() };
-    for file in files {
-        let file = std::fs::File::open(file.unwrap().path()).unwrap();
-        let reader = ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        for batch in reader.build().unwrap() {
-            let batch = batch.unwrap();
-            let cells = table
-                .columns()
-                .iter()
-                .map(|column| Cells::new(column, batch.column_by_name(&column.name).unwrap().as_ref()).unwrap());
-            let cells: Vec<_> = cells.collect();
-            rows.extend((0..batch.num_rows()).map(|row| {
-                let value = |cells: &Cells<'_>| match cells.get(row) {
-                    Cell::Null => Value::Null,
-                    Cell::Boolean(value) => Value::Bool(value),
-                    Cell::Integer(value) => Value::Int(value),
-                    Cell::Double(value) => Value::Double(value),
-                    Cell::Text(value) => Value::Text(value.to_owned()),
-                    Cell::Timestamp(value) => Value::Time(value),
-                };
-                cells.iter().map(|cells| shown(&value(cells))).collect::<Vec<_>>()
-            }));
-        }
+/// The rows of a batch, whose columns are found by their names.
+pub fn rows_of(table: &Table, batch: &RecordBatch) -> Vec<Vec<String>> {
+    let cells = table
+        .columns()
+        .iter()
+        .map(|column| Cells::new(column, batch.column_by_name(&column.name).unwrap().as_ref()).unwrap());
+    let cells: Vec<_> = cells.collect();
+    let value = |cells: &Cells<'_>, row: usize| match cells.get(row) {
+        Cell::Null => Value::Null,
+        Cell::Boolean(value) => Value::Bool(value),
+        Cell::Integer(value) => Value::Int(value),
+        Cell::Double(value) => Value::Double(value),
+        Cell::Text(value) => Value::Text(value.to_owned()),
+        Cell::Timestamp(value) => Value::Time(value),
+    };
+    (0..batch.num_rows()).map(|row| cells.iter().map(|cells| shown(&value(cells, row))).collect()).collect()
+}
+
+/// A group of these changes, with a patch of the state.
+pub fn group(changes: Vec<Change>, patch: &[(&str, Option<&str>)]) -> Group {
+    Group { changes, patch: patch.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect() }
+}
+
+/// A state with these entries.
+pub fn state(entries: &[(&str, &str)]) -> State {
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Rows as a table that holds them is read.
+pub fn stored(rows: &[Vec<Value>]) -> Contents {
+    rows.iter().map(|row| row.iter().map(shown).collect()).collect()
+}
+
+/// One sync of `groups`, committed after each.
+pub fn sync(mut destination: Box<dyn Destination>, preparation: Preparation, groups: Vec<Group>) {
+    destination.prepare(preparation).unwrap();
+    for group in groups {
+        destination.apply(group).unwrap();
+        destination.commit().unwrap();
     }
-    let contents: Contents = rows.iter().cloned().collect();
-    assert_eq!(contents.len(), rows.len(), "rows twice");
-    contents
+    destination.finish().unwrap();
 }

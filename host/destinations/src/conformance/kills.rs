@@ -1,20 +1,20 @@
 //! A process that writes is killed at any moment (SIGKILL), or meets a write that fails; what it leaves is whole, for every
 //! reader and for the next sync.
 //!
-//! The child is this test binary, told by the environment to run one test that does nothing otherwise.
+//! The child is the test binary, told by the environment to run one test that does nothing otherwise: [`child`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::Subject;
 use super::data::*;
-use crate::url::{Access, DestinationUrl, open};
+use crate::kind::Access;
 use elt_host::destination::{DestinationError, Group};
-use elt_host::schema::Table;
 
-const URL: &str = "STORE_KILL_TEST_URL";
+const FOLDER: &str = "CONFORMANCE_KILLS_FOLDER";
 /// Tells the child to write until a write fails, and to end in good order then.
-const UNTIL_FAILURE: &str = "STORE_KILL_TEST_UNTIL_FAILURE";
+const UNTIL_FAILURE: &str = "CONFORMANCE_KILLS_UNTIL_FAILURE";
 /// Steps of each group's run.
 const STEPS: i64 = 40;
 
@@ -60,18 +60,17 @@ fn expected(groups: i64) -> Contents {
     rows
 }
 
-fn groups(url: &DestinationUrl) -> i64 {
+/// What the state says, as anybody may ask at any moment.
+fn groups(subject: &dyn Subject, folder: &Path) -> i64 {
     // Before the first commit there may be nothing to open.
-    let Ok(mut destination) = open(url, Access::ReadOnly) else { return 0 };
+    let Ok(mut destination) = subject.url(folder).open(Access::ReadOnly) else { return 0 };
     destination.state().unwrap().get("groups").map_or(0, |groups| groups.parse().unwrap())
 }
 
-/// Writes on from where the state says, until killed.
-#[test]
-fn child() {
-    let Ok(url) = std::env::var(URL) else { return };
-    let url: DestinationUrl = url.parse().unwrap();
-    let mut destination = open(&url, Access::ReadWrite).unwrap();
+/// The part of a process that is killed: writes on from where the state says. Does nothing unless the tests here run it.
+pub fn child(subject: &dyn Subject) {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let mut destination = subject.open(Path::new(&folder));
     let state = destination.prepare(preparation(&[metrics()])).unwrap();
     if std::env::var_os(UNTIL_FAILURE).is_some() {
         let failure =
@@ -90,96 +89,74 @@ fn child() {
     }
 }
 
-fn child_name() -> String {
-    format!("{}::child", module_path!().split_once("::").unwrap().1)
+/// The test's name in its binary, without the crate's.
+fn test_name(path: &str) -> &str {
+    path.split_once("::").map_or(path, |(_, name)| name)
 }
 
-/// The system refuses to let any file grow beyond a limit (`ulimit -f`), as a full disk or a quota would, at ever other places.
-fn fail_at_many_sizes(place: fn(&Path) -> DestinationUrl, read: fn(&Path, &Table) -> Contents) {
+/// The system refuses to let any file grow beyond a limit (`ulimit -f`), as a full disk or a quota would, at ever other places. `child`
+/// is the path of the test that calls [`child`].
+pub fn a_failing_write_tears_nothing(subject: &dyn Subject, child: &str) {
     for blocks in (80..600).step_by(40) {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w.db");
-        let url = place(&path);
+        let folder = folder.path();
         let child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; ulimit -f \"$LIMIT\"; exec \"$0\" --exact \"$1\""])
             .arg(std::env::current_exe().unwrap())
-            .arg(child_name())
-            .envs([(URL, url.to_string()), (UNTIL_FAILURE, "1".to_owned()), ("LIMIT", blocks.to_string())])
+            .arg(test_name(child))
+            .env(FOLDER, folder)
+            .envs([(UNTIL_FAILURE, "1".to_owned()), ("LIMIT", blocks.to_string())])
             .output()
             .unwrap();
         assert!(child.status.success(), "{blocks}: {}", String::from_utf8_lossy(&child.stdout));
-        let claimed = groups(&url);
-        assert!(read(&path, &metrics()) == expected(claimed), "{blocks} blocks: {claimed} groups");
+        let claimed = groups(subject, folder);
+        assert!(subject.read(folder, &metrics()) == expected(claimed), "{blocks} blocks: {claimed} groups");
         // With room again the next sync goes on.
-        let mut destination = open(&url, Access::ReadWrite).unwrap();
+        let mut destination = subject.open(folder);
         destination.prepare(preparation(&[metrics()])).unwrap();
         destination.apply(group(claimed)).unwrap();
         destination.commit().unwrap();
         destination.finish().unwrap();
         drop(destination);
-        assert!(read(&path, &metrics()) == expected(claimed + 1));
+        assert!(subject.read(folder, &metrics()) == expected(claimed + 1));
     }
 }
 
-#[test]
-fn a_failing_write_tears_nothing_in_sqlite() {
-    fail_at_many_sizes(|path| DestinationUrl::Sqlite(path.to_owned()), read_sqlite);
-}
-
-#[test]
-fn a_failing_write_tears_nothing_in_parquet() {
-    fail_at_many_sizes(|path| DestinationUrl::Parquet(path.to_owned()), read_parquet);
-}
-
-fn kill_again_and_again(url: &DestinationUrl, path: &Path, read: fn(&Path, &Table) -> Contents, kills: u64) {
+/// Killed 60 times in one place, each time after another while.
+pub fn a_killed_sync_leaves_rows_and_state_that_agree(subject: &dyn Subject, child: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
     let mut seed = 0x2545_f491_4f6c_dd1du64;
     let mut last = 0;
-    for _ in 0..kills {
+    for _ in 0..60 {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &child_name()])
-            .env(URL, url.to_string())
+            .args(["--exact", test_name(child)])
+            .env(FOLDER, folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // The moment is what is tried, and any will do; nothing is waited for.
         std::thread::sleep(Duration::from_micros(seed % 150_000));
         child.kill().unwrap();
         child.wait().unwrap();
         // As any reader finds it, before anybody puts anything in order: the rows hold what the state says, and perhaps the next commit.
-        let claimed = groups(url);
+        let claimed = groups(subject, folder);
         assert!(claimed >= last);
-        let found = read(path, &metrics());
+        let found = subject.read(folder, &metrics());
         let whole = (claimed..claimed + 4).find(|groups| found == expected(*groups));
         assert!(whole.is_some(), "state says {claimed} groups, and {} rows are there", found.len());
         // And after recovery exactly that.
-        let mut destination = open(url, Access::ReadWrite).unwrap();
+        let mut destination = subject.open(folder);
         destination.prepare(preparation(&[metrics()])).unwrap();
         destination.finish().unwrap();
         drop(destination);
-        assert_eq!(groups(url), claimed);
-        assert!(read(path, &metrics()) == expected(claimed), "after recovery");
+        assert_eq!(groups(subject, folder), claimed);
+        assert!(subject.read(folder, &metrics()) == expected(claimed), "after recovery");
         last = claimed;
     }
     assert!(last > 0, "no child lived long enough to commit");
-}
-
-fn place(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    (folder, path)
-}
-
-#[test]
-fn a_killed_sqlite_sync_leaves_rows_and_state_that_agree() {
-    let (_folder, path) = place("w.db");
-    kill_again_and_again(&DestinationUrl::Sqlite(path.clone()), &path, read_sqlite, 60);
-}
-
-#[test]
-fn a_killed_parquet_sync_leaves_rows_and_state_that_agree() {
-    let (_folder, path) = place("w");
-    kill_again_and_again(&DestinationUrl::Parquet(path.clone()), &path, read_parquet, 60);
 }

@@ -1,15 +1,15 @@
-//! Every destination against one model: random upserts, deletions, checkpoints, commits, refreshes and abandoned
-//! syncs end in the same rows and the same state as in maps.
+//! A destination against a model: random upserts, deletions, checkpoints, commits, refreshes and abandoned syncs end in the same rows
+//! and the same state as in maps.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
+use super::Subject;
 use super::data::*;
-use crate::parquet::Parquet;
-use crate::sqlite::Sqlite;
-use crate::url::{Access, DestinationUrl, open};
+use crate::kind::Access;
 use elt_host::destination::{Change, Destination, Group, Preparation};
 use elt_host::schema::Table;
 use elt_host::state;
@@ -83,32 +83,31 @@ impl World {
     }
 }
 
-/// A destination under test: how to open it and how to read its tables.
-struct Subject<'a> {
-    url: DestinationUrl,
-    open: fn(&Path) -> Box<dyn Destination>,
-    read: fn(&Path, &Table) -> Contents,
-    path: &'a Path,
+/// A destination under test, and where it is.
+struct Site<'a> {
+    subject: &'a dyn Subject,
+    folder: &'a Path,
 }
 
-impl Subject<'_> {
+impl Site<'_> {
     fn open(&self, refresh: bool) -> (Box<dyn Destination>, State) {
-        let mut destination = (self.open)(self.path);
+        let mut destination = self.subject.open(self.folder);
         let preparation = Preparation { full_refresh: refresh, ..preparation(&[runs(), metrics()]) };
         let state = destination.prepare(preparation).unwrap();
         (destination, state)
     }
 
     fn check(&self, world: &World) {
-        let found = [runs(), metrics()].map(|table| (self.read)(self.path, &table));
+        let found = [runs(), metrics()].map(|table| self.subject.read(self.folder, &table));
         assert_eq!(found, world.contents());
         // Before the first commit there may be nothing to open.
-        let state = open(&self.url, Access::ReadOnly).map(|mut destination| destination.state().unwrap());
+        let opened = self.subject.url(self.folder).open(Access::ReadOnly);
+        let state = opened.map(|mut destination| destination.state().unwrap());
         assert_eq!(state.unwrap_or_default(), world.state);
     }
 }
 
-fn run(subject: &Subject<'_>, acts: &[Act]) {
+fn run(subject: &Site<'_>, acts: &[Act]) {
     // After the last commit; with the groups applied since; and with the open group.
     let mut committed = World::default();
     let mut applied = World::default();
@@ -207,35 +206,13 @@ fn run(subject: &Subject<'_>, acts: &[Act]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn sqlite_holds_what_the_model_holds(acts in prop::collection::vec(act(), 1..40)) {
+/// Random syncs end in the same rows and the same state as in maps.
+pub fn it_holds_what_the_model_holds(subject: &dyn Subject) {
+    let config = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
+    let tested = TestRunner::new(config).run(&prop::collection::vec(act(), 1..40), |acts| {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w.db");
-        let url = DestinationUrl::Sqlite(path.clone());
-        let open = |path: &Path| -> Box<dyn Destination> { Box::new(Sqlite::open(path, Access::ReadWrite).unwrap()) };
-        run(&Subject { url, open, read: read_sqlite, path: &path }, &acts);
-    }
-
-    #[test]
-    fn parquet_holds_what_the_model_holds(acts in prop::collection::vec(act(), 1..40)) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w");
-        let url = DestinationUrl::Parquet(path.clone());
-        let open = |path: &Path| -> Box<dyn Destination> { Box::new(Parquet::open(path, Access::ReadWrite).unwrap()) };
-        run(&Subject { url, open, read: read_parquet, path: &path }, &acts);
-    }
-
-    #[test]
-    fn parquet_holds_what_the_model_holds_when_everything_is_cut_small(acts in prop::collection::vec(act(), 1..40)) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w");
-        let url = DestinationUrl::Parquet(path.clone());
-        let open = |path: &Path| -> Box<dyn Destination> {
-            Box::new(Parquet::open(path, Access::ReadWrite).unwrap().with_small_sizes())
-        };
-        run(&Subject { url, open, read: read_parquet, path: &path }, &acts);
-    }
+        run(&Site { subject, folder: folder.path() }, &acts);
+        Ok(())
+    });
+    tested.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -5,18 +5,24 @@ use std::slice::from_ref;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::destination::{Parquet, Sizes};
-use crate::conformance::data::*;
-use crate::url::Access;
-use elt_host::destination::{Change, Destination, Group, Preparation};
+use super::sizes::Sizes;
+use super::subject::{SmallParquet, read as read_parquet};
+use crate::conformance::data::{Value, column, delete, metric, metrics, preparation, refusal, runs, upsert};
+use crate::conformance::model;
+use crate::url::{Access, DestinationUrl};
+use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
 use elt_host::schema::{DataType, Table};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn open(path: &Path) -> Parquet {
-    Parquet::open(path, Access::ReadWrite).unwrap()
+fn open_with(path: &Path, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
+    format!("parquet:{}", path.display()).parse::<DestinationUrl>().unwrap().open(access)
+}
+
+fn open(path: &Path) -> Box<dyn Destination> {
+    open_with(path, Access::ReadWrite).unwrap()
 }
 
 fn group(changes: Vec<Change>) -> Group {
@@ -40,18 +46,6 @@ fn files(path: &Path, table: &str) -> BTreeSet<String> {
 
 fn rows(run: &str, steps: std::ops::Range<i64>) -> Vec<Vec<Value>> {
     steps.map(|step| metric(run, step, "loss", step as f64)).collect()
-}
-
-#[test]
-fn nothing_is_left_of_a_sync_that_wrote_nothing() {
-    let folder = folder();
-    let path = folder.path().join("w");
-    let mut destination = open(&path);
-    destination.prepare(preparation(&[runs()])).unwrap();
-    destination.commit().unwrap();
-    destination.finish().unwrap();
-    drop(destination);
-    assert!(!path.exists());
 }
 
 #[test]
@@ -131,31 +125,6 @@ fn a_run_longer_than_a_file_is_cut_and_its_growth_leaves_the_first_files_alone()
 }
 
 #[test]
-fn a_new_nullable_column_comes_into_every_file() {
-    let folder = folder();
-    let path = folder.path().join("w");
-    let old = Table::new("runs".into(), vec![column("run_id", DataType::Text, false)], &["run_id".into()]).unwrap();
-    sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["a".into()]], false)])]);
-    let row = vec!["b".into(), "name".into(), Value::Null, Value::Null, Value::Bool(true)];
-    sync(&path, preparation(&[runs()]), vec![group(vec![upsert(0, &runs(), &[row], false)])]);
-    assert_eq!(read_parquet(&path, &runs()).len(), 2);
-    // And a program that knows fewer columns goes on working.
-    sync(&path, preparation(from_ref(&old)), vec![group(vec![upsert(0, &old, &[vec!["c".into()]], false)])]);
-    assert_eq!(read_parquet(&path, &runs()).len(), 3);
-}
-
-#[test]
-fn a_second_sync_is_refused_and_a_look_at_the_state_is_not() {
-    let folder = folder();
-    let path = folder.path().join("w");
-    sync(&path, preparation(&[runs()]), vec![group(vec![])]);
-    let _first = open(&path);
-    let message = refusal(Parquet::open(&path, Access::ReadWrite));
-    assert!(message.contains("another sync is writing to parquet:"), "{message}");
-    Parquet::open(&path, Access::ReadOnly).unwrap().state().unwrap();
-}
-
-#[test]
 fn places_that_cant_be_data_sets_are_refused_with_nothing_written() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
@@ -169,7 +138,7 @@ fn places_that_cant_be_data_sets_are_refused_with_nothing_written() {
         ("taken", "metrics is there already and is not ours"),
         ("foreign", "is not one that this program knows"),
     ] {
-        let opened = Parquet::open(&at(name), Access::ReadWrite);
+        let opened = open_with(&at(name), Access::ReadWrite);
         let message = refusal(opened.and_then(|mut destination| destination.prepare(preparation(&[metrics()]))));
         assert!(message.contains(hint), "{name}: {message}");
     }
@@ -178,7 +147,7 @@ fn places_that_cant_be_data_sets_are_refused_with_nothing_written() {
     std::fs::create_dir_all(at("begun/_elt")).unwrap();
     std::fs::write(at("begun/_elt/catalog.db"), "").unwrap();
     for name in ["none", "begun"] {
-        let message = refusal(Parquet::open(&at(name), Access::ReadOnly));
+        let message = refusal(open_with(&at(name), Access::ReadOnly));
         assert!(message.contains("Run a sync first."), "{name}: {message}");
     }
 }
@@ -261,6 +230,11 @@ fn the_catalog_is_left_as_one_file_and_looking_at_the_state_leaves_nothing_besid
     assert_eq!((sibling(), mode()), (1, "delete".to_owned()));
     // As an earlier version left it.
     rusqlite::Connection::open(&catalog).unwrap().query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
-    Parquet::open(&path, Access::ReadOnly).unwrap().state().unwrap();
+    open_with(&path, Access::ReadOnly).unwrap().state().unwrap();
     assert_eq!(sibling(), 1);
+}
+
+#[test]
+fn it_holds_what_the_model_holds_when_everything_is_cut_small() {
+    model::it_holds_what_the_model_holds(&SmallParquet);
 }

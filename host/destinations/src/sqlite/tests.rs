@@ -8,13 +8,15 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::destination::Sqlite;
-use super::reader::Reading;
-use crate::conformance::data::*;
-use crate::sqlite_file::journal;
-use crate::url::Access;
+use super::reader::SqliteReader;
+use crate::conformance::data;
+use crate::conformance::data::{Value, column, group, metric, metrics, preparation, refusal, runs, upsert};
+use crate::guarded::Guarded;
+use crate::reader::Reader;
+use crate::url::{Access, DestinationUrl};
 use elt_host::CancellationToken;
 use elt_host::destination::waits::Waits;
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::destination::{Destination, DestinationError, Group, Preparation};
 use elt_host::schema::{Column, DataType, Table};
 use elt_host::state::State;
 
@@ -22,23 +24,17 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn open(path: &Path) -> Sqlite {
-    Sqlite::open(path, Access::ReadWrite).unwrap()
+fn open_with(path: &Path, access: Access) -> Result<Box<dyn Destination>, DestinationError> {
+    format!("sqlite:{}", path.display()).parse::<DestinationUrl>().unwrap().open(access)
 }
 
-fn group(changes: Vec<Change>, patch: &[(&str, Option<&str>)]) -> Group {
-    Group { changes, patch: patch.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect() }
+fn open(path: &Path) -> Box<dyn Destination> {
+    open_with(path, Access::ReadWrite).unwrap()
 }
 
 /// One sync of `groups`, committed after each.
 fn sync(path: &Path, preparation: Preparation, groups: Vec<Group>) {
-    let mut destination = open(path);
-    destination.prepare(preparation).unwrap();
-    for group in groups {
-        destination.apply(group).unwrap();
-        destination.commit().unwrap();
-    }
-    destination.finish().unwrap();
+    data::sync(open(path), preparation, groups);
 }
 
 fn rows(path: &Path, sql: &str) -> Vec<Vec<Stored>> {
@@ -110,27 +106,6 @@ fn every_type_is_stored_as_documented() {
 }
 
 #[test]
-fn the_last_of_equal_keys_wins_within_a_batch_of_any_size_and_across_batches() {
-    for count in [1, 2, 5, 63, 64, 65, 200] {
-        let folder = folder();
-        let path = folder.path().join("w.db");
-        let table = metrics();
-        let batch: Vec<_> = (0..count).map(|i| metric("r", i % 3, "loss", i as f64)).collect();
-        let later = [metric("r", 0, "loss", -1.0), metric("r", 0, "loss", -2.0)];
-        let changes = vec![upsert(0, &table, &batch, true), upsert(0, &table, &later, false)];
-        sync(&path, preparation(&[table]), vec![group(changes, &[])]);
-        let mut expected: Vec<Vec<Stored>> = (0..count.min(3))
-            .map(|step| {
-                let last = (0..count).rfind(|i| i % 3 == step).unwrap();
-                vec![Stored::Integer(step), Stored::Real(last as f64)]
-            })
-            .collect();
-        expected[0][1] = Stored::Real(-2.0);
-        assert_eq!(rows(&path, "SELECT step, metric_value FROM metrics"), expected, "{count} rows");
-    }
-}
-
-#[test]
 fn rows_that_did_not_change_keep_their_synced_at() {
     let folder = folder();
     let path = folder.path().join("w.db");
@@ -143,98 +118,6 @@ fn rows_that_did_not_change_keep_their_synced_at() {
     sync(&path, later, vec![group(vec![upsert(0, &table, &second, true)], &[])]);
     let (old, new) = (text("2023-11-14T22:13:20.123456Z"), text("1970-01-01T00:00:00.000000Z"));
     assert_eq!(rows(&path, "SELECT _synced_at FROM metrics ORDER BY step"), [[old.clone()], [new], [old]]);
-}
-
-#[test]
-fn deletes_take_rows_by_any_leading_part_of_the_key_and_in_order() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let table = metrics();
-    let all: Vec<_> = ["a", "b", "c"]
-        .iter()
-        .flat_map(|run| (0..3).flat_map(|step| ["x", "y"].map(|name| metric(run, step, name, 0.0))))
-        .collect();
-    let changes = vec![
-        upsert(0, &table, &all, false),
-        delete(0, &table, &[vec!["a".into()], vec!["no such".into()]]),
-        delete(0, &table, &[vec!["b".into(), 1.into()]]),
-        delete(0, &table, &[vec!["c".into(), 2.into(), "y".into()]]),
-        upsert(0, &table, &[metric("a", 7, "x", 0.0)], false),
-    ];
-    sync(&path, preparation(&[table]), vec![group(changes, &[])]);
-    let found: Vec<String> = rows(&path, "SELECT run_id || step || metric_name FROM metrics")
-        .into_iter()
-        .map(|row| if let Stored::Text(key) = &row[0] { key.clone() } else { String::new() })
-        .collect();
-    assert_eq!(found, ["a7x", "b0x", "b0y", "b2x", "b2y", "c0x", "c0y", "c1x", "c1y", "c2x"]);
-}
-
-#[test]
-fn state_is_patched_with_the_rows_and_read_back() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    sync(
-        &path,
-        preparation(&[runs()]),
-        vec![
-            group(vec![], &[("a", Some("1")), ("b", Some("2")), ("c\0", Some("\0"))]),
-            group(vec![], &[("a", None), ("b", Some("3")), ("missing", None)]),
-        ],
-    );
-    let state = State::from([("b".to_owned(), "3".to_owned()), ("c\0".to_owned(), "\0".to_owned())]);
-    assert_eq!(Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap(), state);
-    let mut destination = open(&path);
-    assert_eq!(destination.prepare(preparation(&[runs()])).unwrap(), state);
-    let other = State::from([("x".to_owned(), "y".to_owned())]);
-    destination.replace_state(&other).unwrap();
-    assert_eq!(destination.state().unwrap(), other);
-}
-
-#[test]
-fn state_can_be_imported_into_a_database_that_does_not_exist_yet() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let state = State::from([("x".to_owned(), "y".to_owned())]);
-    open(&path).replace_state(&state).unwrap();
-    let mut destination = open(&path);
-    assert_eq!(destination.prepare(preparation(&[runs()])).unwrap(), state);
-}
-
-#[test]
-fn a_full_refresh_empties_tables_and_state_with_its_first_commit_and_not_before() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let table = metrics();
-    let old = group(vec![upsert(0, &table, &[metric("old", 0, "x", 0.0)], false)], &[("old", Some("1"))]);
-    sync(&path, preparation(from_ref(&table)), vec![old]);
-    let refresh = Preparation { full_refresh: true, ..preparation(from_ref(&table)) };
-
-    let mut abandoned = open(&path);
-    assert_eq!(abandoned.prepare(refresh.clone()).unwrap(), State::new());
-    abandoned
-        .apply(group(vec![upsert(0, &table, &[metric("new", 0, "x", 0.0)], false)], &[("new", Some("1"))]))
-        .unwrap();
-    drop(abandoned);
-    assert_eq!(rows(&path, "SELECT run_id FROM metrics"), [[text("old")]]);
-    assert_eq!(rows(&path, "SELECT key FROM _elt_state"), [[text("old")]]);
-
-    let groups = ["new", "newer"]
-        .map(|run| group(vec![upsert(0, &table, &[metric(run, 0, "x", 0.0)], false)], &[(run, Some("1"))]));
-    sync(&path, refresh, groups.into());
-    assert_eq!(rows(&path, "SELECT run_id FROM metrics"), [[text("new")], [text("newer")]]);
-    assert_eq!(rows(&path, "SELECT key FROM _elt_state"), [[text("new")], [text("newer")]]);
-}
-
-#[test]
-fn nothing_is_created_before_the_first_group() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let mut destination = open(&path);
-    destination.prepare(preparation(&[runs()])).unwrap();
-    destination.commit().unwrap();
-    destination.finish().unwrap();
-    drop(destination);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -287,24 +170,6 @@ fn finish_makes_all_durable_although_somebody_reads_an_older_state_and_the_next_
 }
 
 #[test]
-fn a_sync_leaves_one_file_that_is_read_without_the_right_to_write_however_it_ends() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    sync(&path, preparation(&[runs()]), vec![group(vec![], &[("a", Some("1"))])]);
-    assert_eq!(left(&path), one_file(), "finished");
-    let mut destination = open(&path);
-    destination.prepare(preparation(&[runs()])).unwrap();
-    destination.apply(group(vec![], &[("a", Some("2"))])).unwrap();
-    destination.commit().unwrap();
-    destination.apply(group(vec![], &[("a", Some("3"))])).unwrap();
-    drop(destination);
-    assert_eq!(left(&path), one_file(), "abandoned");
-    assert_eq!(rows(&path, "SELECT value FROM _elt_state"), [[text("2")]]);
-    open(&path).replace_state(&State::from([("a".to_owned(), "4".to_owned())])).unwrap();
-    assert_eq!(left(&path), one_file(), "an import");
-}
-
-#[test]
 fn somebody_elses_database_in_wal_mode_stays_in_it() {
     let folder = folder();
     let path = folder.path().join("w.db");
@@ -325,7 +190,7 @@ fn looking_at_the_state_leaves_nothing_beside_the_file_also_of_an_earlier_versio
     Connection::open(&path).unwrap().query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     let before = std::fs::read(&path).unwrap();
     for _ in 0..2 {
-        let mut looking = Sqlite::open(&path, Access::ReadOnly).unwrap();
+        let mut looking = open_with(&path, Access::ReadOnly).unwrap();
         assert_eq!(looking.state().unwrap()["a"], "1");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -375,20 +240,6 @@ fn a_table_that_was_dropped_is_missed_until_it_is_made_anew() {
 }
 
 #[test]
-fn others_read_while_a_sync_writes() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    let table = metrics();
-    sync(&path, preparation(from_ref(&table)), vec![group(vec![], &[("a", Some("1"))])]);
-    let mut writing = open(&path);
-    writing.prepare(preparation(from_ref(&table))).unwrap();
-    writing.apply(group(vec![upsert(0, &table, &[metric("r", 0, "x", 0.0)], false)], &[("a", Some("2"))])).unwrap();
-    assert_eq!(rows(&path, "SELECT count(*) FROM metrics"), [[Stored::Integer(0)]]);
-    let state = Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap();
-    assert_eq!(state["a"], "1");
-}
-
-#[test]
 fn a_second_sync_is_refused_at_once_also_through_a_symbolic_link() {
     let folder = folder();
     let path = folder.path().join("w.db");
@@ -397,7 +248,7 @@ fn a_second_sync_is_refused_at_once_also_through_a_symbolic_link() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let first = open(&path);
     for path in [&path, &link] {
-        let message = refusal(Sqlite::open(path, Access::ReadWrite));
+        let message = refusal(open_with(path, Access::ReadWrite));
         assert!(message.contains("another sync is writing to sqlite:"), "{message}");
     }
     drop(first);
@@ -433,14 +284,14 @@ fn places_that_cant_be_a_database_are_refused_with_nothing_written() {
         ("newer.db", "layout 2"),
     ] {
         let before = std::fs::read(at(name)).ok();
-        let opened = Sqlite::open(&at(name), Access::ReadWrite);
+        let opened = open_with(&at(name), Access::ReadWrite);
         let message = refusal(opened.and_then(|mut destination| destination.prepare(preparation(&[runs()]))));
         assert!(message.contains(hint), "{name}: {message}");
         assert_eq!(std::fs::read(at(name)).ok(), before);
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 4, "{left:?}");
-    let message = refusal(Sqlite::open(&at("none.db"), Access::ReadOnly));
+    let message = refusal(open_with(&at("none.db"), Access::ReadOnly));
     assert!(message.contains("there is no such file. Run a sync first."), "{message}");
 }
 
@@ -560,16 +411,6 @@ fn a_database_locked_by_another_program_is_refused_and_a_sync_that_meets_it_late
     assert!(message.contains("another program has locked it"), "{message}");
 }
 
-#[test]
-fn a_read_only_destination_refuses_to_write() {
-    let folder = folder();
-    let path = folder.path().join("w.db");
-    sync(&path, preparation(&[runs()]), vec![group(vec![], &[])]);
-    let mut destination = Sqlite::open(&path, Access::ReadOnly).unwrap();
-    refusal(destination.prepare(preparation(&[runs()])));
-    refusal(destination.replace_state(&State::new()));
-}
-
 /// A database with the state `a` = `1`, as a process leaves it that is killed in the middle of a transaction without a log.
 fn killed(folder: &Path) -> PathBuf {
     let path = folder.join("w.db");
@@ -596,7 +437,7 @@ fn killed(folder: &Path) -> PathBuf {
 #[test]
 fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
     let folder = folder();
-    let mut destination = Sqlite::open(&killed(folder.path()), Access::ReadOnly).unwrap();
+    let mut destination = open_with(&killed(folder.path()), Access::ReadOnly).unwrap();
     assert_eq!(destination.state().unwrap()["a"], "1");
     refusal(destination.prepare(preparation(&[metrics()])));
 }
@@ -604,11 +445,10 @@ fn a_database_that_a_killed_process_left_with_a_journal_can_be_read() {
 #[test]
 fn a_database_that_a_killed_process_left_with_a_journal_can_be_verified() {
     let folder = folder();
-    let reading = Reading::open(&killed(folder.path())).unwrap();
+    let reading = SqliteReader::open(&killed(folder.path())).unwrap();
     assert_eq!(reading.state().unwrap()["a"], "1");
     // That the journal was played back is nobody's writing.
     reading.check_unchanged().unwrap();
-    assert!(reading.connection().execute_batch("DELETE FROM _elt_state").is_err());
 }
 
 #[test]
@@ -617,9 +457,10 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
         let folder = folder();
         let path = folder.path().join("w.db");
         let table = metrics();
-        let mut destination = open(&path);
+        let mut destination = Sqlite::open(&path, Access::ReadWrite).unwrap();
         destination.prepare(preparation(from_ref(&table))).unwrap();
         destination.connection().unwrap().pragma_update(None, "max_page_count", limit).unwrap();
+        let mut destination = Guarded::new(Box::new(destination), String::new(), Access::ReadWrite);
         let mut committed = 0;
         let mut failure = None;
         for number in 0..200i64 {
@@ -644,7 +485,7 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
         drop(destination);
         let groups = rows(&path, "SELECT count(*), count(DISTINCT run_id) FROM metrics");
         assert_eq!(groups, [[Stored::Integer(committed * 50), Stored::Integer(committed)]]);
-        let state = Sqlite::open(&path, Access::ReadOnly).unwrap().state().unwrap();
+        let state = open_with(&path, Access::ReadOnly).unwrap().state().unwrap();
         assert_eq!(state.get("groups").map_or("0", String::as_str), committed.to_string());
         assert_eq!(rows(&path, "PRAGMA integrity_check"), [[text("ok")]]);
     }
@@ -652,7 +493,11 @@ fn a_full_database_fails_the_sync_keeps_what_was_committed_and_tears_nothing() {
 
 /// A sync of `path` that meets somebody who reads it in a transaction that was open before. What it says is given to `then`, with the
 /// reader's connection.
-fn meets_a_reader(path: &Path, over: CancellationToken, then: impl Fn(Connection) + Send + Sync + 'static) -> Sqlite {
+fn meets_a_reader(
+    path: &Path,
+    over: CancellationToken,
+    then: impl Fn(Connection) + Send + Sync + 'static,
+) -> Box<dyn Destination> {
     sync(path, preparation(&[runs()]), vec![group(vec![], &[("a", Some("1"))])]);
     let reader = Connection::open(path).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM _elt_state").unwrap();
@@ -680,7 +525,7 @@ fn a_sync_that_finds_a_reader_in_its_way_says_so_lets_others_read_and_goes_on_wh
         assert_eq!((count(&another), count(&reader)), (Ok(1), Ok(1)));
     });
     destination.apply(group(vec![], &[("a", Some("2"))])).unwrap();
-    assert!(journal::is_wal(destination.connection.as_ref().unwrap()));
+    assert_eq!(rows(&path, "PRAGMA journal_mode"), [[text("wal")]]);
     destination.commit().unwrap();
     destination.finish().unwrap();
     drop(destination);
