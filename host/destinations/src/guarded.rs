@@ -5,9 +5,7 @@
 //!   what is not committed and lets go of its locks.
 //! - One that was opened to be read is not written.
 
-use elt_host::destination::waits::Waits;
-use elt_host::destination::{Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::state::State;
+use elt_host::{Destination, DestinationError, Group, LostTable, Preparation, State, Waits};
 
 use crate::kind::Access;
 

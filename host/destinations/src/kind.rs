@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use elt_host::destination::{Destination, DestinationError};
+use elt_host::{Destination, DestinationError};
 
 use crate::reader::Reader;
 use crate::url_text::UrlText;

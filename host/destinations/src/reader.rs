@@ -2,9 +2,7 @@
 
 use arrow_array::RecordBatch;
 
-use elt_host::destination::{DestinationError, LostTable};
-use elt_host::schema::Table;
-use elt_host::state::State;
+use elt_host::{DestinationError, LostTable, State, Table};
 
 use crate::cells::Cell;
 

@@ -13,10 +13,10 @@ use super::conformance::data::*;
 use super::guarded::Guarded;
 use super::sqlite::subject::read as read_sqlite;
 use super::url::{Access, DestinationUrl};
-use elt_host::destination::split_state::{Rows, SplitState};
-use elt_host::destination::state_store::{JsonFile, StateStore};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::state::{State, StatePatch};
+use elt_host::destination::state_store::JsonFile;
+use elt_host::{
+    Change, Destination, DestinationError, Group, Preparation, Rows, SplitState, State, StatePatch, StateStore,
+};
 
 const FOLDER: &str = "APART_TEST_FOLDER";
 const DIES_AT: &str = "APART_TEST_DIES_AT";
@@ -112,7 +112,8 @@ fn groups(state: &State) -> i64 {
 #[test]
 fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let mut destination = destination(Path::new(&folder));
+    let destination = Box::new(destination(Path::new(&folder)));
+    let mut destination = Guarded::new(destination, "the two".to_owned(), Access::ReadWrite);
     let full_refresh = std::env::var_os(REFRESH).is_some();
     let state = destination.prepare(Preparation { full_refresh, ..preparation(&[metrics()]) }).unwrap();
     for number in groups(&state)..GROUPS {

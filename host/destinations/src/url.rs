@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use elt_host::destination::{Destination, DestinationError};
+use elt_host::{Destination, DestinationError};
 use elt_support::url_password;
 
 use crate::guarded::Guarded;

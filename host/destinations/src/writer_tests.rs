@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::conformance::data::*;
-use elt_host::destination::waits::Waits;
-use elt_host::destination::writer::{Writer, WriterOptions, WriterReport};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
+use elt_host::destination::writer::Writer;
+use elt_host::destination::writer::WriterOptions;
+use elt_host::destination::writer::WriterReport;
 use elt_host::runtime::scheduling::SchedulingClass;
-use elt_host::state::State;
+use elt_host::{Change, Destination, DestinationError, Group, Preparation, State, Waits};
 
 /// What a test destination does, and what it has done.
 #[derive(Clone)]

@@ -14,10 +14,7 @@ use super::scratch::Scratch;
 use super::{Differences, Finding, Verification};
 use elt_destinations::reader::{Reader, RowSink, StoredValue};
 use elt_destinations::sqlite::schema::quote;
-use elt_host::destination::DestinationError;
-use elt_host::error::Error;
-use elt_host::runtime::sync::{Event, Observer};
-use elt_host::schema::Table;
+use elt_host::{DestinationError, Error, Event, Observer, Table};
 
 /// After so many rows progress is told, and a wish to stop is heard.
 const STRIDE: u64 = 1 << 14;

@@ -5,8 +5,7 @@ use sha2::{Digest, Sha256};
 
 use elt_destinations::cells::{Cell, Cells};
 use elt_destinations::reader::{Encoding, StoredValue};
-use elt_host::destination::DestinationError;
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Column, DataType, DestinationError, Table};
 
 use super::document::canonical;
 

@@ -11,8 +11,7 @@ use super::RowKey;
 use super::scratch::{self, DIGEST};
 use elt_destinations::reader::StoredValue;
 use elt_destinations::sqlite::schema::quote;
-use elt_host::error::Error;
-use elt_host::schema::Table;
+use elt_host::{Error, Table};
 
 /// A row's key and digest.
 pub(super) struct Entry {

@@ -29,14 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use elt_destinations::reader::Reader;
 use elt_destinations::url::DestinationUrl;
-use elt_host::component::connector::Connector;
 use elt_host::destination::lost;
-use elt_host::destination::{DestinationError, LostTable};
-use elt_host::error::{ConfigurationProblem, Error};
-use elt_host::http::client::HttpClient;
-use elt_host::runtime::policy::Policy;
-use elt_host::runtime::sync::{Event, Level, Observer, SyncRequest};
 pub use elt_host::state::StateKeys;
+use elt_host::{
+    ConfigurationProblem, Connector, DestinationError, Error, Event, HttpClient, Level, LostTable, Observer, Policy,
+    SyncRequest,
+};
 
 use compare::Comparison;
 use known::Known;

@@ -9,7 +9,7 @@ use super::known::{Known, seed};
 use super::*;
 use elt_destinations::reader::{Encoding, StoredValue, exact};
 use elt_destinations::sqlite;
-use elt_host::schema::{Column, DataType, Table};
+use elt_host::{Column, DataType, State, Table};
 
 const KEYS: StateKeys = elt_host::wandb::STATE_KEYS;
 const SQLITE: Encoding = sqlite::reader::encode;

@@ -8,7 +8,7 @@ use std::slice::from_ref;
 use super::Subject;
 use super::data::*;
 use crate::kind::Access;
-use elt_host::state::State;
+use elt_host::State;
 
 /// At once; who looks at the state is not.
 pub fn a_second_writer_is_refused(subject: &dyn Subject) {

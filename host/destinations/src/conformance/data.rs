@@ -12,9 +12,7 @@ use arrow_schema::{Field, Schema};
 
 use crate::cells::{Cell, Cells};
 use crate::timestamp::TimestampText;
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::schema::{Column, DataType, Table};
-use elt_host::state::State;
+use elt_host::{Change, Column, DataType, Destination, DestinationError, Group, Preparation, State, Table};
 
 /// The time of every test sync.
 pub const SYNCED_AT: i64 = 1_700_000_000_123_456;

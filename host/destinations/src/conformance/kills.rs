@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Subject;
 use super::data::*;
 use crate::kind::Access;
-use elt_host::destination::{DestinationError, Group};
+use elt_host::{DestinationError, Group};
 
 const FOLDER: &str = "CONFORMANCE_KILLS_FOLDER";
 /// Tells the child to write until a write fails, and to end in good order then.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Subject;
 use super::data::*;
-use elt_host::destination::{Group, Preparation};
+use elt_host::{Group, Preparation};
 
 /// What a sync would find lost.
 fn lost(subject: &dyn Subject, folder: &Path, preparation: Preparation) -> Vec<String> {

@@ -26,8 +26,7 @@ pub mod urls;
 
 use std::path::Path;
 
-use elt_host::destination::Destination;
-use elt_host::schema::Table;
+use elt_host::{Destination, Table};
 
 use self::data::Contents;
 use crate::kind::{Access, Kind};

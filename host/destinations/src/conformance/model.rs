@@ -10,10 +10,8 @@ use proptest::test_runner::TestRunner;
 use super::Subject;
 use super::data::*;
 use crate::kind::Access;
-use elt_host::destination::{Change, Destination, Group, Preparation};
-use elt_host::schema::Table;
 use elt_host::state;
-use elt_host::state::State;
+use elt_host::{Change, Destination, Group, Preparation, State};
 
 /// What happens to a destination, in order.
 #[derive(Debug, Clone)]

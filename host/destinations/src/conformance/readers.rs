@@ -6,8 +6,7 @@ use super::Subject;
 use super::data::*;
 use crate::kind::Access;
 use crate::reader::{Reader, RowSink, StoredValue};
-use elt_host::destination::DestinationError;
-use elt_host::schema::{DataType, Table};
+use elt_host::{DataType, DestinationError, Table};
 
 /// Gathers rows.
 struct Gathered<'a> {

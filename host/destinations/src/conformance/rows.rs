@@ -5,9 +5,7 @@ use std::slice::from_ref;
 use super::Subject;
 use super::data::*;
 use crate::kind::Access;
-use elt_host::destination::{DestinationError, Group, Preparation};
-use elt_host::schema::{DataType, Table};
-use elt_host::state::State;
+use elt_host::{DataType, DestinationError, Group, Preparation, State, Table};
 
 /// Every type, at its edges, with names that are key words elsewhere, as plain text and as dictionaries.
 pub fn every_type_comes_back(subject: &dyn Subject) {

@@ -3,8 +3,7 @@
 use super::Subject;
 use super::data::*;
 use crate::kind::Access;
-use elt_host::destination::Preparation;
-use elt_host::state::State;
+use elt_host::{Preparation, State};
 
 /// Set, changed and removed by patches, read by everybody, and replaced whole.
 pub fn state_is_patched_with_the_rows(subject: &dyn Subject) {

@@ -11,6 +11,8 @@ use elt_host::{Change, Destination, DestinationError, Group, Preparation, State}
 pub struct Null {
     tables: usize,
     state: State,
+    /// The first commit empties the state.
+    clear: bool,
     /// Patches of the open transaction.
     pending: MergedPatch,
 }
@@ -25,10 +27,8 @@ impl Null {
 impl Destination for Null {
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError> {
         self.tables = preparation.tables.len();
-        if preparation.full_refresh {
-            self.state.clear();
-        }
-        Ok(self.state.clone())
+        self.clear = preparation.full_refresh;
+        Ok(if self.clear { State::new() } else { self.state.clone() })
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
@@ -40,6 +40,9 @@ impl Destination for Null {
     }
 
     fn commit(&mut self) -> Result<(), DestinationError> {
+        if std::mem::take(&mut self.clear) {
+            self.state.clear();
+        }
         state::apply(&mut self.state, std::mem::take(&mut self.pending));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::conformance::Subject;
 use crate::conformance::data::Contents;
 use crate::kind::Kind;
-use elt_host::schema::Table;
+use elt_host::Table;
 
 /// Nowhere.
 pub(crate) struct Null;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::error::StoreError;
 use crate::sqlite_file::{journal, unwritten};
-use elt_host::state::{State, StatePatch};
+use elt_host::{State, StatePatch};
 
 /// `application_id` of a catalog: `eltp` in ASCII.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"eltp");

@@ -16,8 +16,7 @@ use super::staged::Staged;
 use super::target::Target;
 use crate::kind::Access;
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::state::{State, StatePatch};
+use elt_host::{Change, Destination, DestinationError, Group, LostTable, Preparation, State, StatePatch};
 
 /// A folder of Parquet data sets as a destination.
 pub struct Parquet {

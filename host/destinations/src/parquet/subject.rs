@@ -11,8 +11,7 @@ use crate::conformance::Subject;
 use crate::conformance::data::{Contents, contents, rows_of};
 use crate::guarded::Guarded;
 use crate::kind::{Access, Kind};
-use elt_host::destination::Destination;
-use elt_host::schema::Table;
+use elt_host::{Destination, Table};
 
 /// Data sets in a folder.
 pub(crate) struct Parquet;

@@ -1,7 +1,7 @@
 //! What a sync writes to one table.
 
 use super::layout::Layout;
-use elt_host::schema::Table;
+use elt_host::Table;
 
 /// One table of a sync.
 pub(super) struct Target {

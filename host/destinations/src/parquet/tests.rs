@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::slice::from_ref;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -10,8 +9,7 @@ use super::subject::{SmallParquet, read as read_parquet};
 use crate::conformance::data::{Value, column, delete, metric, metrics, preparation, refusal, runs, upsert};
 use crate::conformance::model;
 use crate::url::{Access, DestinationUrl};
-use elt_host::destination::{Change, Destination, DestinationError, Group, Preparation};
-use elt_host::schema::{DataType, Table};
+use elt_host::{Change, DataType, Destination, DestinationError, Group, Preparation, Table};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

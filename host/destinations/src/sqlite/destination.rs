@@ -19,10 +19,7 @@ use crate::kind::Access;
 use crate::sqlite_file::{journal, unwritten};
 use crate::timestamp::TimestampText;
 use elt_host::destination::lock::SyncLock;
-use elt_host::destination::waits::Waits;
-use elt_host::destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-use elt_host::schema::Table;
-use elt_host::state::{State, StatePatch};
+use elt_host::{Change, Destination, DestinationError, Group, LostTable, Preparation, State, StatePatch, Table, Waits};
 use elt_support::paths::sibling;
 
 /// How long the first look waits for another program that is writing.

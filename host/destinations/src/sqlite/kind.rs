@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use elt_host::destination::{Destination, DestinationError};
+use elt_host::{Destination, DestinationError};
 
 use super::destination::Sqlite;
 use super::reader::SqliteReader;

@@ -12,8 +12,7 @@ use super::schema::{SYNCED_AT, quote};
 use crate::cells::{Cell, Cells};
 use crate::order;
 use crate::timestamp::TimestampText;
-use elt_host::destination::DestinationError;
-use elt_host::schema::Table;
+use elt_host::{DestinationError, Table};
 
 /// Rows of one statement, largest first. More than 64 gained nothing measurable; the small ones are for remainders.
 const SIZES: [usize; 4] = [64, 16, 4, 1];

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::schema::{STATE_TABLE, has_state};
-use elt_host::state::{State, StatePatch};
+use elt_host::{State, StatePatch};
 
 /// The stored state; empty where there is no table of it.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<State> {

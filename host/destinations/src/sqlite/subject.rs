@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::conformance::Subject;
 use crate::conformance::data::{Contents, Value, contents, shown};
 use crate::kind::Kind;
-use elt_host::schema::Table;
+use elt_host::Table;
 
 /// A database in a folder.
 pub(crate) struct Sqlite;

@@ -14,11 +14,7 @@ use crate::conformance::data::{Value, column, group, metric, metrics, preparatio
 use crate::guarded::Guarded;
 use crate::reader::Reader;
 use crate::url::{Access, DestinationUrl};
-use elt_host::CancellationToken;
-use elt_host::destination::waits::Waits;
-use elt_host::destination::{Destination, DestinationError, Group, Preparation};
-use elt_host::schema::{Column, DataType, Table};
-use elt_host::state::State;
+use elt_host::{CancellationToken, Column, DataType, Destination, DestinationError, Group, Preparation, Table, Waits};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
