@@ -19,11 +19,11 @@ use crate::imports as guest;
 use crate::imports::Guest;
 use crate::imports::convert as wit;
 use crate::runtime::engine::Engine;
+use crate::runtime::events::{Event, Observer};
 use crate::runtime::instance::{Call, Session};
 use crate::runtime::machine;
 use crate::runtime::policy::Policy;
 use crate::runtime::scheduling::SchedulingClass;
-use crate::runtime::sync::{Event, Observer};
 use crate::schema::Table;
 
 /// A component, ready to run. Cheap to clone; every call gets an instance of its own.

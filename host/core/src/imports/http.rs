@@ -25,10 +25,10 @@ use crate::http::open_requests::{OpenRequests, RequestPermit};
 use crate::http::quota::{Quota, head_bytes};
 use crate::http::rate_gate::RateGate;
 use crate::http::secrets::Secrets;
+use crate::runtime::events::Level;
 use crate::runtime::limits::{Meter, StopSignal, Usage, breach};
 use crate::runtime::policy::{Limits, Policy};
 use crate::runtime::report::Reporter;
-use crate::runtime::sync::Level;
 
 /// Bytes of a request's body that a guest may have the host hold at once. Queries are a few KiB.
 const BODY_CHUNK: usize = 64 << 10;

@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::runtime::events::Level;
 use crate::runtime::report::Reporter;
-use crate::runtime::sync::Level;
 
 /// Different complaints that are shown; each of them once.
 const MOST_COMPLAINTS: usize = 100;

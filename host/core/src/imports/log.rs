@@ -2,7 +2,7 @@
 
 use super::Guest;
 use crate::bindings::log::{Host, Level as GuestLevel};
-use crate::runtime::sync::Level;
+use crate::runtime::events::Level;
 
 impl Host for Guest {
     fn write(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {

@@ -18,11 +18,11 @@ use crate::http::rate_gate::{RateGate, Ungated};
 use crate::http::secrets::{Extracted, Secrets};
 use crate::imports::Guest;
 use crate::imports::http::Gate;
+use crate::runtime::events::Observer;
 use crate::runtime::limits::{StopSignal, Usage, breach};
 use crate::runtime::policy::Policy;
 use crate::runtime::report::Reporter;
 use crate::runtime::scheduling::SchedulingClass;
-use crate::runtime::sync::Observer;
 
 /// How long a guest may take to return after it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);

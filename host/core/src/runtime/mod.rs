@@ -2,6 +2,7 @@
 
 mod call;
 pub mod engine;
+pub mod events;
 pub(crate) mod instance;
 pub(crate) mod limits;
 pub(crate) mod machine;
@@ -9,5 +10,4 @@ pub mod policy;
 pub mod report;
 mod run;
 pub mod scheduling;
-pub mod sync;
 pub(crate) mod thread_clock;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use elt_support::printable::{cut, escape_control};
 
 use crate::http::secrets::Redactor;
+use crate::runtime::events::{Event, Items, Level, Observer};
 use crate::runtime::policy::Limits;
-use crate::runtime::sync::{Event, Items, Level, Observer};
 
 /// Different things that a connector may report progress of. The rest is not remembered.
 const MOST_LABELS: usize = 32;

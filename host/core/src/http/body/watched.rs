@@ -12,8 +12,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::imports::http_failures::FailureLog;
+use crate::runtime::events::Event;
 use crate::runtime::report::Reporter;
-use crate::runtime::sync::Event;
 
 /// One request on its way.
 pub(crate) struct Exchange {
