@@ -181,8 +181,9 @@ impl Workspace {
             self.recorder = Arc::default();
         }
         let policy = self.policy.clone();
-        let request = SyncRequest { policy, ..SyncRequest::new(self.config.clone(), self.destination()) };
-        connector().sync(request, &self.client, self.recorder.clone(), cancel).await
+        let spec = connector().spec().await.expect("a specification");
+        let request = SyncRequest::new(spec, self.config.clone()).policy(policy);
+        connector().sync(request, self.destination(), &self.client, self.recorder.clone(), cancel).await
     }
 
     /// The stored state.

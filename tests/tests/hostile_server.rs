@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use elt_host::http::client::HttpOptions;
-use elt_host::http::egress::dial::Boxed;
-use elt_host::http::egress::dial::Dial;
-use elt_host::http::egress::dial::Resolve;
+use elt_host::test_support::network::Boxed;
+use elt_host::test_support::network::Dial;
+use elt_host::test_support::network::HttpOptions;
+use elt_host::test_support::network::Resolve;
 use elt_host::{Error, HttpClient, Outcome};
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use elt_host::http::client::HttpOptions;
-use elt_host::http::client::Timeouts;
-use elt_host::http::egress::dial::Boxed;
-use elt_host::http::egress::dial::Resolve;
+use elt_host::test_support::network::Boxed;
+use elt_host::test_support::network::HttpOptions;
+use elt_host::test_support::network::Resolve;
+use elt_host::test_support::network::Timeouts;
 use elt_host::{Error, HttpClient};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elt_destinations::null::Null;
-use elt_host::{CancellationToken, Event, HttpClient, Observer, SyncRequest};
+use elt_host::{CancellationToken, Event, HttpClient, Limits, Observer, Policy, SyncRequest};
 use serde_json::{Value, json};
 use wandb_connector_tests::plain_http::{PlainServer, Request, answer};
 use wandb_connector_tests::product::{binary, connector, target_dir};
@@ -71,10 +71,12 @@ async fn fifty_thousand_requests_take_no_more_memory_than_twenty_thousand() {
     let config = json!({
         "api_key": "k".repeat(40), "entity": "acme", "project": "demo", "base_url": server.base_url(), "api": "rest",
     });
-    let mut request = SyncRequest::new(config.as_object().unwrap().clone(), Box::new(Null::new()));
     // A dozen for each request under way, and none for those that are over.
-    request.policy.limits.handles = 256;
-    let outcome = connector().sync(request, &HttpClient::default(), Arc::new(Deaf), &CancellationToken::new()).await;
+    let policy = Policy::default().limits(Limits::default().handles(256));
+    let spec = connector().spec().await.unwrap();
+    let request = SyncRequest::new(spec, config.as_object().unwrap().clone()).policy(policy);
+    let (destination, client) = (Box::new(Null::new()), HttpClient::default());
+    let outcome = connector().sync(request, destination, &client, Arc::new(Deaf), &CancellationToken::new()).await;
     assert!(outcome.error.is_none() && outcome.quarantined.is_empty(), "{:?} {:?}", outcome.error, outcome.quarantined);
     assert!(outcome.requests > LATE, "{}", outcome.requests);
     let [early, late] = site.noted.lock().unwrap()[..] else { panic!("{:?}", site.noted) };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use elt_host::{Error, Outcome};
+use elt_host::{Error, ErrorKind, Outcome};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,14 @@ impl From<Exit> for ExitCode {
 
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
-        match error {
-            Error::Configuration(_) | Error::NotFound(_) => Self::Configuration,
-            Error::Authentication(_) | Error::Permission(_) => Self::Access,
-            Error::RateLimited { .. } | Error::Upstream { .. } => Self::Upstream,
-            Error::Destination(_) => Self::Destination,
-            Error::Interrupted => Self::Interrupted,
-            Error::Limit { .. } | Error::Contract(_) | Error::Internal(_) => Self::Internal,
+        match error.kind() {
+            ErrorKind::Configuration | ErrorKind::NotFound => Self::Configuration,
+            ErrorKind::Authentication | ErrorKind::Permission => Self::Access,
+            ErrorKind::RateLimited | ErrorKind::Upstream => Self::Upstream,
+            ErrorKind::Destination => Self::Destination,
+            ErrorKind::Interrupted => Self::Interrupted,
+            // A limit, a broken contract, a fault, and whatever kinds there will be.
+            _ => Self::Internal,
         }
     }
 }
@@ -76,12 +77,14 @@ mod tests {
             (Error::Internal(text()), 1, "internal"),
         ];
         for (error, code, name) in cases {
-            assert_eq!((Exit::from(&error) as u8, error.kind()), (code, name));
+            assert_eq!((Exit::from(&error) as u8, error.kind().name()), (code, name));
             // A sync that failed says so, also when something was quarantined before.
-            let quarantined = vec![("a".into(), "b".into())];
-            assert_eq!(Exit::from(&Outcome { error: Some(error), quarantined, ..Outcome::default() }) as u8, code);
+            let mut outcome = Outcome::failed(error);
+            outcome.quarantined.push(("a".into(), "b".into()));
+            assert_eq!(Exit::from(&outcome) as u8, code);
         }
-        let partial = Outcome { quarantined: vec![("a".into(), "b".into())], ..Outcome::default() };
+        let mut partial = Outcome::default();
+        partial.quarantined.push(("a".into(), "b".into()));
         assert_eq!((Exit::from(&Outcome::default()), Exit::from(&partial)), (Exit::Ok, Exit::Partial));
     }
 }

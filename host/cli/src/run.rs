@@ -90,9 +90,13 @@ impl Runner {
         full_refresh: bool,
         token: &CancellationToken,
     ) -> Outcome {
-        let (policy, state_keys) = (self.policy.clone(), self.state_keys);
-        let request = SyncRequest { full_refresh, policy, state_keys, ..SyncRequest::new(config, destination) };
-        self.connector.sync(request, &self.client, self.observer(), token).await
+        let spec = match self.spec().await {
+            Ok(spec) => spec,
+            Err(why) => return Outcome::failed(why),
+        };
+        let request = SyncRequest::new(spec, config).full_refresh(full_refresh).policy(self.policy.clone());
+        let request = request.state_keys(self.state_keys);
+        self.connector.sync(request, destination, &self.client, self.observer(), token).await
     }
 
     pub(crate) async fn verify(

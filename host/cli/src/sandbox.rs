@@ -22,14 +22,8 @@ pub(crate) fn component(sandbox: &SandboxArgs) -> Result<Vec<u8>, Error> {
 /// The default policy, changed by what was asked for.
 pub(crate) fn policy(sandbox: &SandboxArgs) -> Policy {
     let default = Limits::default();
-    Policy {
-        download_origins: sandbox.allow_origin.clone(),
-        networks: sandbox.allow_network.clone(),
-        limits: Limits {
-            memory: sandbox.memory_limit.unwrap_or(default.memory),
-            wall_time: sandbox.timeout.unwrap_or(default.wall_time),
-            ..default
-        },
-        ..Policy::default()
-    }
+    let (memory, wall_time) =
+        (sandbox.memory_limit.unwrap_or(default.memory), sandbox.timeout.unwrap_or(default.wall_time));
+    let policy = Policy::default().limits(default.memory(memory).wall_time(wall_time));
+    policy.download_origins(sandbox.allow_origin.clone()).networks(sandbox.allow_network.clone())
 }

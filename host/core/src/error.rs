@@ -1,9 +1,16 @@
 //! Why a sync failed, as something to act on. The cases of `wit/types.wit`, and what only a host can meet.
 
+mod kind;
+mod serialized;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+pub use kind::ErrorKind;
+
 /// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigurationProblem {
     /// The key it is about, if it is about one.
     pub key: Option<String>,
@@ -11,9 +18,10 @@ pub struct ConfigurationProblem {
     pub message: String,
 }
 
-/// Why a sync, or another call of a connector, failed. Messages hold no secret; text from outside in them may hold
-/// control characters, which [`crate::http::secrets`] escapes where it is shown.
+/// Why a sync, or another call of a connector, failed. Messages hold no secret and, unless they come from a destination, no control
+/// characters. It serialises as an object with `kind` and `message`.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The configuration cannot be used; every problem that was found.
     #[error("the configuration can't be used: {}", list(.0))]
@@ -49,10 +57,10 @@ pub enum Error {
     /// The caller asked to stop; what was checkpointed is stored.
     #[error("interrupted; what was committed is stored")]
     Interrupted,
-    /// The connector reached a limit of its [`crate::runtime::policy::Limits`].
+    /// The connector reached one of its [`Limits`](crate::Limits).
     #[error("the connector was stopped: it reached the limit `{limit}` ({detail})")]
     Limit {
-        /// The limit's name in [`crate::runtime::policy::Limits`].
+        /// The limit's name, that of a field of [`Limits`](crate::Limits).
         limit: &'static str,
         /// The limit's value and what was seen.
         detail: String,
@@ -66,20 +74,20 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name of the case, for programs: `error_kind` of JSON output, a label of metrics.
-    pub fn kind(&self) -> &'static str {
+    /// What sort of an error it is.
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Configuration(_) => "configuration",
-            Self::Authentication(_) => "authentication",
-            Self::Permission(_) => "permission",
-            Self::NotFound(_) => "not-found",
-            Self::RateLimited { .. } => "rate-limited",
-            Self::Upstream { .. } => "upstream",
-            Self::Destination(_) => "destination",
-            Self::Interrupted => "interrupted",
-            Self::Limit { .. } => "limit",
-            Self::Contract(_) => "contract",
-            Self::Internal(_) => "internal",
+            Self::Configuration(_) => ErrorKind::Configuration,
+            Self::Authentication(_) => ErrorKind::Authentication,
+            Self::Permission(_) => ErrorKind::Permission,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::Upstream { .. } => ErrorKind::Upstream,
+            Self::Destination(_) => ErrorKind::Destination,
+            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Contract(_) => ErrorKind::Contract,
+            Self::Internal(_) => ErrorKind::Internal,
         }
     }
 }

@@ -1,22 +1,19 @@
 //! Runs source-connector components (`elt:connector`, see `wit/`) in wasmtime, polices them, and stores what they emit.
 //!
-//! | module | concern |
+//! | you want to | names |
 //! |---|---|
-//! | [`component`] | a component: compiled and cached; its specification, check, schema, and what it says of itself |
-//! | [`runtime`] | the engine, one sync from request to outcome, and the policy and limits that it runs under |
-//! | [`http`] | the way to the network: egress policy, connections, secrets, quotas |
-//! | [`destination`] | where rows and state go: the traits, and the writer that works beside the guest |
-//! | [`schema`], [`state`], [`error`] | tables, state, and why a sync failed, as something to act on |
-//! | [`key_origin`] | where a key came from |
-//! | [`wandb`] | what is known of W&B's own service |
+//! | load a component and ask it what it offers | [`Engine`], [`EngineOptions`], [`Cache`], [`Connector`], [`Spec`], [`Table`], [`Column`], [`DataType`], [`ComponentInfo`], [`Interface`] |
+//! | run a sync | [`SyncRequest`], [`Policy`], [`Limits`], [`HttpClient`], [`RateGate`], [`CancellationToken`] |
+//! | see what it does and how it ends | [`Observer`], [`Event`], [`Level`], [`Outcome`], [`Items`], [`Error`], [`ErrorKind`], [`ConfigurationProblem`] |
+//! | store rows and state somewhere of your own | [`Destination`], [`DestinationError`], [`Preparation`], [`Group`], [`Change`], [`State`], [`StatePatch`], [`LostTable`], [`Waits`]; [`SplitState`] of [`Rows`] and [`StateStore`] |
 //!
-//! A sync, for a program that embeds this crate:
+//! # A sync
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, SyncRequest};
 //! use elt_destinations::null::Null;
+//! use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, SyncRequest};
 //!
 //! /// What happens during a sync comes as values.
 //! struct Print;
@@ -45,19 +42,38 @@
 //! let tables = connector.schema(&config).await?;
 //! assert_eq!(tables[0].name(), "runs");
 //!
-//! // Your own destination goes here: see the module `destination`.
+//! // A request can be written down and read back; the key is not in what is written.
+//! let request = SyncRequest::new(connector.spec().await?, config);
+//! assert!(!serde_json::to_string(&request)?.contains("your-key"));
+//! // Your own destination goes here.
 //! let destination = Box::new(Null::new());
-//! let request = SyncRequest::new(config, destination);
 //! // A clone of it, cancelled anywhere, ends the sync. What was complete is stored, and the next sync goes on from there.
 //! let cancel = CancellationToken::new();
 //! # cancel.cancel();
-//! let outcome = connector.sync(request, &client, Arc::new(Print), &cancel).await;
-//! println!("{} runs synced, error: {:?}", outcome.items.synced, outcome.error);
+//! let outcome = connector.sync(request, destination, &client, Arc::new(Print), &cancel).await;
+//! println!("{} items synced, error: {:?}", outcome.items.synced, outcome.error);
 //! # assert!(matches!(outcome.error, Some(elt_host::Error::Interrupted)), "{:?}", outcome.error);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Your own destination
+//!
+//! Where one transaction holds rows and state, implement [`Destination`]: a sync prepares it, hands it groups of rows with the change of the
+//! state that belongs to them, and has it commit now and then. Where they are in two places, implement [`Rows`] or [`StateStore`] or both, and
+//! [`SplitState`] is the destination; its page has an example. Rows are Arrow's record batches ([`arrow`]).
+//!
+//! # What else to know
+//!
+//! - Nothing is allowed that the [`Policy`] does not name: a connector reaches the origins that its configuration names and no private address.
+//!   [`Limits`] bound memory, time, requests and bytes of each sync.
+//! - A sync is a `tracing` span in the caller's own, with spans for requests and commits in it ([`Connector::sync`]).
+//! - Functions with a future need a tokio runtime, with time and IO enabled.
+//! - Of other crates, signatures have Arrow ([`arrow`]), [`serde_json`]'s `Map` and `Value` for configurations, [`ipnet::IpNet`] for networks, and
+//!   tokio-util's [`CancellationToken`]; types that serialise do so by `serde`. Their versions are part of this crate's.
+//! - Enumerations and structures that will grow are `#[non_exhaustive]`; build policies and requests with the methods that have their fields' names.
 #![deny(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 pub mod component;
 pub mod destination;
@@ -69,11 +85,12 @@ pub mod schema;
 pub mod state;
 pub mod wandb;
 
-/// The check of what a guest emits, for fuzzers. No part of the interface.
-#[doc(hidden)]
-pub mod boundary {
-    pub use crate::batch::{BatchError, keys, rows};
-    pub use crate::bindings::types::{Batch, Column, ColumnValues, TextDictionary};
+#[cfg(feature = "test-support")]
+pub mod test_support;
+
+/// Arrow, in the versions that rows come in.
+pub mod arrow {
+    pub use {arrow_array as array, arrow_schema as schema};
 }
 
 mod batch;
@@ -88,12 +105,14 @@ pub use destination::split_state::{Rows, SplitState};
 pub use destination::state_store::StateStore;
 pub use destination::waits::Waits;
 pub use destination::{Change, Destination, DestinationError, Group, LostTable, Preparation};
-pub use error::{ConfigurationProblem, Error};
+pub use error::{ConfigurationProblem, Error, ErrorKind};
 pub use http::client::HttpClient;
 pub use http::rate_gate::RateGate;
 pub use runtime::engine::{Engine, EngineOptions};
-pub use runtime::events::{Event, Items, Level, Observer, Outcome, SyncRequest};
+pub use runtime::events::{Event, Level, Observer};
+pub use runtime::outcome::{Items, Outcome};
 pub use runtime::policy::{Limits, Policy};
+pub use runtime::request::SyncRequest;
 pub use schema::{Column, DataType, Table};
 pub use state::{State, StatePatch};
 pub use tokio_util::sync::CancellationToken;

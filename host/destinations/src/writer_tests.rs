@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::conformance::data::*;
-use elt_host::destination::writer::Writer;
-use elt_host::destination::writer::WriterOptions;
-use elt_host::destination::writer::WriterReport;
 use elt_host::runtime::scheduling::SchedulingClass;
+use elt_host::test_support::writer::Writer;
+use elt_host::test_support::writer::WriterOptions;
+use elt_host::test_support::writer::WriterReport;
 use elt_host::{Change, Destination, DestinationError, Group, Preparation, State, Waits};
 
 /// What a test destination does, and what it has done.

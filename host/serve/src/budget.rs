@@ -21,7 +21,8 @@ const SAVED: Duration = Duration::from_secs(1);
 /// The budgets of all origins that have one.
 #[derive(Debug, Default)]
 pub struct Budgets {
-    by_origin: Mutex<HashMap<Origin, Arc<Budget>>>,
+    /// By the text of the origin, which is the same for all spellings of it.
+    by_origin: Mutex<HashMap<String, Arc<Budget>>>,
 }
 
 impl Budgets {
@@ -30,6 +31,7 @@ impl Budgets {
         let mut by_origin = self.by_origin.lock().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *by_origin);
         let kept = budgets.into_iter().map(|(origin, per_minute)| {
+            let origin = origin.to_string();
             let same = old.remove(&origin).filter(|budget| budget.per_minute == per_minute);
             (origin, same.unwrap_or_else(|| Arc::new(Budget::new(per_minute))))
         });
@@ -37,7 +39,7 @@ impl Budgets {
     }
 
     /// The budget of an origin; none where there is no limit.
-    pub(super) fn of(&self, origin: &Origin) -> Option<Arc<Budget>> {
+    pub(super) fn of(&self, origin: &str) -> Option<Arc<Budget>> {
         self.by_origin.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned()
     }
 }
@@ -145,7 +147,7 @@ mod tests {
     fn budget(per_minute: u32) -> Arc<Budget> {
         let budgets = Budgets::default();
         budgets.replace([(origin(), per_minute)]);
-        budgets.of(&origin()).unwrap()
+        budgets.of(&origin().to_string()).unwrap()
     }
 
     /// Lets tenants wait with so many requests each, and tells whose turn came in which order.
@@ -204,12 +206,12 @@ mod tests {
     async fn unchanged_budgets_stay_and_others_are_new() {
         let budgets = Budgets::default();
         budgets.replace([(origin(), 60)]);
-        let first = budgets.of(&origin()).unwrap();
+        let first = budgets.of(&origin().to_string()).unwrap();
         budgets.replace([(origin(), 60)]);
-        assert!(Arc::ptr_eq(&first, &budgets.of(&origin()).unwrap()));
+        assert!(Arc::ptr_eq(&first, &budgets.of(&origin().to_string()).unwrap()));
         budgets.replace([(origin(), 61)]);
-        assert!(!Arc::ptr_eq(&first, &budgets.of(&origin()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &budgets.of(&origin().to_string()).unwrap()));
         budgets.replace([]);
-        assert!(budgets.of(&origin()).is_none());
+        assert!(budgets.of(&origin().to_string()).is_none());
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn run(tenant: Arc<Tenant>, resources: SyncResources, progress:
     let observer_of_tenant = Arc::new(TenantObserver { tenant: tenant.clone(), progress, listener });
     let outcome = match sync(&tenant, resources, observer_of_tenant).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+        Err(error) => Outcome::failed(error),
     };
     let end = end_of(&outcome);
     (outcome, end)
@@ -105,16 +105,15 @@ async fn sync(
         let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
         let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
-        let request =
-            SyncRequest { state_keys, policy, rate_gate: turn, scheduling, ..SyncRequest::new(config, destination) };
-        Ok((connector, origins, request))
+        let request = SyncRequest::new(spec, config).policy(policy).state_keys(state_keys);
+        Ok((connector.in_class(scheduling), origins, request, destination))
     };
-    let (connector, origins, request) = tokio::select! {
+    let (connector, origins, request, destination) = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(Error::Interrupted),
         prepared = prepared => prepared?,
     };
-    let mut outcome = connector.sync(request, &client, observer_of_tenant, &cancel).await;
+    let mut outcome = connector.sync(request, destination, &client.gated(turn), observer_of_tenant, &cancel).await;
     outcome.error = outcome.error.map(|error| explain(error, &origins));
     Ok(outcome)
 }
@@ -177,7 +176,7 @@ pub(super) fn doubts(secrets: &BTreeMap<String, SecretSource>) -> Vec<String> {
 fn end_of(outcome: &Outcome) -> SyncEnd {
     let left_out = outcome.items.quarantined.max(outcome.quarantined.len() as u64);
     let (name, message) = match &outcome.error {
-        Some(error) => (error.kind(), Some(error.to_string())),
+        Some(error) => (error.kind().name(), Some(error.to_string())),
         None if left_out > 0 => {
             let first = outcome.quarantined.first().map(|(id, reason)| format!("; the first, {id}: {reason}"));
             ("partial", Some(format!("{left_out} left out{}", first.unwrap_or_default())))
@@ -200,5 +199,5 @@ fn end_of(outcome: &Outcome) -> SyncEnd {
 /// What is noted of a sync whose task panicked: a fault of the host that is no other tenant's concern.
 pub(super) fn crashed() -> SyncEnd {
     let error = Error::Internal("the host failed while it ran this sync; what was committed is stored".into());
-    end_of(&Outcome { error: Some(error), ..Outcome::default() })
+    end_of(&Outcome::failed(error))
 }

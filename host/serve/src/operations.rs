@@ -9,8 +9,14 @@ use super::record::SyncRecord;
 use super::scheduler::Listener;
 use super::tenant::TenantId;
 use super::traces::{SyncTrace, Traces};
-use elt_host::component::connector::Silent;
 use elt_host::{Event, Level, Observer};
+
+/// The trace of a sync has nobody to pass events on to: who listens to all syncs hears them already.
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Event) {}
+}
 
 /// A listener that counts and traces, and passes everything on.
 pub struct Operations {

@@ -195,7 +195,7 @@ impl Observer for SyncTrace {
             Event::Request { method, host, status, error, started, elapsed } => {
                 let status = status.map(|status| KeyValue::new("http.response.status_code", i64::from(status)));
                 let known = [
-                    KeyValue::new("http.request.method", method.as_str().to_owned()),
+                    KeyValue::new("http.request.method", method.clone()),
                     KeyValue::new("server.address", host.clone()),
                 ];
                 // As the conventions for HTTP clients have it, a status from 400 on is an error, named by its number.
@@ -206,7 +206,7 @@ impl Observer for SyncTrace {
                 self.child(method.to_string(), SpanKind::Client, (*started, *elapsed), attributes, error);
             }
             Event::Committed { rows, elapsed } => self.commit(rows.values().sum(), *elapsed),
-            Event::Log { .. } | Event::Progress { .. } | Event::Throttled(_) => {}
+            _ => {}
         }
         self.events.event(event);
     }

@@ -169,8 +169,9 @@ pub async fn verify(
     let state = stored.state().map_err(failed)?;
     let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
     let reader = ScratchDestination::new(scratch.clone(), known::seed(&state, &keys));
-    let sync = SyncRequest { policy, ..SyncRequest::new(config, Box::new(reader)) };
-    let outcome = connector.sync(sync, client, Arc::new(ReaderObserver(observer.clone())), cancel).await;
+    let sync = SyncRequest::new(connector.spec().await?, config).policy(policy);
+    let outcome =
+        connector.sync(sync, Box::new(reader), client, Arc::new(ReaderObserver(observer.clone())), cancel).await;
     if let Some(error) = outcome.error {
         return Err(error);
     }

@@ -49,12 +49,12 @@ async fn main() -> anyhow::Result<()> {
     let Value::Object(config) = serde_json::from_slice(&std::fs::read(configuration)?)? else {
         bail!("no JSON object")
     };
-    let request = SyncRequest::new(config, destination);
+    let request = SyncRequest::new(connector.spec().await?, config);
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| stop.cancel()) });
-    let outcome =
-        connector.sync(request, &client, Arc::new(Terminal(Mutex::new(Instant::now() + PAUSE))), &cancel).await;
+    let terminal = Arc::new(Terminal(Mutex::new(Instant::now() + PAUSE)));
+    let outcome = connector.sync(request, destination, &client, terminal, &cancel).await;
     if let Some(error) = outcome.error {
         return Err(error).context("the sync ended early");
     }

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use elt_destinations::url;
-use elt_host::destination::writer::Writer;
-use elt_host::destination::writer::WriterOptions;
+use elt_host::test_support::writer::Writer;
+use elt_host::test_support::writer::WriterOptions;
 use elt_host::{Group, Preparation};
 use serde_json::{Value, json};
 

@@ -69,9 +69,9 @@ pub(crate) async fn profile(config: &Value, destination: &str, component: &str) 
     let nanoseconds = Arc::new(AtomicU64::new(0));
     let inner = url::open(&destination.parse()?, url::Access::ReadWrite)?;
     let destination = Box::new(Timed { inner, nanoseconds: nanoseconds.clone() });
-    let request = SyncRequest::new(config, destination);
+    let request = SyncRequest::new(connector.spec().await?, config);
     let client = HttpClient::default();
-    let outcome = connector.sync(request, &client, Arc::new(Silent), &CancellationToken::new()).await;
+    let outcome = connector.sync(request, destination, &client, Arc::new(Silent), &CancellationToken::new()).await;
     if let Some(error) = outcome.error {
         return Err(error.into());
     }

@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use elt_destinations::url;
-use elt_host::runtime::engine::Allocator;
 use elt_host::{
     Cache, CancellationToken, Connector, Engine, EngineOptions, Event, HttpClient, Observer, Outcome, RateGate,
     SyncRequest,
 };
-use elt_support::origin::Origin;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,7 +25,7 @@ struct Hold {
 }
 
 impl RateGate for Hold {
-    fn before_request<'a>(&'a self, _: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn before_request<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
                 self.arrived.add_permits(1);
@@ -56,7 +54,7 @@ fn resident() -> anyhow::Result<u64> {
 
 /// Runs `count` syncs at once, and stops all of them at their first request, then at their second, and so on.
 pub(crate) async fn running(component: &[u8], config: &Value, kind: &str, count: u32) -> anyhow::Result<Value> {
-    let pooling = EngineOptions { allocator: Allocator::Pooling { instances: count, memory: 512 << 20 } };
+    let pooling = EngineOptions::default().pool(count, 512 << 20);
     let load = || Connector::load(&Engine::new(&pooling)?, component, &Cache::none());
     let config = config.as_object().context("the configuration is no object")?.clone();
     let folder = std::env::temp_dir().join(format!("baseline-{}", std::process::id()));
@@ -106,9 +104,9 @@ async fn sync(
     hold: Hold,
 ) -> anyhow::Result<Outcome> {
     let destination = url::open(&destination.parse()?, url::Access::ReadWrite)?;
-    let request = SyncRequest { rate_gate: Arc::new(hold), ..SyncRequest::new(config, destination) };
-    let client = HttpClient::default();
-    let outcome = connector.sync(request, &client, Arc::new(Silent), &CancellationToken::new()).await;
+    let request = SyncRequest::new(connector.spec().await?, config);
+    let client = HttpClient::default().gated(Arc::new(hold));
+    let outcome = connector.sync(request, destination, &client, Arc::new(Silent), &CancellationToken::new()).await;
     match outcome.error {
         Some(error) => Err(error.into()),
         None => Ok(outcome),

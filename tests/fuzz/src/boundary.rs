@@ -1,13 +1,13 @@
 //! Batches at the boundary between guest and host.
 
 use arrow_array::{Array, RecordBatch};
-use elt_host::boundary::Batch;
-use elt_host::boundary::BatchError;
-use elt_host::boundary::Column as GuestColumn;
-use elt_host::boundary::ColumnValues;
-use elt_host::boundary::TextDictionary;
-use elt_host::boundary::keys;
-use elt_host::boundary::rows;
+use elt_host::test_support::boundary::Batch;
+use elt_host::test_support::boundary::BatchError;
+use elt_host::test_support::boundary::Column as GuestColumn;
+use elt_host::test_support::boundary::ColumnValues;
+use elt_host::test_support::boundary::TextDictionary;
+use elt_host::test_support::boundary::keys;
+use elt_host::test_support::boundary::rows;
 use elt_host::{Column, DataType, Table};
 use serde::de::IgnoredAny;
 

@@ -43,7 +43,7 @@ impl Observer for Calls {
             }
             Event::Progress { what, done, total } => self.push(json!(["progress", what, done, total])),
             Event::Throttled(wait) => self.push(json!(["throttled", wait.as_millis() as u64])),
-            Event::Committed { .. } | Event::Request { .. } => {}
+            _ => {}
         }
     }
 }
@@ -157,7 +157,7 @@ fn result(outcome: &Outcome) -> Value {
         // The host knows better than the connector why its destination refused.
         Some(Error::Contract(_)) => json!(["destination", "refused"]),
         Some(Error::Internal(message)) => json!(["internal", message.trim_start_matches("the connector failed: ")]),
-        Some(error @ (Error::Interrupted | Error::Limit { .. })) => json!(["", error.to_string()]),
+        Some(error) => json!(["", error.to_string()]),
     };
     json!({ "error": error })
 }
@@ -170,8 +170,8 @@ pub(crate) async fn record(base_url: &str, database: &Path) -> Value {
     let connector = Connector::load_file(&engine, &file, &cache)
         .unwrap_or_else(|error| panic!("{error}; run `connector/build.sh conformance` first ({})", file.display()));
     // The kit asks a port that nobody listens on, too.
-    let policy = Policy { download_origins: vec!["http://127.0.0.1:1".into()], ..Policy::default() };
-    let policy = Policy { networks: vec!["127.0.0.1/32".parse().expect("a network")], ..policy };
+    let this_machine = "127.0.0.1/32".parse().expect("a network");
+    let policy = Policy::default().download_origins(["http://127.0.0.1:1"]).networks([this_machine]);
     let (client, calls, cancel) = (HttpClient::default(), Calls::default(), CancellationToken::new());
     let config = |act: &str| match json!({"base_url": base_url, "act": act}) {
         Value::Object(config) => config,
@@ -182,8 +182,9 @@ pub(crate) async fn record(base_url: &str, database: &Path) -> Value {
         let destination = open(&format!("sqlite:{}", database.display()).parse().expect("a URL"), Access::ReadWrite);
         let destination = destination.expect("the destination opens");
         let recorded = Recorded { destination, tables: Vec::new(), calls: calls.clone() };
-        let request = SyncRequest { policy: policy.clone(), ..SyncRequest::new(config(&act), Box::new(recorded)) };
-        let outcome = connector.sync(request, &client, Arc::new(calls.clone()), &cancel).await;
+        let spec = connector.spec().await.expect("a specification");
+        let request = SyncRequest::new(spec, config(&act)).policy(policy.clone());
+        let outcome = connector.sync(request, Box::new(recorded), &client, Arc::new(calls.clone()), &cancel).await;
         syncs.push(json!({"act": act, "calls": calls.take(), "result": result(&outcome)}));
     }
     let check = connector.check(&config("speak"), &policy, &client, Arc::new(calls), &cancel).await;

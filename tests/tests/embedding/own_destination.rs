@@ -62,9 +62,10 @@ async fn sync(workspace: &Workspace, state: &Path, patches_left: usize) -> Outco
     let mut policy = workspace.policy.clone();
     // A commit for each checkpoint.
     policy.commit_after = std::time::Duration::ZERO;
-    let request = SyncRequest { policy, ..SyncRequest::new(workspace.config.clone(), Box::new(destination)) };
+    let spec = connector().spec().await.expect("a specification");
+    let request = SyncRequest::new(spec, workspace.config.clone()).policy(policy);
     let (observer, cancel) = (workspace.recorder.clone(), CancellationToken::new());
-    connector().sync(request, &workspace.client, observer, &cancel).await
+    connector().sync(request, Box::new(destination), &workspace.client, observer, &cancel).await
 }
 
 fn known(state: &Path) -> Vec<String> {

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<C
             status: if error.is_none() { "ok" } else { "failed" },
             message: found.as_ref().ok(),
             error: error.map(Error::to_string),
-            error_kind: error.map(Error::kind),
+            error_kind: error.map(|error| error.kind().name()),
         }),
     };
     console.flush();

@@ -258,11 +258,9 @@ mod tests {
                 code_bytes: 2_345_678,
             },
             origin: "https://api.wandb.ai".into(),
-            policy: Policy {
-                download_origins: vec!["https://storage.googleapis.com".into()],
-                networks: vec![elt_support::units::network("127.0.0.1").unwrap()],
-                ..Policy::default()
-            },
+            policy: Policy::default()
+                .download_origins(["https://storage.googleapis.com"])
+                .networks([elt_support::units::network("127.0.0.1").unwrap()]),
         };
         insta::assert_snapshot!(facts.text(), @r"
         component     built in

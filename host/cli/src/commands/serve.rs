@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use elt_host::runtime::engine::Allocator;
 use elt_host::{Cache, CancellationToken, Connector, Engine, EngineOptions, Error, Event, Level, Policy};
 use elt_serve::components::Components;
 use elt_serve::history::{History, HistoryError};
@@ -130,7 +129,7 @@ fn default_syncs() -> usize {
 pub(crate) fn load(sandbox: &SandboxArgs, slots: usize) -> Result<Components, Error> {
     // Each sync has one instance at a time; a few more are asked for their specification.
     let instances = u32::try_from(slots * ALIVE_PER_SLOT + 16).unwrap_or(u32::MAX);
-    let engine = Engine::new(&EngineOptions { allocator: Allocator::Pooling { instances, memory: LARGEST_MEMORY } })?;
+    let engine = Engine::new(&EngineOptions::default().pool(instances, LARGEST_MEMORY))?;
     let built_in = Connector::load(&engine, &sandbox::component(sandbox)?, &Cache::for_user())?;
     Ok(Components::new(engine, built_in, Cache::for_user()))
 }

@@ -18,7 +18,7 @@ use crate::wandb::configuration::{self, Configuration};
 pub(crate) async fn run(args: &SyncArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let outcome = match sync(args, sandbox, console).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+        Err(error) => Outcome::failed(error),
     };
     if let Some(error) = &outcome.error {
         report::error(console, error);

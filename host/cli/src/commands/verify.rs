@@ -218,7 +218,7 @@ fn object(verified: &Result<Verification, Error>) -> Object<'_> {
         retries: verification.map_or(0, |verification| verification.retries),
         seconds: verification.map_or(0.0, |verification| verification.elapsed.as_millis() as f64 / 1000.0),
         error: error.map(Error::to_string),
-        error_kind: error.map(Error::kind),
+        error_kind: error.map(|error| error.kind().name()),
     }
 }
 

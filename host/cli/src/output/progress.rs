@@ -29,7 +29,7 @@ impl Progress {
             Event::Progress { what, done, total } => self.note_items(what, *done, *total),
             Event::Throttled(time) => self.waiting_until = self.waiting_until.max(now.checked_add(*time)),
             Event::Committed { rows, .. } => self.rows = sum(rows),
-            Event::Log { .. } | Event::Request { .. } => {}
+            _ => {}
         }
     }
 

@@ -63,7 +63,7 @@ impl Summary<'_> {
             seconds: elapsed.as_millis() as f64 / 1000.0,
             runs_hwm_utc: state.get(WATERMARK),
             error: error.as_ref().map(Error::to_string),
-            error_kind: error.as_ref().map(Error::kind),
+            error_kind: error.as_ref().map(|error| error.kind().name()),
         })
     }
 

@@ -1,22 +1,26 @@
 use std::time::Duration;
 
-use elt_host::{ConfigurationProblem, Items};
+use elt_host::ConfigurationProblem;
 
 use super::*;
 
 fn outcome() -> Outcome {
-    Outcome {
-        items: Items { unit: "run".into(), seen: 48, synced: 11, unchanged: 36, deleted: 3, quarantined: 1 },
-        rows: [("runs".into(), 11), ("metrics".into(), 31_204)].into(),
-        deletes: [("metrics".into(), 2)].into(),
-        requests: 130,
-        retries: 3,
-        checkpoints: 12,
-        elapsed: Duration::from_millis(4_250),
-        state: [(WATERMARK.into(), "2025-06-01T12:00:00Z".into())].into(),
-        quarantined: vec![("3f\u{1b}[2J".into(), "502 five times".into())],
-        ..Outcome::default()
-    }
+    let mut outcome = Outcome::default();
+    outcome.items.unit = "run".into();
+    outcome.items.seen = 48;
+    outcome.items.synced = 11;
+    outcome.items.unchanged = 36;
+    outcome.items.deleted = 3;
+    outcome.items.quarantined = 1;
+    outcome.rows = [("runs".into(), 11), ("metrics".into(), 31_204)].into();
+    outcome.deletes = [("metrics".into(), 2)].into();
+    outcome.requests = 130;
+    outcome.retries = 3;
+    outcome.checkpoints = 12;
+    outcome.elapsed = Duration::from_millis(4_250);
+    outcome.state = [(WATERMARK.into(), "2025-06-01T12:00:00Z".into())].into();
+    outcome.quarantined = vec![("3f\u{1b}[2J".into(), "502 five times".into())];
+    outcome
 }
 
 fn summary(outcome: &Outcome) -> Summary<'_> {
@@ -61,7 +65,7 @@ fn a_sync_that_never_began_still_has_its_object_and_no_table() {
     let problems = [("entity", "is missing"), ("page_size", "must be a number, but is \"a\u{9b}\"")];
     let problems =
         problems.map(|(key, message)| ConfigurationProblem { key: Some(key.into()), message: message.into() });
-    let failed = Outcome { error: Some(Error::Configuration(problems.into())), ..Outcome::default() };
+    let failed = Outcome::failed(Error::Configuration(problems.into()));
     insta::assert_snapshot!(summary(&failed).json(), @r#"
     {"status":"failed","runs":{"seen":0,"synced":0,"unchanged":0,"deleted":0,"quarantined":0},"rows":{"runs":0,"metrics":0,"metric_objects":0},"requests":0,"retries":0,"checkpoints":0,"seconds":0.0,"runs_hwm_utc":null,"error":"the configuration can't be used: `entity`: is missing; `page_size`: must be a number, but is \"a\u009b\"","error_kind":"configuration"}
     "#);
@@ -71,8 +75,10 @@ fn a_sync_that_never_began_still_has_its_object_and_no_table() {
 #[test]
 fn status_follows_from_how_the_sync_ended() {
     let with = |error: Option<Error>, quarantined: u64| {
-        let items = Items { quarantined, ..Items::default() };
-        summary(&Outcome { error, items, ..Outcome::default() }).status()
+        let mut outcome = Outcome::default();
+        outcome.error = error;
+        outcome.items.quarantined = quarantined;
+        summary(&outcome).status()
     };
     assert_eq!(with(None, 0), "ok");
     assert_eq!(with(None, 1), "partial");

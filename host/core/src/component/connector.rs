@@ -14,7 +14,6 @@ use crate::component::cache::{Cache, CacheUse};
 use crate::component::spec::{Spec, merge_problems};
 use crate::error::Error;
 use crate::http::client::HttpClient;
-use crate::http::rate_gate::Ungated;
 use crate::imports as guest;
 use crate::imports::Guest;
 use crate::imports::convert as wit;
@@ -30,6 +29,7 @@ use crate::schema::Table;
 #[derive(Clone)]
 pub struct Connector {
     inner: Arc<Inner>,
+    scheduling: SchedulingClass,
 }
 
 struct Inner {
@@ -43,8 +43,12 @@ struct Inner {
 impl Connector {
     /// Compiles `bytes`, or takes what an earlier run compiled from `cache`. Refuses a component that was made for
     /// another version of the contract, or that needs anything but the imports of `wit/world.wit` (and what the
-    /// libraries of its language import in vain, see [`crate::component::Interface::is_refused`]). Compiling takes
+    /// libraries of its language import in vain, see [`Interface::is_refused`](crate::Interface::is_refused)). Compiling takes
     /// about a second, and is done on the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where the component can't be used or the machine lacks something; [`Error::Destination`] where the machine
+    /// allows only small files (`ulimit -f`).
     pub fn load(engine: &Engine, bytes: &[u8], cache: &Cache) -> Result<Self, Error> {
         let unusable = |why: wasmtime::Error| {
             machine::refusal(&why).unwrap_or_else(|| Error::Internal(format!("the component can't be used: {why:#}")))
@@ -53,10 +57,14 @@ impl Connector {
         let info = ComponentInfo::of(engine, &component, bytes.len());
         info.check()?;
         let pre = Self::link(engine, &component, &info).map_err(unusable)?;
-        Ok(Self { inner: Arc::new(Inner { engine: engine.clone(), pre, info, cache_use, spec: OnceCell::new() }) })
+        let inner = Inner { engine: engine.clone(), pre, info, cache_use, spec: OnceCell::new() };
+        Ok(Self { inner: Arc::new(inner), scheduling: SchedulingClass::default() })
     }
 
     /// Reads a file and loads it.
+    ///
+    /// # Errors
+    /// Those of [`Connector::load`]; [`Error::Internal`] where the file can't be read.
     pub fn load_file(engine: &Engine, path: &Path, cache: &Cache) -> Result<Self, Error> {
         let bytes = std::fs::read(path);
         let bytes =
@@ -82,6 +90,17 @@ impl Connector {
         &self.inner.cache_use
     }
 
+    /// The same connector, whose syncs compute in `class`. What is given here has to run the sync as well ([`SchedulingClass::run`]).
+    #[must_use]
+    pub fn in_class(&self, class: SchedulingClass) -> Self {
+        Self { inner: self.inner.clone(), scheduling: class }
+    }
+
+    /// Where its syncs compute.
+    pub(crate) fn scheduling(&self) -> &SchedulingClass {
+        &self.scheduling
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
     }
@@ -91,6 +110,9 @@ impl Connector {
     }
 
     /// The specification of the configuration. Asked for once.
+    ///
+    /// # Errors
+    /// [`Error::Contract`] where it is none; [`Error::Internal`] where the connector crashes.
     pub async fn spec(&self) -> Result<&Spec, Error> {
         self.inner.spec.get_or_try_init(|| self.ask_spec()).await
     }
@@ -103,7 +125,11 @@ impl Connector {
         Spec::parse(&text?)
     }
 
-    /// Tries the configuration against the source; returns a sentence for people. Its time is limited as that of a sync.
+    /// Tries the configuration against the source; returns a sentence for people. Its time is limited as that of a sync. `config` is the
+    /// whole configuration, secrets included.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration or at the source, or [`Error::Interrupted`] after `cancel`.
     pub async fn check(
         &self,
         config: &Map<String, Value>,
@@ -112,15 +138,7 @@ impl Connector {
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Result<String, Error> {
-        let session = Session::open(
-            self.spec().await?,
-            config,
-            policy,
-            client,
-            Arc::new(Ungated),
-            SchedulingClass::default(),
-            observer,
-        )?;
+        let session = Session::open(self.spec().await?, config, policy, client, SchedulingClass::default(), observer)?;
         // Finds what is wrong with the configuration without any request.
         self.tables(&session, cancel).await?;
         let config = session.config();
@@ -133,11 +151,13 @@ impl Connector {
     }
 
     /// The tables that a sync with this configuration writes. Needs no network.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with everything that is wrong with it; [`Error::Contract`] where the tables are none.
     pub async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
         let client = HttpClient::default();
-        let (policy, rate_gate, scheduling) = (Policy::default(), Arc::new(Ungated), SchedulingClass::default());
-        let session =
-            Session::open(self.spec().await?, config, &policy, &client, rate_gate, scheduling, Arc::new(Silent))?;
+        let (policy, scheduling) = (Policy::default(), SchedulingClass::default());
+        let session = Session::open(self.spec().await?, config, &policy, &client, scheduling, Arc::new(Silent))?;
         self.tables(&session, &CancellationToken::new()).await
     }
 
@@ -161,7 +181,7 @@ impl Connector {
 }
 
 /// Hears nothing.
-pub struct Silent;
+pub(crate) struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: Event) {}

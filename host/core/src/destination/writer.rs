@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::waits::Waits;
 use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
+use crate::error::ErrorKind;
 use crate::runtime::scheduling::SchedulingClass;
 use crate::state;
 use crate::state::{MergedPatch, State};
@@ -248,6 +251,8 @@ struct Work {
     options: WriterOptions,
     progress: Arc<Progress>,
     transaction: Option<Transaction>,
+    /// That of the sync.
+    span: Span,
 }
 
 /// What is applied and not yet committed.
@@ -282,7 +287,7 @@ impl Work {
         progress: Arc<Progress>,
     ) -> Self {
         let tables = preparation.tables.iter().map(|table| table.name().to_owned()).collect();
-        Self { destination, groups, tables, options, progress, transaction: None }
+        Self { destination, groups, tables, options, progress, transaction: None, span: Span::current() }
     }
 
     /// From the preparation to the end. None when the destination panicked.
@@ -399,7 +404,14 @@ impl Work {
         };
         let began = Instant::now();
         self.progress.does(Doing::Commit);
-        self.destination.commit()?;
+        let rows = transaction.rows.values().sum::<u64>();
+        let span = tracing::debug_span!(parent: &self.span, "commit", commit.rows = rows, error.type = Empty);
+        let committed = span.in_scope(|| self.destination.commit());
+        if committed.is_err() {
+            span.record("error.type", ErrorKind::Destination.name());
+        }
+        drop(span);
+        committed?;
         self.progress.does(Doing::Write);
         let mut report = self.progress.report();
         report.commit_took = began.elapsed();

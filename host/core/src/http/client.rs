@@ -21,6 +21,7 @@ use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody};
 use crate::http::egress::dial::{Dial, DialError, Dialler, Resolve, System};
 use crate::http::error as http_error;
 use crate::http::proxy;
+use crate::http::rate_gate::{RateGate, Ungated};
 
 /// How long an unused connection is kept. Shorter than most servers keep theirs.
 const IDLE: Duration = Duration::from_secs(50);
@@ -91,10 +92,12 @@ impl Default for HttpOptions {
 
 type Pool = Client<HttpsConnector<Dialler>, WasiBody>;
 
-/// Sends requests. Cheap to clone; clones share connections. One for each tenant: what is shared is also told apart by none.
+/// The way of a tenant's syncs to the network: one pool of connections, HTTP/2 where the server offers it, the proxies and certificates of
+/// the environment. Cheap to clone; clones share connections. One for each tenant: what is shared is also told apart by none.
 #[derive(Clone)]
 pub struct HttpClient {
     shared: Arc<Shared>,
+    gate: Arc<dyn RateGate>,
 }
 
 struct Shared {
@@ -114,7 +117,18 @@ impl HttpClient {
     /// Connects to nothing yet.
     pub fn new(options: HttpOptions) -> Self {
         let shared = Shared { options, tls: std::sync::OnceLock::new(), pools: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), gate: Arc::new(Ungated) }
+    }
+
+    /// The same connections, with requests that wait for `gate`.
+    #[must_use]
+    pub fn gated(&self, gate: Arc<dyn RateGate>) -> Self {
+        Self { shared: self.shared.clone(), gate }
+    }
+
+    /// What its requests wait for.
+    pub(crate) fn gate(&self) -> &Arc<dyn RateGate> {
+        &self.gate
     }
 
     /// How long a request of a guest may take that asks for `asked`.

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_total_may_be_reached_and_not_passed() {
         let stop = StopSignal::default();
-        let quota = Quota::new(&Limits { requests: 2, bytes_in: 10, ..Limits::default() }, stop.clone());
+        let quota = Quota::new(&Limits::default().requests(2).bytes_in(10), stop.clone());
         assert!(quota.request() && quota.request() && quota.received(10) && quota.sent(1000));
         assert!(stop.reason().is_none());
         assert!(!quota.request());

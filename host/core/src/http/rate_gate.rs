@@ -5,13 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::http::egress::Origin;
-
 /// Holds requests of one sync back, and hears of its waits.
 pub trait RateGate: Send + Sync {
-    /// Awaited before each request that is allowed and within its limits, when it is about to be sent. Dropped when the sync is stopped
-    /// meanwhile. The wait counts as time of the sync, and as none of the request's own timeouts.
-    fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Awaited before each request that is allowed and within its limits, when it is about to be sent to `origin`: scheme, host in lower case
+    /// and, unless it is the scheme's own, port, such as `https://api.example`. Dropped when the sync is stopped meanwhile. The wait counts
+    /// as time of the sync, and as none of the request's own timeouts.
+    fn before_request<'a>(&'a self, origin: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// The connector says that it waits for a rate limit, and for how long. It may say so and go on: this is the guest's word.
     fn throttled(&self, wait: Duration);
@@ -19,10 +18,10 @@ pub trait RateGate: Send + Sync {
 
 /// Holds nothing back.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ungated;
+pub(crate) struct Ungated;
 
 impl RateGate for Ungated {
-    fn before_request<'a>(&'a self, _: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn before_request<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(std::future::ready(()))
     }
 

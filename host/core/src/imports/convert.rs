@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bindings::types as guest;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::secrets::Redactor;
-use crate::runtime::events::{Items, Outcome};
+use crate::runtime::outcome::{Items, Outcome};
 use crate::schema::{Column, DataType, Table};
 use elt_support::printable::cut;
 

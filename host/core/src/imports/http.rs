@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use tracing::Span;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::http_failures::FailureLog;
@@ -23,7 +24,6 @@ use crate::http::egress::{Egress, Origin, Permit};
 use crate::http::mask::Mask;
 use crate::http::open_requests::{OpenRequests, RequestPermit};
 use crate::http::quota::{Quota, head_bytes};
-use crate::http::rate_gate::RateGate;
 use crate::http::secrets::Secrets;
 use crate::runtime::events::Level;
 use crate::runtime::limits::{Meter, StopSignal, Usage, breach};
@@ -46,8 +46,9 @@ pub(crate) struct Gate {
     quota: Arc<Quota>,
     told_to_wait: Once,
     told_of_no_place: Once,
-    rate_gate: Arc<dyn RateGate>,
     throttled: AtomicU64,
+    /// That of the sync.
+    span: Span,
     report: Arc<Reporter>,
     stop: StopSignal,
     failures_told: Arc<FailureLog>,
@@ -62,7 +63,6 @@ impl Gate {
         egress: Egress,
         secrets: Secrets,
         policy: &Policy,
-        rate_gate: Arc<dyn RateGate>,
         report: Arc<Reporter>,
         usage: Arc<Usage>,
         stop: StopSignal,
@@ -79,8 +79,8 @@ impl Gate {
             quota: Arc::new(Quota::new(&policy.limits, stop.clone())),
             told_to_wait: Once::new(),
             told_of_no_place: Once::new(),
-            rate_gate,
             throttled: AtomicU64::new(0),
+            span: Span::current(),
             failures_told: Arc::new(FailureLog::new(report.clone())),
             report,
             stop,
@@ -103,7 +103,7 @@ impl Gate {
         let _ = self.throttled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         let wait = Duration::from_millis(milliseconds);
         self.report.throttled(wait);
-        self.rate_gate.throttled(wait);
+        self.client.gate().throttled(wait);
     }
 
     /// All waits that the guest told of.
@@ -133,7 +133,7 @@ impl Gate {
         place.goes_on(self.turn(&origin)).await;
         let request = request.map(|body| SentBody::new(body, self.quota.clone()).boxed_unsync());
         let timeouts = self.client.timeouts(options);
-        let mut exchange = Exchange::begin(&request, self.report.clone(), self.failures_told.clone());
+        let mut exchange = Exchange::begin(&request, &self.span, self.report.clone(), self.failures_told.clone());
         let answer = place.goes_on(self.client.send(&self.networks, request, timeouts)).await;
         let mut answer = answer.map_err(|failure| {
             exchange.failed(&failure.code, failure.advice);
@@ -219,7 +219,7 @@ impl Gate {
             self.told_to_wait.call_once(|| self.report.line(Level::Warning, &line));
             tokio::time::sleep(wait).await;
         }
-        self.rate_gate.before_request(origin).await;
+        self.client.gate().before_request(&origin.to_string()).await;
     }
 
     /// Checks where a request goes, and gives it the credentials that belong there.

@@ -18,34 +18,37 @@ use crate::error::Error;
 use crate::runtime::machine;
 
 /// How long a guest may compute before it gives way to other tasks.
-pub const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// With fewer addresses than that a process does not reserve what it does not use: there would be too few left for all else.
 const MANY_ADDRESSES: u64 = 16 << 30;
 /// What a memory that has to move reserves beyond its size, so that it need not move again soon.
 const ROOM_TO_GROW: u64 = 64 << 20;
 
-/// Where the memory of instances comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Allocator {
-    /// Mapped when an instance starts. For a process that runs one sync.
-    #[default]
-    OnDemand,
-    /// Reserved once, reused by instance after instance: starting one costs microseconds. For a server of many tenants. Where the
-    /// addresses can't be had, instances get theirs one by one; as many as fit.
-    Pooling {
-        /// Instances that may be alive at once, those of syncs that wait for a rate limit included; a sync that finds none free waits.
-        instances: u32,
-        /// The largest linear memory, in bytes; a greater `limits.memory` counts as this.
-        memory: usize,
-    },
-}
-
-/// How an [`Engine`] is built.
+/// How an [`Engine`] is built. The default is for a process that runs one sync: the memory of an instance is mapped when it starts.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Where instances get their memory.
-    pub allocator: Allocator,
+    pool: Option<Pool>,
+}
+
+/// Memory that is reserved once.
+#[derive(Debug, Clone, Copy)]
+struct Pool {
+    instances: u32,
+    memory: usize,
+}
+
+impl EngineOptions {
+    /// Reserves memory for `instances` once, and uses it for instance after instance: starting one costs microseconds. For a server of
+    /// many tenants. Where so many addresses can't be had, instances get theirs one by one; as many as fit.
+    ///
+    /// No more `instances` are alive at once, those of syncs that wait for a rate limit included; a sync that finds none free waits.
+    /// `memory` is the largest linear memory, in bytes; a greater [`Limits::memory`](crate::Limits::memory) counts as this.
+    #[must_use]
+    pub fn pool(mut self, instances: u32, memory: usize) -> Self {
+        self.pool = Some(Pool { instances, memory });
+        self
+    }
 }
 
 /// Compiles and runs connectors. Cheap to clone; clones share everything.
@@ -59,22 +62,21 @@ pub struct Engine {
 
 impl Engine {
     /// Builds an engine and starts its clock.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: this machine can't run WebAssembly, and the error says what it lacks.
     pub fn new(options: &EngineOptions) -> Result<Self, Error> {
         machine::enough_addresses()?;
         let fault = |why: wasmtime::Error| {
             Error::Internal(format!("WebAssembly can't be run on this machine: {}", machine::memory(&why)))
         };
-        let inner = match generous(options.allocator) {
+        let inner = match generous(options.pool) {
             Some(engine) => engine,
             None => wasmtime::Engine::new(&frugal_config()).map_err(fault)?,
         };
         start_clock(&inner)?;
-        Ok(match options.allocator {
-            Allocator::OnDemand => Self { inner, instances: None, most_memory: usize::MAX },
-            Allocator::Pooling { instances, memory } => {
-                Self { inner, instances: Some(Arc::new(Semaphore::new(instances as usize))), most_memory: memory }
-            }
-        })
+        let instances = options.pool.map(|pool| Arc::new(Semaphore::new(pool.instances as usize)));
+        Ok(Self { inner, instances, most_memory: options.pool.map_or(usize::MAX, |pool| pool.memory) })
     }
 
     /// Waits until there is room for one more instance; there is for as long as the permit lives.
@@ -88,27 +90,27 @@ impl Engine {
         self.most_memory
     }
 
-    /// The wasmtime engine, for what this crate does not wrap.
-    pub fn wasmtime(&self) -> &wasmtime::Engine {
+    /// The engine that is inside.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner
     }
 }
 
 /// An engine that reserves what makes code fast, where that can be had.
-fn generous(allocator: Allocator) -> Option<wasmtime::Engine> {
+fn generous(pool: Option<Pool>) -> Option<wasmtime::Engine> {
     if machine::addresses().is_some_and(|most| most < MANY_ADDRESSES) {
         return None;
     }
-    let engine = wasmtime::Engine::new(&config(allocator)).ok()?;
+    let engine = wasmtime::Engine::new(&config(pool)).ok()?;
     // A pool has its addresses now. What is mapped on demand is tried with one memory.
-    if allocator == Allocator::OnDemand {
+    if pool.is_none() {
         Memory::new(Store::new(&engine, ()), MemoryType::new(1, None)).ok()?;
     }
     Some(engine)
 }
 
 fn frugal_config() -> Config {
-    let mut config = config(Allocator::OnDemand);
+    let mut config = config(None);
     config
         .memory_reservation(0)
         .memory_reservation_for_growth(ROOM_TO_GROW)
@@ -117,10 +119,10 @@ fn frugal_config() -> Config {
     config
 }
 
-fn config(allocator: Allocator) -> Config {
+fn config(pool: Option<Pool>) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true).cranelift_opt_level(OptLevel::Speed).parallel_compilation(true);
-    if let Allocator::Pooling { instances, memory } = allocator {
+    if let Some(Pool { instances, memory }) = pool {
         // A connector is one core module beside the small ones that the component model's glue consists of.
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(instances)

@@ -14,7 +14,6 @@ use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::client::HttpClient;
 use crate::http::egress::{Egress, Origin, OriginPattern};
-use crate::http::rate_gate::{RateGate, Ungated};
 use crate::http::secrets::{Extracted, Secrets};
 use crate::imports::Guest;
 use crate::imports::http::Gate;
@@ -54,7 +53,6 @@ impl Session {
         config: &Map<String, Value>,
         policy: &Policy,
         client: &HttpClient,
-        rate_gate: Arc<dyn RateGate>,
         scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
@@ -79,21 +77,13 @@ impl Session {
         Ok(Self {
             config: shown,
             problems,
-            ..Self::with(secrets, egress, policy.clone(), client, rate_gate, scheduling, observer)
+            ..Self::with(secrets, egress, policy.clone(), client, scheduling, observer)
         })
     }
 
     /// For questions that need neither configuration nor network.
     pub(crate) fn without_network(policy: Policy, client: &HttpClient, observer: Arc<dyn Observer>) -> Self {
-        Self::with(
-            Secrets::default(),
-            Egress::default(),
-            policy,
-            client,
-            Arc::new(Ungated),
-            SchedulingClass::default(),
-            observer,
-        )
+        Self::with(Secrets::default(), Egress::default(), policy, client, SchedulingClass::default(), observer)
     }
 
     fn with(
@@ -101,14 +91,13 @@ impl Session {
         egress: Egress,
         policy: Policy,
         client: &HttpClient,
-        rate_gate: Arc<dyn RateGate>,
         scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let (stop, usage) = (StopSignal::default(), Arc::new(Usage::new(scheduling)));
         let report = Arc::new(Reporter::new(observer, secrets.redactor(), &policy.limits));
         let (client, heard) = (client.clone(), report.clone());
-        let gate = Gate::new(client, egress, secrets, &policy, rate_gate, heard, usage.clone(), stop.clone());
+        let gate = Gate::new(client, egress, secrets, &policy, heard, usage.clone(), stop.clone());
         Self {
             started: Instant::now(),
             policy,

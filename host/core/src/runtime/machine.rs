@@ -72,8 +72,9 @@ fn errno(why: &(dyn std::error::Error + 'static)) -> Option<Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
-    fn said(why: wasmtime::Error) -> Option<(String, &'static str)> {
+    fn said(why: wasmtime::Error) -> Option<(String, ErrorKind)> {
         refusal(&why).map(|error| (error.to_string(), error.kind()))
     }
 
@@ -84,7 +85,7 @@ mod tests {
         let memory = said(wasmtime::Error::from(io::Error::from_raw_os_error(Errno::NOMEM.raw_os_error())));
         assert!(memory.is_some_and(|(text, _)| text.contains("gives the component no memory")));
         let file = said(wasmtime::Error::from(Errno::FBIG).context("a file of memory"));
-        assert!(file.is_some_and(|(text, kind)| text.contains("ulimit -f") && kind == "destination"));
+        assert!(file.is_some_and(|(text, kind)| text.contains("ulimit -f") && kind == ErrorKind::Destination));
         assert_eq!(said(wasmtime::Error::msg("no component")), None);
         assert_eq!(said(wasmtime::Error::from(Errno::NOENT)), None);
     }

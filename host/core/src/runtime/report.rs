@@ -8,7 +8,8 @@ use std::time::Duration;
 use elt_support::printable::{cut, escape_control};
 
 use crate::http::secrets::Redactor;
-use crate::runtime::events::{Event, Items, Level, Observer};
+use crate::runtime::events::{Event, Level, Observer};
+use crate::runtime::outcome::Items;
 use crate::runtime::policy::Limits;
 
 /// Different things that a connector may report progress of. The rest is not remembered.
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_cut_off_and_counted() {
         let lines = Arc::new(Lines::default());
-        let reporter = reporter(&lines, Limits { log_lines: 2, ..Limits::default() });
+        let reporter = reporter(&lines, Limits::default().log_lines(2));
         for n in 0..10 {
             reporter.guest_line(Level::Info, &format!("line {n}"));
         }
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_between_characters() {
         let lines = Arc::new(Lines::default());
-        reporter(&lines, Limits { log_line_bytes: 4, ..Limits::default() }).guest_line(Level::Info, "äöü");
+        reporter(&lines, Limits::default().log_line_bytes(4)).guest_line(Level::Info, "äöü");
         assert_eq!(lines.0.lock().unwrap()[0], "äö… (cut)");
     }
 

@@ -5,52 +5,74 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::component::connector::Connector;
 use crate::destination::lost;
 use crate::destination::waits::Waits;
 use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
-use crate::destination::{DestinationError, Group, Preparation};
+use crate::destination::{Destination, DestinationError, Group, Preparation};
 use crate::error::Error;
 use crate::http::client::HttpClient;
 use crate::imports::convert as wit;
 use crate::imports::destination::Sink;
-use crate::runtime::events::{Level, Observer, Outcome, SyncRequest};
+use crate::runtime::events::{Level, Observer};
 use crate::runtime::instance::{Call, GRACE, Session};
+use crate::runtime::outcome::Outcome;
 use crate::runtime::policy::Limits;
+use crate::runtime::request::{Parts, SyncRequest};
 use crate::schema::Table;
 use crate::state;
 use crate::state::{State, StateKeys};
 
 impl Connector {
-    /// Brings a destination up to date.
+    /// Brings `destination` up to date. `client` is the tenant's way to the network, `observer` hears what happens.
     ///
     /// Whatever happens, the groups that the connector completed are stored before this returns, and the outcome tells as much as is
     /// known. After `cancel` the connector is stopped at once, wherever it is. Only a destination that does not answer is not waited for
-    /// beyond [`destination_grace`](crate::runtime::policy::Policy::destination_grace): then the error says what is not known.
+    /// beyond [`destination_grace`](crate::Policy::destination_grace): then the error says what is not known.
+    ///
+    /// To `tracing` the sync is a span `sync`, in the span that this is called in; each request to the source and each commit is a span in that.
+    /// They hold names and numbers, no text of the source and no URL.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn sync(
         &self,
         request: SyncRequest,
+        destination: Box<dyn Destination>,
         client: &HttpClient,
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Outcome {
-        let mut outcome = Outcome::default();
-        let spec = match self.spec().await {
-            Ok(spec) => spec,
-            Err(why) => {
-                return Outcome { error: Some(why), ..outcome };
-            }
+        let span = sync_span();
+        let outcome = self.watched(request, destination, client, observer, cancel).instrument(span.clone()).await;
+        record(&span, &outcome);
+        outcome
+    }
+
+    async fn watched(
+        &self,
+        request: SyncRequest,
+        destination: Box<dyn Destination>,
+        client: &HttpClient,
+        observer: Arc<dyn Observer>,
+        cancel: &CancellationToken,
+    ) -> Outcome {
+        let opened = async {
+            let spec = self.spec().await?;
+            let parts = request.into_parts(spec)?;
+            let scheduling = self.scheduling().clone();
+            let session = Session::open(spec, &parts.config, &parts.policy, client, scheduling, observer)?;
+            Ok((session, parts))
         };
-        let (rate_gate, scheduling) = (request.rate_gate.clone(), request.scheduling.clone());
-        let session =
-            match Session::open(spec, &request.config, &request.policy, client, rate_gate, scheduling, observer) {
-                Ok(session) => session,
-                Err(why) => {
-                    return Outcome { error: Some(why), ..outcome };
-                }
-            };
-        let ended = self.store(&session, request, cancel, &mut outcome).await;
+        let (session, parts) = match opened.await {
+            Ok(opened) => opened,
+            Err(why) => return Outcome::failed(why),
+        };
+        let mut outcome = Outcome::default();
+        let ended = self.store(&session, parts, destination, cancel, &mut outcome).await;
         let hidden = session.gate.mask().hidden();
         if hidden > 0 {
             let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
@@ -73,19 +95,19 @@ impl Connector {
     async fn store(
         &self,
         session: &Session,
-        request: SyncRequest,
+        parts: Parts,
+        destination: Box<dyn Destination>,
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let SyncRequest { config: _, destination, full_refresh, state_keys, policy, rate_gate: _, scheduling } =
-            request;
+        let Parts { config: _, full_refresh, state_keys, policy } = parts;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let over = CancellationToken::new();
         let (report, told) = (session.report.clone(), session.report.clone());
         let options = WriterOptions {
             commit_after: policy.commit_after,
-            scheduling,
+            scheduling: self.scheduling().clone(),
             waits: Waits::new(over.clone(), move |line| told.line(Level::Warning, line)),
             on_commit: Box::new(move |written: &WriterReport| {
                 report.committed(written.rows.clone(), written.commit_took)
@@ -165,6 +187,38 @@ impl Connector {
             reason = session.end_of_time(cancel) => Err(reason),
             sent = sink.finish() => sent,
         }
+    }
+}
+
+/// The span of a sync, whose end is not known yet.
+fn sync_span() -> Span {
+    tracing::info_span!(
+        "sync",
+        sync.outcome = Empty,
+        sync.rows = Empty,
+        sync.requests = Empty,
+        sync.retries = Empty,
+        sync.checkpoints = Empty,
+        sync.left_out = Empty,
+        error.type = Empty,
+    )
+}
+
+fn record(span: &Span, outcome: &Outcome) {
+    let left_out = outcome.items.quarantined.max(outcome.quarantined.len() as u64);
+    let ended = match &outcome.error {
+        Some(error) => error.kind().name(),
+        None if left_out > 0 => "partial",
+        None => "ok",
+    };
+    span.record("sync.outcome", ended);
+    span.record("sync.rows", outcome.rows.values().sum::<u64>());
+    span.record("sync.requests", outcome.requests);
+    span.record("sync.retries", outcome.retries);
+    span.record("sync.checkpoints", outcome.checkpoints);
+    span.record("sync.left_out", left_out);
+    if outcome.error.is_some() {
+        span.record("error.type", ended);
     }
 }
 

@@ -8,16 +8,14 @@ use serde_json::{Value, json};
 use crate::support::{KEY, Run, Script};
 
 fn small() -> Limits {
-    Limits {
-        memory: 64 << 20,
-        wall_time: Duration::from_secs(20),
-        batch_bytes: 4 << 20,
-        group_bytes: 8 << 20,
-        rows: 1_000_000,
-        state_bytes: 10 << 20,
-        log_lines: 100,
-        ..Limits::default()
-    }
+    Limits::default()
+        .memory(64 << 20)
+        .wall_time(Duration::from_secs(20))
+        .batch_bytes(4 << 20)
+        .group_bytes(8 << 20)
+        .rows(1_000_000)
+        .state_bytes(10 << 20)
+        .log_lines(100)
 }
 
 /// Runs one act after a group that was validly committed.
@@ -45,24 +43,19 @@ async fn memory_is_bounded() {
 #[tokio::test]
 async fn an_endless_loop_ends_with_the_time_it_has() {
     let started = Instant::now();
-    assert_eq!(limit_of(json!(["loop"]), Limits { wall_time: Duration::from_secs(1), ..small() }).await, "wall_time");
+    assert_eq!(limit_of(json!(["loop"]), small().wall_time(Duration::from_secs(1))).await, "wall_time");
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
 async fn an_endless_wait_ends_with_the_time_it_has() {
-    assert_eq!(
-        limit_of(json!(["sleep", 1_000_000_000]), Limits { wall_time: Duration::from_secs(1), ..small() }).await,
-        "wall_time"
-    );
+    assert_eq!(limit_of(json!(["sleep", 1_000_000_000]), small().wall_time(Duration::from_secs(1))).await, "wall_time");
 }
 
 #[tokio::test]
 async fn a_loop_does_not_hold_up_the_thread() {
     // One thread for all: a guest that never gave way would stop this test's own timer.
-    let hog = tokio::spawn(
-        Script::new(json!([["loop"]])).limits(Limits { wall_time: Duration::from_secs(3), ..small() }).run(),
-    );
+    let hog = tokio::spawn(Script::new(json!([["loop"]])).limits(small().wall_time(Duration::from_secs(3))).run());
     tokio::time::sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
     let run = Script::new(json!([["rows", 0, 1], ["sleep", 50], ["log", "done"]])).run().await;
@@ -86,7 +79,7 @@ async fn a_crash_is_an_error_of_the_connector() {
 
 #[tokio::test]
 async fn a_flood_of_lines_is_dropped() {
-    let run = act(json!(["log-forever"]), Limits { wall_time: Duration::from_secs(1), ..small() }).await;
+    let run = act(json!(["log-forever"]), small().wall_time(Duration::from_secs(1))).await;
     assert!(run.log().len() <= 102, "{}", run.log().len());
     assert!(run.log().last().unwrap().contains("were dropped"));
 }
@@ -117,7 +110,7 @@ async fn every_batch_that_breaks_the_contract_ends_the_sync() {
 
 #[tokio::test]
 async fn giant_batches_groups_and_states_meet_their_limits() {
-    assert_eq!(limit_of(json!(["batch", "large"]), Limits { memory: 512 << 20, ..small() }).await, "batch_bytes");
+    assert_eq!(limit_of(json!(["batch", "large"]), small().memory(512 << 20)).await, "batch_bytes");
     assert_eq!(limit_of(json!(["rows-forever", 100_000]), small()).await, "group_bytes");
     assert_eq!(limit_of(json!(["rows-forever", 1]), small()).await, "group_bytes");
     assert_eq!(limit_of(json!(["deletes-forever"]), small()).await, "group_bytes");
@@ -159,9 +152,9 @@ async fn a_guest_that_goes_on_after_an_error_is_stopped() {
 #[tokio::test]
 async fn handles_are_bounded() {
     for step in [json!(["timers", 1_000_000]), json!(["fields", 100_000, 10]), json!(["methods", 10_000])] {
-        assert_eq!(limit_of(step.clone(), Limits { memory: 256 << 20, ..small() }).await, "handles", "{step}");
+        assert_eq!(limit_of(step.clone(), small().memory(256 << 20)).await, "handles", "{step}");
     }
-    let few = Limits { handles: 10, ..small() };
+    let few = small().handles(10);
     assert_eq!(limit_of(json!(["timers", 11]), few.clone()).await, "handles");
     let run = Script::new(json!([["timers", 4], ["log", "fine"]])).limits(few).run().await;
     assert_eq!((run.log(), run.error().as_str()), (vec!["fine"], ""));
@@ -178,7 +171,7 @@ async fn headers_are_bounded() {
 
 #[tokio::test]
 async fn endless_small_checkpoints_end_with_the_time_they_have() {
-    let limits = Limits { wall_time: Duration::from_secs(1), ..small() };
+    let limits = small().wall_time(Duration::from_secs(1));
     assert_eq!(limit_of(json!(["checkpoints-forever", 0]), limits.clone()).await, "wall_time");
     assert_eq!(limit_of(json!(["progress-forever"]), limits).await, "wall_time");
 }

@@ -1,5 +1,6 @@
 //! Every limit, hit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use elt_host::{Error, Limits};
@@ -26,13 +27,12 @@ struct Case {
     effect: Effect,
 }
 
-/// A case for each limit. A limit without one does not compile.
+/// A case for each limit.
 macro_rules! cases {
     ($($limit:ident = $value:expr, $effect:ident: $steps:expr;)*) => {{
-        let Limits { $($limit: _),* } = Limits::default();
         vec![$(Case {
             limit: stringify!($limit),
-            limits: Limits { $limit: $value, ..Limits::default() },
+            limits: Limits::default().$limit($value),
             steps: $steps,
             effect: Effect::$effect,
         }),*]
@@ -80,7 +80,12 @@ async fn run(server: &Server, steps: Value, limits: Limits) -> Run {
 async fn every_limit_is_enforced_and_says_so_by_its_name() {
     let server = server().await;
     let mut missed = Vec::new();
-    for Case { limit, limits, steps, effect } in cases(&server.url()) {
+    // By serialising, since that names every field.
+    let every = serde_json::to_value(Limits::default()).unwrap();
+    let every: BTreeSet<_> = every.as_object().unwrap().keys().map(|name| name.trim_end_matches("_seconds")).collect();
+    let cases = cases(&server.url());
+    assert_eq!(cases.iter().map(|case| case.limit).collect::<BTreeSet<_>>(), every);
+    for Case { limit, limits, steps, effect } in cases {
         let script = Script::new(steps).with("base_url", json!(server.url())).limits(limits);
         let Ok(run) = tokio::time::timeout(Duration::from_secs(20), script.run()).await else {
             missed.push(format!("{limit}: nothing happens"));
@@ -107,7 +112,7 @@ async fn every_limit_is_enforced_and_says_so_by_its_name() {
 async fn a_total_may_be_used_up_and_what_is_too_much_is_not_sent() {
     let server = server().await;
     let get = json!(["get", server.url()]);
-    let three = Limits { requests: 3, ..Limits::default() };
+    let three = Limits::default().requests(3);
     let whole = run(&server, json!([get, get, get]), three.clone()).await;
     assert_eq!((whole.error().as_str(), whole.outcome.requests), ("", 3));
     let ended = run(&server, json!([get, get, get, get, get]), three).await;
@@ -118,7 +123,7 @@ async fn a_total_may_be_used_up_and_what_is_too_much_is_not_sent() {
 #[tokio::test]
 async fn requests_that_are_too_many_for_a_minute_wait_and_all_are_sent() {
     let server = server().await;
-    let limits = Limits { requests_per_minute: 600, ..Limits::default() };
+    let limits = Limits::default().requests_per_minute(600);
     let run = run(&server, json!(vec![json!(["get", server.url()]); 12]), limits).await;
     assert_eq!(run.log().iter().filter(|line| **line == "200 fine").count(), 12);
     assert_eq!(run.log().iter().filter(|line| line.contains("requests_per_minute")).count(), 1);
@@ -129,7 +134,7 @@ async fn requests_that_are_too_many_for_a_minute_wait_and_all_are_sent() {
 #[tokio::test]
 async fn requests_wait_while_too_many_are_under_way_and_all_are_answered() {
     let server = server().await;
-    let limits = Limits { open_requests: 3, ..Limits::default() };
+    let limits = Limits::default().open_requests(3);
     let run = run(&server, json!([["open-and-read", server.url(), 40]]), limits).await;
     assert_eq!(run.error(), "");
     assert_eq!(run.log().iter().filter(|line| **line == "200 fine").count(), 40);
@@ -140,7 +145,7 @@ async fn requests_wait_while_too_many_are_under_way_and_all_are_answered() {
 async fn a_guest_that_reads_nothing_and_asks_for_more_is_not_waited_for_without_end() {
     let server = server().await;
     let mut script = Script::new(json!([["open", server.url(), 30]]));
-    script = script.with("base_url", json!(server.url())).limits(Limits { open_requests: 20, ..Limits::default() });
+    script = script.with("base_url", json!(server.url())).limits(Limits::default().open_requests(20));
     script.client = client_that_waits(Duration::from_millis(300));
     let run = tokio::time::timeout(Duration::from_secs(60), script.run()).await.expect("the wait is bounded");
     assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "open_requests", .. })), "{}", run.error());
@@ -154,7 +159,7 @@ async fn decompressing_counts_as_computing() {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", bomb.len());
     let bytes = [head.into_bytes(), bomb].concat();
     let server = Server::start(move |_| vec![Part::Bytes(bytes.clone())]).await;
-    let limits = Limits { cpu_time: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::default().cpu_time(Duration::from_millis(100));
     let run = run(&server, json!([["skip", server.url()]]), limits).await;
     assert!(
         matches!(run.outcome.error, Some(Error::Limit { limit: "cpu_time", .. })),

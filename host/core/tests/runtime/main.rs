@@ -9,6 +9,7 @@ mod pacing;
 mod scheduler;
 mod server;
 mod sharing;
+mod spans;
 mod steady;
 mod stuck;
 mod support;

@@ -255,7 +255,7 @@ async fn what_a_compressed_answer_holds_is_what_counts() {
     let server = Server::start(|_| gzip(&"x".repeat(1 << 20))).await;
     let get = json!(["get", server.url()]);
     let script = |limit| {
-        let limits = Limits { response_bytes: limit, ..Limits::default() };
+        let limits = Limits::default().response_bytes(limit);
         Script::new(json!([get])).with("base_url", json!(server.url())).limits(limits).run()
     };
     let run = script(1 << 20).await;
@@ -400,7 +400,7 @@ async fn a_connection_that_the_server_closed_is_not_reused() {
 async fn responses_are_bounded() {
     let server = Server::start(|_| answer("200 OK", &"x".repeat(100_000))).await;
     let script = Script::new(json!([["get", server.url()], ["log", "went on"]])).with("base_url", json!(server.url()));
-    let run = script.limits(Limits { response_bytes: 50_000, ..Limits::default() }).run().await;
+    let run = script.limits(Limits::default().response_bytes(50_000)).run().await;
     assert!(run.log().iter().any(|line| line.contains("HttpResponseBodySize(Some(50000))")), "{:?}", run.log());
     assert!(run.log().iter().any(|line| line.contains("`response_bytes`")), "{:?}", run.log());
     assert!(run.outcome.error.is_none());

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elt_host::{Error, RateGate};
-use elt_support::origin::Origin;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -30,7 +29,7 @@ impl Toll {
 
     fn script(self: &Arc<Self>, server: &Server, steps: Value) -> Script {
         let mut script = Script::new(steps).with("base_url", json!(server.url()));
-        script.rate_gate = self.clone();
+        script.client = script.client.gated(self.clone());
         script
     }
 
@@ -46,7 +45,7 @@ impl Toll {
 }
 
 impl RateGate for Toll {
-    fn before_request<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn before_request<'a>(&'a self, origin: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(origin.to_string());
             self.permits.acquire().await.unwrap().forget();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use elt_host::runtime::engine::Allocator;
 use elt_host::{Cache, Connector, Engine, EngineOptions, Error, Limits};
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use crate::server::{Server, answer};
 use crate::support::{Script, connector, guest};
 
 fn pooled(instances: u32) -> Connector {
-    let options = EngineOptions { allocator: Allocator::Pooling { instances, memory: 64 << 20 } };
+    let options = EngineOptions::default().pool(instances, 64 << 20);
     Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap()
 }
 
@@ -51,7 +50,7 @@ async fn a_sync_waits_for_a_place_among_the_instances() {
 
 #[tokio::test]
 async fn a_limit_of_memory_above_that_of_the_pool_counts_as_the_pools() {
-    let run = Script::new(json!([["memory"]])).limits(Limits { memory: 1 << 30, ..Limits::default() });
+    let run = Script::new(json!([["memory"]])).limits(Limits::default().memory(1 << 30));
     let run = run.run_in(&pooled(1)).await;
     assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "memory", .. })), "{}", run.error());
     assert!(run.error().contains(&(64_usize << 20).to_string()), "{}", run.error());

@@ -19,7 +19,7 @@ async fn no_way_to_make_a_request_leaves_anything_behind() {
     })
     .await;
     let script = Script::new(json!([["assorted", server.url(), 4200]])).with("base_url", json!(server.url()));
-    let run = script.limits(Limits { handles: 24, open_requests: 8, ..Limits::default() }).run().await;
+    let run = script.limits(Limits::default().handles(24).open_requests(8)).run().await;
     assert_eq!(run.error(), "");
     assert!(server.requests().len() > 2500, "{}", server.requests().len());
     let pages: Vec<&str> =

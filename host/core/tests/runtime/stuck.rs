@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elt_host::{
-    Destination, DestinationError, Error, Event, Group, HttpClient, Observer, Outcome, Preparation, State, SyncRequest,
-    Waits,
+    Connector, Destination, DestinationError, Error, Event, Group, HttpClient, Observer, Outcome, Policy, Preparation,
+    State, SyncRequest, Waits,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{KEY, connector};
@@ -82,6 +82,10 @@ impl Observer for Deaf {
     fn event(&self, _: Event) {}
 }
 
+async fn request(connector: &Connector, config: Value) -> SyncRequest {
+    SyncRequest::new(connector.spec().await.unwrap(), config.as_object().unwrap().clone())
+}
+
 /// A sync whose destination is stuck at `at`. It is cancelled then, or not at all and has little time. The sender frees the destination.
 async fn sync(at: Call, cancelled: bool) -> (Outcome, Sender<()>) {
     let (free, until) = channel();
@@ -90,8 +94,7 @@ async fn sync(at: Call, cancelled: bool) -> (Outcome, Sender<()>) {
     let steps =
         json!([["rows", 0, 2], ["checkpoint", {"a": "1"}], ["rows", 2, 2], ["checkpoint", {"a": "2"}], ["rows", 4, 2]]);
     let config = json!({"api_key": KEY, "script": steps});
-    let mut request = SyncRequest::new(config.as_object().unwrap().clone(), Box::new(stuck));
-    request.policy.destination_grace = Duration::from_millis(100);
+    let mut policy = Policy::default().destination_grace(Duration::from_millis(100));
     if cancelled {
         let cancel = cancel.clone();
         tokio::spawn(async move {
@@ -99,10 +102,11 @@ async fn sync(at: Call, cancelled: bool) -> (Outcome, Sender<()>) {
             cancel.cancel();
         });
     } else {
-        request.policy.limits.wall_time = Duration::from_secs(1);
+        policy.limits.wall_time = Duration::from_secs(1);
     }
     let (connector, client) = (connector(), HttpClient::default());
-    let sync = connector.sync(request, &client, Arc::new(Deaf), &cancel);
+    let request = request(&connector, config).await.policy(policy);
+    let sync = connector.sync(request, Box::new(stuck), &client, Arc::new(Deaf), &cancel);
     (tokio::time::timeout(Duration::from_secs(60), sync).await.expect("a sync ends in bounded time"), free)
 }
 
@@ -137,14 +141,13 @@ async fn a_destination_that_comes_to_its_end_within_its_grace_is_waited_for() {
     let cancel = CancellationToken::new();
     let stuck = Stuck { at: Call::Commit, tell: cancel.clone(), until: Mutex::new(until) };
     let config = json!({"api_key": KEY, "script": [["rows", 0, 2], ["checkpoint", {"a": "1"}], ["sleep", 600_000]]});
-    let mut request = SyncRequest::new(config.as_object().unwrap().clone(), Box::new(stuck));
-    request.policy.commit_after = Duration::ZERO;
+    let request = request(&connector(), config).await.policy(Policy::default().commit_after(Duration::ZERO));
     let after = cancel.clone();
     tokio::spawn(async move {
         after.cancelled().await;
         drop(free);
     });
-    let outcome = connector().sync(request, &HttpClient::default(), Arc::new(Deaf), &cancel).await;
+    let outcome = connector().sync(request, Box::new(stuck), &HttpClient::default(), Arc::new(Deaf), &cancel).await;
     assert!(matches!(outcome.error, Some(Error::Interrupted)), "{:?}", outcome.error);
     assert_eq!((outcome.checkpoints, outcome.state["a"].as_str()), (1, "1"));
 }
@@ -214,12 +217,13 @@ async fn a_destination_that_waits_for_others_ends_with_the_sync_which_is_the_cau
         for cancelled in [true, false] {
             let cancel = CancellationToken::new();
             let config = json!({"api_key": KEY, "script": [["rows", 0, 2], ["checkpoint", {"a": "1"}], last]});
-            let mut request = SyncRequest::new(config.as_object().unwrap().clone(), Box::<Patient>::default());
+            let mut policy = Policy::default();
             if !cancelled {
-                request.policy.limits.wall_time = Duration::from_secs(1);
+                policy.limits.wall_time = Duration::from_secs(1);
             }
+            let (request, patient) = (request(&connector(), config).await.policy(policy), Box::<Patient>::default());
             let observer = Arc::new(Listener { cancel: cancelled.then(|| cancel.clone()), ..Listener::default() });
-            let outcome = connector().sync(request, &HttpClient::default(), observer.clone(), &cancel).await;
+            let outcome = connector().sync(request, patient, &HttpClient::default(), observer.clone(), &cancel).await;
             match outcome.error {
                 Some(Error::Interrupted) if cancelled => {}
                 Some(Error::Limit { limit: "wall_time", .. }) if !cancelled => {}

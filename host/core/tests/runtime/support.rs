@@ -5,17 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use elt_host::http::client::HttpOptions;
-use elt_host::http::client::Timeouts;
-use elt_host::http::egress::dial::Boxed;
-use elt_host::http::egress::dial::Dial;
-use elt_host::http::egress::dial::Resolve;
-use elt_host::http::rate_gate::Ungated;
-use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::state::apply;
+use elt_host::test_support::network::Boxed;
+use elt_host::test_support::network::Dial;
+use elt_host::test_support::network::HttpOptions;
+use elt_host::test_support::network::Resolve;
+use elt_host::test_support::network::Timeouts;
 use elt_host::{
     Cache, Change, Connector, Destination, DestinationError, Engine, EngineOptions, Event, Group, HttpClient, Limits,
-    Observer, Outcome, Policy, Preparation, RateGate, State, SyncRequest,
+    Observer, Outcome, Policy, Preparation, State, SyncRequest,
 };
 use hyper_util::client::proxy::matcher::Matcher;
 use serde_json::{Map, Value, json};
@@ -140,8 +138,6 @@ impl Observer for Recorder {
 pub(crate) struct Script {
     pub(crate) config: Map<String, Value>,
     pub(crate) policy: Policy,
-    pub(crate) rate_gate: Arc<dyn RateGate>,
-    pub(crate) scheduling: SchedulingClass,
     pub(crate) client: HttpClient,
     pub(crate) cancel: CancellationToken,
     pub(crate) full_refresh: bool,
@@ -162,8 +158,6 @@ impl Script {
         Self {
             config: config.as_object().unwrap().clone(),
             policy: Policy::default(),
-            rate_gate: Arc::new(Ungated),
-            scheduling: SchedulingClass::default(),
             client: HttpClient::default(),
             cancel: CancellationToken::new(),
             full_refresh: false,
@@ -235,11 +229,9 @@ impl Script {
     ) -> Run {
         let (observer, contents) = (Arc::new(Recorder::default()), self.destination.contents.clone());
         let watched = watch(observer.clone());
-        let (full_refresh, policy, rate_gate, scheduling) =
-            (self.full_refresh, self.policy, self.rate_gate, self.scheduling);
-        let request = SyncRequest::new(self.config, Box::new(self.destination));
-        let request = SyncRequest { full_refresh, policy, rate_gate, scheduling, ..request };
-        let outcome = connector.sync(request, &self.client, watched, &self.cancel).await;
+        let spec = connector.spec().await.unwrap();
+        let request = SyncRequest::new(spec, self.config).full_refresh(self.full_refresh).policy(self.policy);
+        let outcome = connector.sync(request, Box::new(self.destination), &self.client, watched, &self.cancel).await;
         let contents = std::mem::take(&mut *contents.lock().unwrap());
         let events = std::mem::take(&mut *observer.events.lock().unwrap());
         Run { outcome, events, contents }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use elt_host::{Change, Error, Event, HttpClient, Observer, Policy};
+use elt_destinations::null::Null;
+use elt_host::{Change, Error, Event, HttpClient, Observer, Policy, SyncRequest};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Recorder, Script, connector, engine, guest};
+use crate::support::{KEY, Recorder, Script, connector, engine, guest};
 
 #[tokio::test]
 async fn rows_deletions_and_checkpoints_arrive_in_order() {
@@ -233,13 +234,12 @@ fn what_is_no_connector_is_not_loaded() {
 
 #[tokio::test]
 async fn instances_from_a_pool_are_as_fresh_as_others() {
-    use elt_host::runtime::engine::Allocator;
     use elt_host::{Cache, Engine, EngineOptions};
-    let options = EngineOptions { allocator: Allocator::Pooling { instances: 2, memory: 64 << 20 } };
+    let options = EngineOptions::default().pool(2, 64 << 20);
     let connector = elt_host::Connector::load(&Engine::new(&options).unwrap(), &guest(), &Cache::none()).unwrap();
     let script = |steps| Script::new(steps).with("marker", json!("left-by-the-first-instance"));
     let reversed: String = "left-by-the-first-instance".chars().rev().collect();
-    let limits = elt_host::Limits { memory: 32 << 20, ..Default::default() };
+    let limits = elt_host::Limits::default().memory(32 << 20);
     for _ in 0..8 {
         let run =
             script(json!([["rows", 0, 1000], ["checkpoint", {}]])).limits(limits.clone()).run_in(&connector).await;
@@ -249,4 +249,25 @@ async fn instances_from_a_pool_are_as_fresh_as_others() {
     }
     let run = script(json!([["memory"]])).limits(limits).run_in(&connector).await;
     assert!(matches!(run.outcome.error, Some(Error::Limit { limit: "memory", .. })), "{}", run.error());
+}
+
+#[tokio::test]
+async fn what_is_written_down_of_a_sync_holds_no_secret() {
+    let steps = json!([["log", "config"], ["rows", 0, 5], ["checkpoint", {"a": "1"}]]);
+    let script = Script::new(steps).with("project", json!("demo"));
+    let connector = connector();
+    let request = SyncRequest::new(connector.spec().await.unwrap(), script.config.clone());
+    let written = serde_json::to_string(&request).unwrap();
+    assert!(written.contains("demo") && !written.contains(KEY), "{written}");
+
+    let read: SyncRequest = serde_json::from_str(&written).unwrap();
+    let secrets =
+        script.config.iter().filter(|(key, _)| *key == "api_key").map(|(key, value)| (key.clone(), value.clone()));
+    let (destination, client, cancel) = (Box::new(Null::new()), HttpClient::default(), CancellationToken::new());
+    let run =
+        connector.sync(read.secrets(secrets.collect()), destination, &client, Arc::new(Recorder::default()), &cancel);
+    let outcome = run.await;
+    assert_eq!((outcome.error.is_none(), outcome.rows.values().sum()), (true, 5), "{:?}", outcome.error);
+    let written = serde_json::to_string(&outcome).unwrap();
+    assert!(!written.contains(KEY) && !written.contains("elt-secret-"), "{written}");
 }

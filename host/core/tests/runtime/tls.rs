@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use elt_host::HttpClient;
-use elt_host::http::client::HttpOptions;
-use elt_host::http::egress::dial::Boxed;
-use elt_host::http::egress::dial::Dial;
-use elt_host::http::egress::dial::Resolve;
+use elt_host::test_support::network::Boxed;
+use elt_host::test_support::network::Dial;
+use elt_host::test_support::network::HttpOptions;
+use elt_host::test_support::network::Resolve;
 use elt_support::certificates::Trust;
 use http::HeaderValue;
 use http_body_util::Full;

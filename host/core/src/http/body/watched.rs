@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::Method;
 use hyper::body::{Body, Frame, SizeHint};
+use tracing::Span;
+use tracing::field::Empty;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::imports::http_failures::FailureLog;
@@ -26,16 +28,32 @@ pub(crate) struct Exchange {
 }
 
 struct Open {
+    /// Open as long as this is.
+    span: Span,
     method: Method,
     host: String,
     status: Option<u16>,
 }
 
 impl Exchange {
-    /// A request that is about to be sent.
-    pub(crate) fn begin<B>(request: &http::Request<B>, report: Arc<Reporter>, failures_told: Arc<FailureLog>) -> Self {
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let open = Open { method: request.method().clone(), host, status: None };
+    /// A request that is about to be sent, in the span of its `sync`.
+    pub(crate) fn begin<B>(
+        request: &http::Request<B>,
+        sync: &Span,
+        report: Arc<Reporter>,
+        failures_told: Arc<FailureLog>,
+    ) -> Self {
+        let (method, host) = (request.method().clone(), request.uri().host().unwrap_or_default().to_owned());
+        // The names of OpenTelemetry's conventions. No URL: a signed one is a credential.
+        let span = tracing::debug_span!(
+            parent: sync,
+            "request",
+            http.request.method = %method,
+            server.address = %host,
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        let open = Open { span, method, host, status: None };
         Self { report, failures_told, started: SystemTime::now(), clock: Instant::now(), open: Some(open) }
     }
 
@@ -43,6 +61,7 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: http::StatusCode) {
         if let Some(open) = &mut self.open {
             open.status = Some(status.as_u16());
+            open.span.record("http.response.status_code", status.as_u16());
         }
     }
 
@@ -69,9 +88,13 @@ impl Exchange {
     }
 
     fn end(&mut self, error: Option<String>) {
-        let Some(Open { method, host, status }) = self.open.take() else { return };
+        let Some(Open { span, method, host, status }) = self.open.take() else { return };
+        if let Some(error) = &error {
+            span.record("error.type", error.as_str());
+        }
+        drop(span);
         let (started, elapsed) = (self.started, self.clock.elapsed());
-        self.report.event(Event::Request { method, host, status, error, started, elapsed });
+        self.report.event(Event::Request { method: method.to_string(), host, status, error, started, elapsed });
     }
 }
 
