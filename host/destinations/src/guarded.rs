@@ -11,7 +11,7 @@ use crate::kind::Access;
 
 /// A destination with these rules.
 pub struct Guarded {
-    /// None after a failure.
+    /// What failed, when something did.
     inner: Result<Box<dyn Destination>, DestinationError>,
     /// What to call it in messages.
     name: String,
@@ -87,5 +87,105 @@ impl Destination for Guarded {
 
     fn replace_state(&mut self, state: &State) -> Result<(), DestinationError> {
         self.writable()?.replace_state(state)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Notes what it is asked to do; the group with the state key `fail` fails.
+    struct Noting(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Noting {
+        fn note(&self, what: &'static str) {
+            self.0.lock().unwrap().push(what);
+        }
+    }
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            self.note("closed");
+        }
+    }
+
+    impl Destination for Noting {
+        fn prepare(&mut self, _: Preparation) -> Result<State, DestinationError> {
+            Ok(State::new())
+        }
+
+        fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
+            self.note("apply");
+            match group.patch.first() {
+                Some((key, _)) if key == "fail" => Err(DestinationError::Failed("the disk is full".to_owned())),
+                _ => Ok(()),
+            }
+        }
+
+        fn commit(&mut self) -> Result<(), DestinationError> {
+            self.note("commit");
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<(), DestinationError> {
+            self.note("finish");
+            Ok(())
+        }
+
+        fn state(&mut self) -> Result<State, DestinationError> {
+            Ok(State::new())
+        }
+
+        fn replace_state(&mut self, _: &State) -> Result<(), DestinationError> {
+            self.note("replace");
+            Ok(())
+        }
+    }
+
+    fn guarded(access: Access) -> (Guarded, impl Fn() -> Vec<&'static str>) {
+        let log = Arc::<Mutex<Vec<&'static str>>>::default();
+        let guarded = Guarded::new(Box::new(Noting(log.clone())), "noting:".to_owned(), access);
+        (guarded, move || std::mem::take(&mut *log.lock().unwrap()))
+    }
+
+    #[test]
+    fn a_commit_is_passed_on_only_after_groups() {
+        let (mut destination, log) = guarded(Access::ReadWrite);
+        destination.commit().unwrap();
+        destination.apply(Group::default()).unwrap();
+        destination.apply(Group::default()).unwrap();
+        destination.commit().unwrap();
+        destination.commit().unwrap();
+        destination.apply(Group::default()).unwrap();
+        destination.finish().unwrap();
+        destination.commit().unwrap();
+        assert_eq!(log(), ["apply", "apply", "commit", "apply", "finish"]);
+    }
+
+    #[test]
+    fn a_destination_that_failed_is_closed_and_says_the_same_ever_after() {
+        let (mut destination, log) = guarded(Access::ReadWrite);
+        destination.apply(Group::default()).unwrap();
+        let patch = vec![("fail".to_owned(), None)];
+        let first = destination.apply(Group { patch, ..Group::default() }).unwrap_err().to_string();
+        assert_eq!(log(), ["apply", "apply", "closed"]);
+        for again in [destination.apply(Group::default()), destination.commit(), destination.finish()] {
+            assert_eq!(again.unwrap_err().to_string(), first);
+        }
+        assert!(destination.state().is_err());
+        assert!(log().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_opened_to_be_read_is_asked_for_its_state_alone() {
+        let (mut destination, log) = guarded(Access::ReadOnly);
+        destination.state().unwrap();
+        for refused in [destination.apply(Group::default()), destination.replace_state(&State::new())] {
+            assert!(matches!(refused, Err(DestinationError::Refused(why)) if why.starts_with("noting: can't be used")));
+        }
+        assert!(log().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use crate::url_text::UrlText;
 ///
 /// # Errors
 /// It names none, or something of another form.
-pub(crate) fn parse(url: &UrlText<'_>, example: &str) -> Result<PathBuf, String> {
+pub fn parse(url: &UrlText<'_>, example: &str) -> Result<PathBuf, String> {
     let (kind, place) = (url.scheme(), url.place());
     if place.starts_with("//") {
         let path = url.shown().split_once("://").map_or("", |(_, path)| path.trim_start_matches('/'));
@@ -29,7 +29,7 @@ pub(crate) fn parse(url: &UrlText<'_>, example: &str) -> Result<PathBuf, String>
 }
 
 /// `KIND:PATH`.
-pub(crate) fn url(kind: &str, path: &Path) -> OsString {
+pub fn url(kind: &str, path: &Path) -> OsString {
     let mut url = OsString::from(kind);
     url.push(":");
     url.push(path);
@@ -40,7 +40,7 @@ pub(crate) fn url(kind: &str, path: &Path) -> OsString {
 ///
 /// # Errors
 /// The same, as a sentence.
-pub(crate) fn resolved(folder: &Path, path: &Path) -> Result<PathBuf, String> {
+pub fn resolved(folder: &Path, path: &Path) -> Result<PathBuf, String> {
     canonical(folder, path).map_err(|why| format!("{} can't be used: {why}", path.display()))
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use elt_host::State;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use elt_host::{DestinationError, Group};
 

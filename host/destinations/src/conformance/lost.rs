@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use elt_host::{Group, Preparation};
 
 /// What a sync would find lost.

@@ -7,8 +7,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use elt_host::state;
 use elt_host::{Change, Destination, Group, Preparation, State};

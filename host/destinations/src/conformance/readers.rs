@@ -2,8 +2,8 @@
 
 use arrow_array::RecordBatch;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use crate::reader::{Reader, RowSink, StoredValue};
 use elt_host::{DataType, DestinationError, Table};

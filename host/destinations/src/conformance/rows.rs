@@ -2,8 +2,8 @@
 
 use std::slice::from_ref;
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use elt_host::{DataType, DestinationError, Group, Preparation, State, Table};
 

@@ -1,7 +1,7 @@
 //! The state beside the rows.
 
-use super::Subject;
 use super::data::*;
+use super::subject::Subject;
 use crate::kind::Access;
 use elt_host::{Preparation, State};
 

@@ -1,6 +1,6 @@
 //! The URLs of a kind.
 
-use super::Subject;
+use super::subject::Subject;
 use crate::url::DestinationUrl;
 
 /// What people are shown as an example can be typed.
