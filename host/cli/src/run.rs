@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use elt_destinations::url;
 use elt_destinations::url::DestinationUrl;
-use elt_host::component::cache::CacheUse;
 use elt_host::state::StateKeys;
 use elt_host::wandb;
 use elt_host::{
@@ -49,14 +48,7 @@ impl Runner {
         let bytes = sandbox::component(sandbox)?;
         let engine = Engine::new(&EngineOptions::default())?;
         let connector = Connector::load(&engine, &bytes, &Cache::for_user())?;
-        console.log(
-            Level::Debug,
-            match connector.cache_use() {
-                CacheUse::Hit => "the compiled component came from the cache".into(),
-                CacheUse::Stored => "the component was compiled and stored in the cache".into(),
-                CacheUse::NotStored(why) => format!("the component was compiled and not stored in the cache: {why}"),
-            },
-        );
+        console.log(Level::Debug, connector.cache_note());
         for problem in certificates::problems() {
             console.log(Level::Warning, problem);
         }

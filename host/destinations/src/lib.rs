@@ -1,5 +1,5 @@
 //! The built-in destinations: where rows and state go, a folder for each kind, behind the trait
-//! [`Destination`](elt_host::destination::Destination).
+//! [`Destination`](elt_host::Destination).
 //!
 //! | module | concern |
 //! |---|---|

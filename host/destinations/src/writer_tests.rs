@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::conformance::data::*;
-use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::test_support::writer::Writer;
 use elt_host::test_support::writer::WriterOptions;
 use elt_host::test_support::writer::WriterReport;
@@ -92,8 +91,7 @@ fn options() -> WriterOptions {
         commit_rows: 1_000_000,
         commit_bytes: usize::MAX,
         commit_after: Duration::from_secs(3600),
-        scheduling: SchedulingClass::default(),
-        on_commit: Box::new(|_| {}),
+        ..WriterOptions::default()
     }
 }
 

@@ -43,6 +43,7 @@ mod file_version;
 mod limit_keys;
 mod listener;
 mod one_sync;
+mod scheduling;
 mod slot_permit;
 mod tenant_id;
 mod toml_reader;

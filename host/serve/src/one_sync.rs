@@ -16,7 +16,6 @@ use super::tenant::{SecretSource, Tenant};
 use super::{config_checks, secret};
 use elt_destinations::url::{Access, open};
 use elt_host::key_origin::KeyOrigin;
-use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::wandb;
 use elt_host::{ConfigurationProblem, Error, Event, HttpClient, Level, Observer, Outcome, Spec, SyncRequest};
 use elt_support::file_access::others_may_read;
@@ -67,7 +66,6 @@ pub(super) struct SyncResources {
     pub(super) components: Components,
     pub(super) client: HttpClient,
     pub(super) turn: Arc<SlotPermit>,
-    pub(super) scheduling: SchedulingClass,
     pub(super) listener: Arc<dyn Listener>,
     /// Of marks.
     pub(super) salt: u64,
@@ -91,7 +89,7 @@ async fn sync(
     resources: SyncResources,
     observer_of_tenant: Arc<TenantObserver>,
 ) -> Result<Outcome, Error> {
-    let SyncResources { components, client, turn, scheduling, listener: _, salt, cancel } = resources;
+    let SyncResources { components, client, turn, listener: _, salt, cancel } = resources;
     let prepared = async {
         let connector = components.get(tenant.component.as_deref()).await?;
         let spec = connector.spec().await?;
@@ -106,7 +104,7 @@ async fn sync(
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
         let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
         let request = SyncRequest::new(spec, config).policy(policy).state_keys(state_keys);
-        Ok((connector.in_class(scheduling), origins, request, destination))
+        Ok((connector, origins, request, destination))
     };
     let (connector, origins, request, destination) = tokio::select! {
         biased;

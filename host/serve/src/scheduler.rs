@@ -30,11 +30,10 @@ use super::overview::{RunningSync, Slots, TenantOverview, Watch};
 use super::record::{SyncEnd, SyncRecord};
 use super::registry::{Registry, Roster};
 use super::schedule::Schedule;
+use super::scheduling::{Background, SchedulingClass};
 use super::secret;
 use super::slot_permit::SlotPermit;
 use super::tenant::{Tenant, TenantId};
-use elt_host::runtime::scheduling::Background;
-use elt_host::runtime::scheduling::SchedulingClass;
 use elt_host::{Error, Event, HttpClient, Level};
 
 /// Syncs that may be alive for each slot: those beyond one wait for a rate limit.
@@ -348,7 +347,13 @@ impl Scheduler {
         state.due.remove(&(due, id.clone()));
         let number = state.next_sync;
         let Some(member) = state.tenants.get_mut(&id) else { return };
-        let turn = Arc::new(SlotPermit::new(id.clone(), slot, inner.slots.clone(), inner.budgets.clone()));
+        let turn = Arc::new(SlotPermit::new(
+            id.clone(),
+            slot,
+            inner.slots.clone(),
+            inner.budgets.clone(),
+            member.scheduling.clone(),
+        ));
         let record = SyncRecord { tenant: id.clone(), due, started: Utc::now(), end: None };
         let progress = Arc::new(Progress::default());
         let running = Running { number, record: record.clone(), progress: progress.clone(), turn: turn.clone() };
@@ -366,7 +371,6 @@ impl Scheduler {
             components: inner.components.clone(),
             client,
             turn,
-            scheduling: scheduling.clone(),
             listener: inner.listener.clone(),
             salt: inner.history.salt(),
             cancel: inner.stop.child_token(),

@@ -9,14 +9,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
-
-use crate::runtime::thread_clock::cpu_time;
 
 /// What a sync may compute before it goes to the background: ten times what one takes that finds little new.
 const CREDIT: Duration = Duration::from_millis(50);
@@ -29,7 +28,7 @@ const NICENESS: i32 = 10;
 const LEAST: i32 = 19;
 
 /// Threads of lower priority, for all syncs of a process. Only on Linux their priority is lower.
-pub struct Background {
+pub(super) struct Background {
     foreground: Handle,
     runtime: Option<Runtime>,
 }
@@ -39,14 +38,14 @@ impl Background {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.enable_all().thread_name("background").on_thread_start(giving_way());
         Ok(Self { foreground: Handle::current(), runtime: Some(builder.build()?) })
     }
 
     /// A class for one sync, or for those of one tenant. It begins in the foreground.
-    pub fn scheduling(&self) -> SchedulingClass {
+    pub(super) fn scheduling(&self) -> SchedulingClass {
         let background = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
         let threads = |background| Threads {
             foreground: self.foreground.clone(),
@@ -69,7 +68,7 @@ impl Drop for Background {
 /// Where a sync computes: in the foreground or, after a while, in the background. Cheap to clone; clones share everything. The default is
 /// where everything else is, for ever.
 #[derive(Clone, Default)]
-pub struct SchedulingClass {
+pub(super) struct SchedulingClass {
     threads: Option<Arc<Threads>>,
 }
 
@@ -81,7 +80,7 @@ struct Threads {
 
 impl SchedulingClass {
     /// Runs `work` where it belongs, and moves it when it belongs elsewhere.
-    pub async fn run<F>(&self, work: F) -> F::Output
+    pub(super) async fn run<F>(&self, work: F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send,
@@ -113,25 +112,19 @@ impl SchedulingClass {
         }
     }
 
-    /// Runs `work`, which may block, on a thread for such work. None when it panicked.
-    pub(crate) async fn block<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
-        let Some(threads) = self.threads.clone() else {
-            return tokio::task::spawn_blocking(work).await.ok();
+    /// Does `work`, which may block, on a thread for such work; ends when it has ended, or has panicked.
+    pub(super) fn block(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Some(threads) = &self.threads else {
+            return Box::pin(async move { drop(tokio::task::spawn_blocking(work).await) });
         };
-        let handle = threads.handle(threads.is_in_background()).clone();
-        let timed = move || {
-            let began = cpu_time();
-            let done = work();
-            threads.spent(cpu_time().saturating_sub(began));
-            done
-        };
+        let handle = threads.handle(threads.is_in_background());
         // A thread has the priority of the one that starts it, which must be one of that runtime's own.
-        let done = handle.spawn(async move { tokio::task::spawn_blocking(timed).await.ok() });
-        done.await.ok().flatten()
+        let done = handle.spawn(async move { drop(tokio::task::spawn_blocking(work).await) });
+        Box::pin(async move { drop(done.await) })
     }
 
     /// The sync computed for so long.
-    pub(crate) fn spent(&self, time: Duration) {
+    pub(super) fn spent(&self, time: Duration) {
         if let Some(threads) = &self.threads {
             threads.spent(time);
         }
@@ -145,7 +138,7 @@ impl fmt::Debug for SchedulingClass {
             Some(threads) if threads.is_in_background() => "background",
             Some(_) => "foreground",
         };
-        formatter.debug_tuple("Lane").field(&name).finish()
+        formatter.debug_tuple("SchedulingClass").field(&name).finish()
     }
 }
 
@@ -222,6 +215,16 @@ mod tests {
         (name.as_deref() == Some("background"), lowered >= NICENESS)
     }
 
+    /// Where blocking work is done, or none where it panicked.
+    async fn blocks<R: Send + 'static>(
+        class: &SchedulingClass,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        class.block(Box::new(move || drop(done.send(work())))).await;
+        result.await.ok()
+    }
+
     const FOREGROUND: (bool, bool) = (false, false);
     const BACKGROUND: (bool, bool) = (true, true);
 
@@ -260,10 +263,10 @@ mod tests {
         let scheduling = background.scheduling();
         let inside = scheduling.clone();
         let work = async move {
-            let mut places = vec![here(), inside.block(here).await.unwrap()];
+            let mut places = vec![here(), blocks(&inside, here).await.unwrap()];
             inside.spent(CREDIT);
             tokio::task::yield_now().await;
-            places.extend([here(), inside.block(here).await.unwrap()]);
+            places.extend([here(), blocks(&inside, here).await.unwrap()]);
             let began = Instant::now();
             while here() == BACKGROUND && began.elapsed() < Duration::from_secs(20) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -279,12 +282,12 @@ mod tests {
     async fn a_thread_of_the_foreground_has_its_priority_though_the_background_asked_for_it() {
         let background = Background::start().unwrap();
         let scheduling = background.scheduling();
-        let asks = background.runtime.as_ref().unwrap().spawn(async move { (here(), scheduling.block(here).await) });
+        let asks = background.runtime.as_ref().unwrap().spawn(async move { (here(), blocks(&scheduling, here).await) });
         assert_eq!(asks.await.unwrap(), (BACKGROUND, Some(FOREGROUND)));
     }
 
     #[tokio::test]
-    async fn a_wait_that_ends_in_the_other_lane_is_heard() {
+    async fn a_wait_that_ends_in_the_other_class_is_heard() {
         let background = Background::start().unwrap();
         let scheduling = background.scheduling();
         let (inside, (send, receive)) = (scheduling.clone(), tokio::sync::oneshot::channel());
@@ -302,19 +305,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn blocking_work_counts_and_a_panic_is_told() {
+    async fn a_panic_is_told_and_what_was_computed_counts() {
         let background = Background::start().unwrap();
         let scheduling = background.scheduling();
-        assert_eq!(format!("{scheduling:?}"), r#"Lane("foreground")"#);
-        assert_eq!(scheduling.block(|| -> () { panic!("as planned") }).await, None);
-        let compute = || {
-            let began = cpu_time();
-            while cpu_time() - began < CREDIT {
-                std::hint::spin_loop();
-            }
-        };
-        scheduling.block(compute).await.unwrap();
-        assert_eq!(format!("{scheduling:?}"), r#"Lane("background")"#);
+        assert_eq!(format!("{scheduling:?}"), r#"SchedulingClass("foreground")"#);
+        assert_eq!(blocks(&scheduling, || -> () { panic!("as planned") }).await, None);
+        scheduling.spent(CREDIT);
+        assert_eq!(format!("{scheduling:?}"), r#"SchedulingClass("background")"#);
         let panics = tokio::spawn(async move { scheduling.run(async { panic!("as planned") }).await });
         assert!(panics.await.unwrap_err().is_panic());
     }
@@ -340,7 +337,7 @@ mod tests {
         let scheduling = SchedulingClass::default();
         scheduling.spent(CREDIT * 100);
         assert_eq!(
-            (scheduling.run(async { here() }).await, scheduling.block(here).await),
+            (scheduling.run(async { here() }).await, blocks(&scheduling, here).await),
             (FOREGROUND, Some(FOREGROUND))
         );
     }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::budget::Budgets;
+use super::scheduling::SchedulingClass;
 use super::tenant::TenantId;
 use elt_host::RateGate;
 
@@ -38,6 +39,7 @@ pub(super) struct SlotPermit {
     held: Mutex<Option<Slot>>,
     /// Requests of one sync take one slot together: one of them waits for it, the others for that one.
     taking: tokio::sync::Mutex<()>,
+    class: SchedulingClass,
 }
 
 impl SlotPermit {
@@ -47,8 +49,10 @@ impl SlotPermit {
         slot: OwnedSemaphorePermit,
         slots: Arc<Semaphore>,
         budgets: Arc<Budgets>,
+        class: SchedulingClass,
     ) -> Self {
-        Self { tenant, slots, budgets, held: Mutex::new(Some(Slot::new(slot))), taking: tokio::sync::Mutex::default() }
+        let (held, taking) = (Mutex::new(Some(Slot::new(slot))), tokio::sync::Mutex::default());
+        Self { tenant, slots, budgets, held, taking, class }
     }
 
     /// Whether the sync waits, and holds no slot.
@@ -102,6 +106,14 @@ impl RateGate for SlotPermit {
     fn throttled(&self, _: Duration) {
         self.give_back();
     }
+
+    fn computed(&self, time: Duration) {
+        self.class.spent(time);
+    }
+
+    fn block(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.class.block(work)
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +126,13 @@ mod tests {
 
     fn turn(slots: &Arc<Semaphore>, budgets: &Arc<Budgets>) -> Arc<SlotPermit> {
         let slot = slots.clone().try_acquire_owned().unwrap();
-        Arc::new(SlotPermit::new("a".parse().unwrap(), slot, slots.clone(), budgets.clone()))
+        Arc::new(SlotPermit::new(
+            "a".parse().unwrap(),
+            slot,
+            slots.clone(),
+            budgets.clone(),
+            SchedulingClass::default(),
+        ))
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! | [`paths`], [`file_access`] | files beside others, and who may read them |
 //! | [`even_rate`] | how often something may happen |
 //! | [`origin`], [`address`], [`certificates`] | whom a request goes to, and whether that is who it says |
+//! | [`thread_clock`] | how long a thread has computed |
 //! | [`metadata`] | what a component says of itself |
 #![forbid(unsafe_code)]
 
@@ -21,5 +22,6 @@ pub mod origin;
 pub mod paths;
 pub mod printable;
 pub mod text;
+pub mod thread_clock;
 pub mod units;
 pub mod url_password;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Processor time of the calling thread so far, the system's work for it included.
-pub(crate) fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     // It never is negative.
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use elt_destinations::url::DestinationUrl;
 use elt_host::Spec;
-use elt_host::http::egress::Egress;
-use elt_host::http::egress::Permit;
 use elt_host::state;
+use elt_host::test_support::policed::Egress;
 use elt_host::test_support::policed::Extracted;
+use elt_host::test_support::policed::Permit;
 use elt_host::test_support::policed::Secrets;
 use elt_support::address::{is_allowed, special};
 use elt_support::json as strict;

@@ -22,14 +22,12 @@ use crate::runtime::events::{Event, Observer};
 use crate::runtime::instance::{Call, Session};
 use crate::runtime::machine;
 use crate::runtime::policy::Policy;
-use crate::runtime::scheduling::SchedulingClass;
 use crate::schema::Table;
 
 /// A component, ready to run. Cheap to clone; every call gets an instance of its own.
 #[derive(Clone)]
 pub struct Connector {
     inner: Arc<Inner>,
-    scheduling: SchedulingClass,
 }
 
 struct Inner {
@@ -58,7 +56,7 @@ impl Connector {
         info.check()?;
         let pre = Self::link(engine, &component, &info).map_err(unusable)?;
         let inner = Inner { engine: engine.clone(), pre, info, cache_use, spec: OnceCell::new() };
-        Ok(Self { inner: Arc::new(inner), scheduling: SchedulingClass::default() })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Reads a file and loads it.
@@ -85,20 +83,13 @@ impl Connector {
         &self.inner.info
     }
 
-    /// Whether the machine code came from the cache.
-    pub fn cache_use(&self) -> &CacheUse {
-        &self.inner.cache_use
-    }
-
-    /// The same connector, whose syncs compute in `class`. What is given here has to run the sync as well ([`SchedulingClass::run`]).
-    #[must_use]
-    pub fn in_class(&self, class: SchedulingClass) -> Self {
-        Self { inner: self.inner.clone(), scheduling: class }
-    }
-
-    /// Where its syncs compute.
-    pub(crate) fn scheduling(&self) -> &SchedulingClass {
-        &self.scheduling
+    /// Whether the machine code came from the cache, as a line for a log.
+    pub fn cache_note(&self) -> String {
+        match &self.inner.cache_use {
+            CacheUse::Hit => "the compiled component came from the cache".into(),
+            CacheUse::Stored => "the component was compiled and stored in the cache".into(),
+            CacheUse::NotStored(why) => format!("the component was compiled and not stored in the cache: {why}"),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -138,7 +129,7 @@ impl Connector {
         observer: Arc<dyn Observer>,
         cancel: &CancellationToken,
     ) -> Result<String, Error> {
-        let session = Session::open(self.spec().await?, config, policy, client, SchedulingClass::default(), observer)?;
+        let session = Session::open(self.spec().await?, config, policy, client, observer)?;
         // Finds what is wrong with the configuration without any request.
         self.tables(&session, cancel).await?;
         let config = session.config();
@@ -156,8 +147,8 @@ impl Connector {
     /// [`Error::Configuration`] with everything that is wrong with it; [`Error::Contract`] where the tables are none.
     pub async fn schema(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
         let client = HttpClient::default();
-        let (policy, scheduling) = (Policy::default(), SchedulingClass::default());
-        let session = Session::open(self.spec().await?, config, &policy, &client, scheduling, Arc::new(Silent))?;
+        let policy = Policy::default();
+        let session = Session::open(self.spec().await?, config, &policy, &client, Arc::new(Silent))?;
         self.tables(&session, &CancellationToken::new()).await
     }
 

@@ -14,6 +14,7 @@ use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use elt_support::thread_clock::cpu_time;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::Span;
@@ -22,7 +23,7 @@ use tracing::field::Empty;
 use super::waits::Waits;
 use super::{Change, Destination, DestinationError, Group, LostTable, Preparation};
 use crate::error::ErrorKind;
-use crate::runtime::scheduling::SchedulingClass;
+use crate::http::rate_gate::{RateGate, Ungated};
 use crate::state;
 use crate::state::{MergedPatch, State};
 
@@ -64,8 +65,8 @@ pub struct WriterOptions {
     pub commit_bytes: usize,
     /// Age at which a transaction is committed, however few its rows.
     pub commit_after: Duration,
-    /// Where it is done.
-    pub scheduling: SchedulingClass,
+    /// Where it is done, and who hears how much is computed.
+    pub gate: Arc<dyn RateGate>,
     /// What the destination does while others are in its way.
     pub waits: Waits,
     /// Called after each commit, on the thread that did it.
@@ -80,7 +81,7 @@ impl Default for WriterOptions {
             commit_rows: COMMIT_ROWS,
             commit_bytes: COMMIT_BYTES,
             commit_after: COMMIT_AFTER,
-            scheduling: SchedulingClass::default(),
+            gate: Arc::new(Ungated),
             waits: Waits::default(),
             on_commit: Box::new(|_| {}),
         }
@@ -265,13 +266,28 @@ struct Transaction {
     patch: MergedPatch,
 }
 
+/// Does `job` on a thread that may block, and tells what it computed. None when it panicked.
+async fn counted<R: Send + 'static>(gate: Arc<dyn RateGate>, job: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+    let (done, result) = oneshot::channel();
+    let heard = gate.clone();
+    let timed = move || {
+        let began = cpu_time();
+        let result = job();
+        heard.computed(cpu_time().saturating_sub(began));
+        // Nobody listens any more where the runtime is going down.
+        let _ = done.send(result);
+    };
+    gate.block(Box::new(timed)).await;
+    result.await.ok()
+}
+
 /// Does `job` on a thread that may block. None when the destination panicked, and `work` is gone.
 async fn blocking<R: Send + 'static>(
     mut work: Work,
     job: impl FnOnce(&mut Work) -> R + Send + 'static,
 ) -> Option<(Work, R)> {
-    let scheduling = work.options.scheduling.clone();
-    let done = scheduling.block(move || {
+    let gate = work.options.gate.clone();
+    let done = counted(gate, move || {
         let result = job(&mut work);
         (work, result)
     });
@@ -310,8 +326,7 @@ impl Work {
             let _ = first_failure.set(error.clone());
         }
         // Lets go of the destination's locks before anyone hears of the end.
-        let scheduling = work.options.scheduling.clone();
-        scheduling.block(move || drop(work.destination)).await?;
+        counted(work.options.gate.clone(), move || drop(work.destination)).await?;
         Some(done)
     }
 

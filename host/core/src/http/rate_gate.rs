@@ -1,11 +1,11 @@
-//! When a connector's requests may be sent, as whoever runs several connectors decides: a budget of requests that tenants share, and
-//! the slot of a sync that only waits.
+//! What whoever runs several syncs decides for each of them: when its requests may be sent (a budget that tenants share, the slot of a sync
+//! that only waits), and on which threads its destination may block.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// Holds requests of one sync back, and hears of its waits.
+/// Holds requests of one sync back, and hears of what it does. An [`HttpClient`](crate::HttpClient) is [given](crate::HttpClient::gated) one.
 pub trait RateGate: Send + Sync {
     /// Awaited before each request that is allowed and within its limits, when it is about to be sent to `origin`: scheme, host in lower case
     /// and, unless it is the scheme's own, port, such as `https://api.example`. Dropped when the sync is stopped meanwhile. The wait counts
@@ -14,6 +14,18 @@ pub trait RateGate: Send + Sync {
 
     /// The connector says that it waits for a rate limit, and for how long. It may say so and go on: this is the guest's word.
     fn throttled(&self, wait: Duration);
+
+    /// The connector, what the host does in its calls, or the destination has used this much more processor time.
+    fn computed(&self, time: Duration) {
+        let _ = time;
+    }
+
+    /// Does `work` of the destination, which may block, and ends when that has ended, or has panicked. By itself on a thread that the current
+    /// runtime has for such work.
+    fn block(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let done = tokio::task::spawn_blocking(work);
+        Box::pin(async move { drop(done.await) })
+    }
 }
 
 /// Holds nothing back.

@@ -15,7 +15,7 @@ use crate::imports::destination::Sink;
 use crate::runtime::limits::{breach, too_much_computed};
 use crate::runtime::machine;
 use crate::runtime::policy::Limits;
-use crate::runtime::thread_clock::cpu_time;
+use elt_support::thread_clock::cpu_time;
 
 use super::instance::{Call, Session};
 

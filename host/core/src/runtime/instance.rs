@@ -21,7 +21,6 @@ use crate::runtime::events::Observer;
 use crate::runtime::limits::{StopSignal, Usage, breach};
 use crate::runtime::policy::Policy;
 use crate::runtime::report::Reporter;
-use crate::runtime::scheduling::SchedulingClass;
 
 /// How long a guest may take to return after it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -47,13 +46,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Takes the secrets out of `config` and opens the way to the origins that it names. What its guests compute counts in `scheduling`.
+    /// Takes the secrets out of `config` and opens the way to the origins that it names.
     pub(crate) fn open(
         spec: &Spec,
         config: &Map<String, Value>,
         policy: &Policy,
         client: &HttpClient,
-        scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let Extracted { secrets, shown, mut problems } = Secrets::extract(spec, config)?;
@@ -74,16 +72,12 @@ impl Session {
             }
         }
         let egress = Egress::new(origins, downloads);
-        Ok(Self {
-            config: shown,
-            problems,
-            ..Self::with(secrets, egress, policy.clone(), client, scheduling, observer)
-        })
+        Ok(Self { config: shown, problems, ..Self::with(secrets, egress, policy.clone(), client, observer) })
     }
 
     /// For questions that need neither configuration nor network.
     pub(crate) fn without_network(policy: Policy, client: &HttpClient, observer: Arc<dyn Observer>) -> Self {
-        Self::with(Secrets::default(), Egress::default(), policy, client, SchedulingClass::default(), observer)
+        Self::with(Secrets::default(), Egress::default(), policy, client, observer)
     }
 
     fn with(
@@ -91,10 +85,9 @@ impl Session {
         egress: Egress,
         policy: Policy,
         client: &HttpClient,
-        scheduling: SchedulingClass,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let (stop, usage) = (StopSignal::default(), Arc::new(Usage::new(scheduling)));
+        let (stop, usage) = (StopSignal::default(), Arc::new(Usage::new(client.gate().clone())));
         let report = Arc::new(Reporter::new(observer, secrets.redactor(), &policy.limits));
         let (client, heard) = (client.clone(), report.clone());
         let gate = Gate::new(client, egress, secrets, &policy, heard, usage.clone(), stop.clone());

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
 
 use crate::error::Error;
+use crate::http::rate_gate::RateGate;
 use crate::runtime::machine;
-use crate::runtime::scheduling::SchedulingClass;
-use crate::runtime::thread_clock::cpu_time;
+use elt_support::thread_clock::cpu_time;
 
 /// Elements of all tables of functions: a connector has a few thousand functions.
 const TABLE_ELEMENTS: usize = 100_000;
@@ -60,22 +60,21 @@ pub(crate) fn breach(limit: &'static str, detail: impl Into<String>) -> Error {
 }
 
 /// What the instances of one session have used of the machine.
-#[derive(Debug, Default)]
 pub(crate) struct Usage {
-    scheduling: SchedulingClass,
+    gate: Arc<dyn RateGate>,
     nanoseconds: AtomicU64,
     memory: AtomicU64,
 }
 
 impl Usage {
-    /// Nothing so far.
-    pub(crate) fn new(scheduling: SchedulingClass) -> Self {
-        Self { scheduling, ..Self::default() }
+    /// Nothing so far. `gate` hears of computing.
+    pub(crate) fn new(gate: Arc<dyn RateGate>) -> Self {
+        Self { gate, nanoseconds: AtomicU64::new(0), memory: AtomicU64::new(0) }
     }
 
     /// Adds processor time of a guest, or of what is done for it. All of it so far.
     pub(crate) fn computed(&self, more: Duration) -> Duration {
-        self.scheduling.spent(more);
+        self.gate.computed(more);
         let more = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
         let before = self.nanoseconds.fetch_add(more, Ordering::Relaxed);
         Duration::from_nanos(before.saturating_add(more))
@@ -98,7 +97,7 @@ impl Usage {
 }
 
 /// Counts what the host computes for a guest beside it, and ends the sync when all of it is too much.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Meter {
     usage: Arc<Usage>,
     most: Duration,

@@ -11,6 +11,4 @@ pub mod policy;
 pub mod report;
 pub(crate) mod request;
 mod run;
-pub mod scheduling;
 mod seconds;
-pub(crate) mod thread_clock;

@@ -63,8 +63,7 @@ impl Connector {
         let opened = async {
             let spec = self.spec().await?;
             let parts = request.into_parts(spec)?;
-            let scheduling = self.scheduling().clone();
-            let session = Session::open(spec, &parts.config, &parts.policy, client, scheduling, observer)?;
+            let session = Session::open(spec, &parts.config, &parts.policy, client, observer)?;
             Ok((session, parts))
         };
         let (session, parts) = match opened.await {
@@ -72,7 +71,7 @@ impl Connector {
             Err(why) => return Outcome::failed(why),
         };
         let mut outcome = Outcome::default();
-        let ended = self.store(&session, parts, destination, cancel, &mut outcome).await;
+        let ended = self.store(&session, parts, destination, client, cancel, &mut outcome).await;
         let hidden = session.gate.mask().hidden();
         if hidden > 0 {
             let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
@@ -97,6 +96,7 @@ impl Connector {
         session: &Session,
         parts: Parts,
         destination: Box<dyn Destination>,
+        client: &HttpClient,
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
@@ -107,7 +107,7 @@ impl Connector {
         let (report, told) = (session.report.clone(), session.report.clone());
         let options = WriterOptions {
             commit_after: policy.commit_after,
-            scheduling: self.scheduling().clone(),
+            gate: client.gate().clone(),
             waits: Waits::new(over.clone(), move |line| told.line(Level::Warning, line)),
             on_commit: Box::new(move |written: &WriterReport| {
                 report.committed(written.rows.clone(), written.commit_took)

@@ -89,3 +89,46 @@ async fn a_sync_that_is_held_back_can_be_cancelled() {
     assert!(matches!(run.outcome.error, Some(Error::Interrupted)), "{}", run.error());
     assert_eq!((run.contents.rows(), server.requests().len()), (1, 0));
 }
+
+/// Hears what is computed, and does blocking work itself.
+#[derive(Default)]
+struct Ledger {
+    computed: Mutex<Duration>,
+    blocked: Mutex<usize>,
+}
+
+impl RateGate for Ledger {
+    fn before_request<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn throttled(&self, _: Duration) {}
+
+    fn computed(&self, time: Duration) {
+        *self.computed.lock().unwrap() += time;
+    }
+
+    fn block(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        *self.blocked.lock().unwrap() += 1;
+        let done = tokio::task::spawn_blocking(work);
+        Box::pin(async move { done.await.unwrap() })
+    }
+}
+
+#[tokio::test]
+async fn who_runs_a_sync_hears_what_it_computes_and_does_what_blocks() {
+    let ledger = Arc::new(Ledger::default());
+    let mut script = Script::new(json!([["rows", 0, 1000], ["checkpoint", {"a": "1"}]]));
+    script.client = script.client.gated(ledger.clone());
+    let run = script.run().await;
+    assert_eq!((run.error().as_str(), run.contents.rows()), ("", 1000));
+    // The destination's computing is in it too, and no part of the sync's own.
+    let (computed, blocked) = (*ledger.computed.lock().unwrap(), *ledger.blocked.lock().unwrap());
+    assert!(
+        computed > run.outcome.cpu_time && run.outcome.cpu_time > Duration::ZERO,
+        "{computed:?} {:?}",
+        run.outcome.cpu_time
+    );
+    // Opened, written, ended, and dropped.
+    assert!(blocked >= 4, "{blocked}");
+}

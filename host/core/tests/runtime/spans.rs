@@ -60,11 +60,13 @@ impl Recorder {
         act(&mut self.spans.lock().unwrap()[usize::try_from(id.into_u64()).unwrap() - 1])
     }
 
-    /// The spans in another one.
+    /// The host's spans in another one. Wasmtime's own, one for each call of an import, are in them too.
     fn children(&self, parent: &Id) -> Vec<(Id, Recorded)> {
         let spans = self.spans.lock().unwrap();
         let numbered = spans.iter().zip(1..).map(|(span, number)| (Id::from_u64(number), span.clone()));
-        numbered.filter(|(_, span)| span.parent.as_ref() == Some(parent)).collect()
+        numbered
+            .filter(|(_, span)| span.parent.as_ref() == Some(parent) && span.metadata.target().starts_with("elt_host"))
+            .collect()
     }
 }
 

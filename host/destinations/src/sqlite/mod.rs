@@ -25,9 +25,9 @@
 //! and the emptying of a full refresh come with the first transaction. Beside the database lies, while a sync runs, an empty
 //! `PATH-sync`, which carries the lock.
 //!
-//! [`Destination::finish`]: elt_host::destination::Destination::finish
-//! [`Destination::prepare`]: elt_host::destination::Destination::prepare
-//! [`Destination::lost_tables`]: elt_host::destination::Destination::lost_tables
+//! [`Destination::finish`]: elt_host::Destination::finish
+//! [`Destination::prepare`]: elt_host::Destination::prepare
+//! [`Destination::lost_tables`]: elt_host::Destination::lost_tables
 
 mod destination;
 mod kind;

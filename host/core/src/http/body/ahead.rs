@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::http::open_requests::OpenRequests;
+    use crate::http::rate_gate::Ungated;
     use crate::runtime::limits::{StopSignal, Usage};
 
     /// Gives `pieces` pieces, then ends, fails or panics.
@@ -136,7 +137,7 @@ mod tests {
 
     fn readers(most: Duration) -> (Readers, StopSignal) {
         let stop = StopSignal::default();
-        (Readers::new(Meter::new(Arc::default(), most, stop.clone())), stop)
+        (Readers::new(Meter::new(Arc::new(Usage::new(Arc::new(Ungated))), most, stop.clone())), stop)
     }
 
     fn read_with(readers: &Readers, pieces: usize, end: fn() -> Option<Piece>) -> (AheadBody, Arc<AtomicUsize>) {
@@ -209,13 +210,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_computed_for_a_body_counts_and_ends_the_sync() {
         fn compute() -> Option<Piece> {
-            let began = crate::runtime::thread_clock::cpu_time();
-            while crate::runtime::thread_clock::cpu_time() - began < Duration::from_millis(20) {
+            let began = elt_support::thread_clock::cpu_time();
+            while elt_support::thread_clock::cpu_time() - began < Duration::from_millis(20) {
                 std::hint::spin_loop();
             }
             None
         }
-        let usage = Arc::new(Usage::default());
+        let usage = Arc::new(Usage::new(Arc::new(Ungated)));
         let stop = StopSignal::default();
         let readers = Readers::new(Meter::new(usage.clone(), Duration::from_millis(10), stop.clone()));
         let (mut body, _) = read_with(&readers, 1, compute);
