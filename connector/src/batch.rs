@@ -72,11 +72,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Keys of runs: what a deletion of all their rows names.
-    pub(crate) fn of_runs(ids: impl IntoIterator<Item = String>) -> Self {
-        Self { columns: vec![Column::new("run_id", Values::Texts(ids.into_iter().collect()))] }
-    }
-
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, |column| column.values.len())

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::{Value, json};
-use wildmatch::WildMatch;
 
 use crate::error::{Error, Problem};
 use crate::hash::hash;
+use crate::records::filter::MetricFilter;
 use crate::records::time;
-use crate::tables::{self, TableName};
+use crate::tables::{self, Table};
 
 /// Where W&B's own service answers.
 pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
@@ -79,29 +79,13 @@ pub struct Config {
     /// Requests in flight at most: 1 to 256.
     pub concurrency: u32,
     /// The tables to write, in their order.
-    pub tables: Vec<TableName>,
+    pub tables: Vec<&'static Table>,
     /// Which metrics to write.
     pub metrics: MetricFilter,
     /// Runs last updated before this (microseconds since the epoch) are left out.
     pub start_time: Option<i64>,
     /// What becomes of runs that were deleted.
     pub deletes: Deletes,
-}
-
-/// Which metrics to write: those that an `include` pattern matches (all, when there is none) and no `exclude` pattern does.
-/// In a pattern `*` stands for any text, also one with `/` and `.`, and `?` for one character.
-#[derive(Debug, Clone, Default)]
-pub struct MetricFilter {
-    include: Vec<WildMatch>,
-    exclude: Vec<WildMatch>,
-}
-
-impl MetricFilter {
-    /// Whether the metric is written.
-    pub fn allows(&self, name: &str) -> bool {
-        let matches = |patterns: &[WildMatch]| patterns.iter().any(|pattern| pattern.matches(name));
-        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
-    }
 }
 
 const KEYS: [&str; 11] = [
@@ -121,6 +105,7 @@ const KEYS: [&str; 11] = [
 /// The configuration's JSON Schema.
 pub fn json_schema() -> Value {
     let patterns = json!({"type": "array", "items": {"type": "string"}});
+    let tables = tables::TABLES.map(|table| table.name);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Weights & Biases",
@@ -142,7 +127,7 @@ pub fn json_schema() -> Value {
                 "description": "Which of W&B's interfaces to use; auto asks GraphQL first, then REST."},
             "concurrency": {"type": ["integer", "string"], "minimum": 1, "maximum": 256, "default": DEFAULT_CONCURRENCY,
                 "title": "Concurrency", "description": "Requests in flight at most. Falls by itself as W&B's rate limit is used up."},
-            "tables": {"type": ["array", "string"], "items": {"enum": tables::TABLES.map(TableName::as_str)}, "default": tables::TABLES.map(TableName::as_str),
+            "tables": {"type": ["array", "string"], "items": {"enum": tables}, "default": tables,
                 "title": "Tables", "description": "The tables to write; a list, or names with commas between them."},
             "metrics": {"type": ["object", "array", "string"], "properties": {"include": patterns, "exclude": patterns}, "additionalProperties": false,
                 "title": "Metrics", "description": "Patterns of the metrics to write, in which * stands for any text and ? for one character. A bare list or a text with commas means include."},
@@ -307,7 +292,7 @@ impl Reader {
         })
     }
 
-    fn tables(&mut self) -> Vec<TableName> {
+    fn tables(&mut self) -> Vec<&'static Table> {
         let all = tables::TABLES.to_vec();
         let Some(value) = self.take("tables") else {
             return all;
@@ -315,31 +300,31 @@ impl Reader {
         let before = self.problems.len();
         let names = self.list("tables", value);
         for name in &names {
-            if !tables::TABLES.iter().any(|table| table.as_str() == name) {
-                let known = tables::TABLES.map(|table| format!("`{}`", table.as_str())).join(", ");
+            if !tables::TABLES.iter().any(|table| table.name == name) {
+                let known = tables::TABLES.map(|table| format!("`{}`", table.name)).join(", ");
                 self.problem("tables", format!("`{name}` is no table; the tables are {known}"));
             }
         }
         if names.is_empty() && self.problems.len() == before {
             self.problem("tables", "names no table; leave it out to get all");
         }
-        all.into_iter().filter(|table| names.iter().any(|name| name == table.as_str())).collect()
+        all.into_iter().filter(|table| names.iter().any(|name| *name == table.name)).collect()
     }
 
     fn metrics(&mut self) -> MetricFilter {
-        let patterns = |texts: Vec<String>| texts.iter().map(|text| WildMatch::new(text)).collect();
         match self.take("metrics") {
             None => MetricFilter::default(),
             Some(Value::Object(mut object)) => {
                 let mut side =
                     |key: &str| object.remove(key).map_or_else(Vec::new, |value| self.list("metrics", value));
-                let filter = MetricFilter { include: patterns(side("include")), exclude: patterns(side("exclude")) };
+                let (include, exclude) = (side("include"), side("exclude"));
+                let filter = MetricFilter::new(&include, &exclude);
                 for key in object.keys() {
                     self.problem("metrics", format!("has the unknown key `{key}`; it takes `include` and `exclude`"));
                 }
                 filter
             }
-            Some(value) => MetricFilter { include: patterns(self.list("metrics", value)), exclude: Vec::new() },
+            Some(value) => MetricFilter::new(&self.list("metrics", value), &[]),
         }
     }
 
@@ -406,25 +391,30 @@ impl Config {
         if reader.problems.is_empty() { Ok(config) } else { Err(Error::Configuration(reader.problems)) }
     }
 
+    /// Whether histories are to be read.
+    pub fn wants_history(&self) -> bool {
+        self.tables.iter().any(|table| table.holds_history())
+    }
+
     /// Whether a table is to be written.
-    pub fn writes(&self, table: TableName) -> bool {
+    pub fn writes(&self, table: &Table) -> bool {
         self.tables.contains(&table)
     }
 
     /// The tables that a sync writes.
-    pub fn schema(&self) -> Vec<TableName> {
-        let marks = (self.deletes == Deletes::Mark).then_some(TableName::DeletedRuns);
+    pub fn schema(&self) -> Vec<&'static Table> {
+        let marks = (self.deletes == Deletes::Mark).then_some(tables::MARKS);
         self.tables.iter().copied().chain(marks).collect()
     }
 
     /// A hash of what is written of a run; none when it is everything. When it changes, runs that were done are read anew.
     pub fn selection(&self) -> Option<String> {
-        if self.tables == tables::TABLES && self.metrics.include.is_empty() && self.metrics.exclude.is_empty() {
+        if self.tables == tables::TABLES && self.metrics.allows_all() {
             return None;
         }
-        let list = |patterns: &[WildMatch]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let tables: Vec<&str> = self.tables.iter().map(|table| table.as_str()).collect();
-        let text = json!([tables, list(&self.metrics.include), list(&self.metrics.exclude)]).to_string();
+        let tables: Vec<&str> = self.tables.iter().map(|table| table.name).collect();
+        let [include, exclude] = self.metrics.patterns();
+        let text = json!([tables, include, exclude]).to_string();
         Some(format!("{:016x}", hash(text.as_bytes())))
     }
 }

@@ -9,11 +9,12 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wandb_connector::batch::{Batch, Values};
-use wandb_connector::config::MetricFilter;
 use wandb_connector::parquet::footer::{Footer, TRAILER_BYTES, footer_length};
 use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
+use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History as Points;
+use wandb_connector::tables;
 use wandb_connector_tests::local_wandb::{History, ParquetCodec, export, unions};
 
 struct Memory(Bytes);
@@ -53,8 +54,8 @@ fn by_export(rows: &[String]) -> Vec<String> {
 
 /// Each point as a line, sorted. Of JSON the members' order is left out, which an export does not have.
 fn taken(points: &mut Points) -> Vec<String> {
-    let (metrics, objects) = points.take("r");
-    let mut lines: Vec<String> = [metrics, objects].iter().flatten().flat_map(lines).collect();
+    let batches = tables::of_history(points, "r");
+    let mut lines: Vec<String> = batches.iter().filter_map(|(_, batch)| batch.as_ref()).flat_map(lines).collect();
     lines.sort();
     lines
 }

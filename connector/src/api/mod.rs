@@ -17,12 +17,12 @@ mod words;
 
 use crate::api::client::Client;
 use crate::api::exchange::Exchange;
-use crate::batch::{Batch, Column, Values};
 use crate::config::{Api, Config};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::records::json;
 use crate::sync::state::HistoryVersion;
+use crate::tables::RunRow;
 
 use graphql::Graphql;
 use rest::Rest;
@@ -109,51 +109,6 @@ fn entries<'e>(
         }
     }
     Ok((runs, unreadable))
-}
-
-/// A row of `runs`. JSON columns hold valid JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunRow {
-    /// The run's id.
-    pub run_id: String,
-    /// `displayName`, else the server's `name`.
-    pub name: Option<String>,
-    /// `running`, `finished`, …
-    pub state: Option<String>,
-    /// The username.
-    pub user: Option<String>,
-    /// Microseconds since the epoch.
-    pub created_at: Option<i64>,
-    /// Microseconds since the epoch.
-    pub updated_at: Option<i64>,
-    /// A JSON list.
-    pub tags: Option<String>,
-    /// A JSON object.
-    pub config: Option<String>,
-    /// A JSON object.
-    pub summary: Option<String>,
-}
-
-impl RunRow {
-    /// The row as a batch of the table `runs`.
-    pub fn into_batch(self) -> Batch {
-        let text = |name, value| Column::optional(name, vec![value], Values::Texts);
-        let json = |name, value| Column::optional(name, vec![value], Values::Jsons);
-        let time = |name, value| Column::optional(name, vec![value], Values::Timestamps);
-        Batch {
-            columns: vec![
-                Column::new("run_id", Values::Texts(vec![self.run_id])),
-                text("name", self.name),
-                text("state", self.state),
-                text("user", self.user),
-                time("created_at", self.created_at),
-                time("updated_at", self.updated_at),
-                json("tags", self.tags),
-                json("config_json", self.config),
-                json("summary_json", self.summary),
-            ],
-        }
-    }
 }
 
 /// The dialect that a sync speaks.

@@ -16,8 +16,10 @@ use crate::records::page;
 use crate::records::row::History;
 use crate::records::{json, time};
 
+use crate::tables::RunRow;
+
 use super::server_errors::{About, Question, ServerErrors};
-use super::{Listed, ListingPage, RunRow, Unreadable, entries};
+use super::{Listed, ListingPage, Unreadable, entries};
 
 /// Builds and reads the requests of the dialect.
 #[derive(Debug)]

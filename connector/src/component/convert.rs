@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::batch::{Batch, Column, Values};
 use crate::error::{Error, Problem};
 use crate::sync::Summary;
-use crate::tables::{DataType, TableName};
+use crate::tables::{DataType, Table};
 
 use super::bindings::elt::connector::destination::DestinationError;
 use super::bindings::elt::connector::types;
 
 /// A table's schema.
-pub(super) fn table(table: TableName) -> types::TableSchema {
+pub(super) fn table(table: &Table) -> types::TableSchema {
     let column = |(name, data_type, nullable): &(&str, DataType, bool)| types::ColumnSchema {
         name: (*name).to_owned(),
         data_type: match data_type {
@@ -24,9 +24,9 @@ pub(super) fn table(table: TableName) -> types::TableSchema {
         nullable: *nullable,
     };
     types::TableSchema {
-        name: table.as_str().to_owned(),
-        columns: table.columns().iter().map(column).collect(),
-        primary_key: table.primary_key().iter().map(|name| (*name).to_owned()).collect(),
+        name: table.name.to_owned(),
+        columns: table.columns.iter().map(column).collect(),
+        primary_key: table.primary_key.iter().map(|name| (*name).to_owned()).collect(),
     }
 }
 

@@ -1,6 +1,4 @@
-//! The points of many rows, as the columns of `metrics` and `metric_objects`.
-
-use crate::batch::{Batch, Column, Values};
+//! The points of many rows, column by column.
 
 use super::names::{NameId, Names};
 
@@ -12,6 +10,23 @@ pub struct Points<V> {
     values: Vec<V>,
     timestamps: Vec<i64>,
     untimed: Vec<u32>,
+}
+
+/// Points that were taken out, each column of one length.
+#[derive(Debug)]
+pub struct Taken<V> {
+    /// The step of each point.
+    pub steps: Vec<i64>,
+    /// Its metric, an index into `names`.
+    pub keys: Vec<u32>,
+    /// The distinct names.
+    pub names: Vec<String>,
+    /// Its value.
+    pub values: Vec<V>,
+    /// Its time in microseconds since the epoch.
+    pub timestamps: Vec<i64>,
+    /// The points without a time, ascending.
+    pub untimed: Vec<u32>,
 }
 
 impl<V> Points<V> {
@@ -82,14 +97,8 @@ impl<V> Points<V> {
         self.untimed.iter_mut().filter(|row| **row as usize >= end).for_each(|row| *row -= gap);
     }
 
-    /// Takes all points out as a batch; none when there are none.
-    pub fn take(
-        &mut self,
-        run_id: &str,
-        names: &Names,
-        value_column: &'static str,
-        wrap: fn(Vec<V>) -> Values,
-    ) -> Option<Batch> {
+    /// Takes all points out; none when there are none.
+    pub fn take(&mut self, names: &Names) -> Option<Taken<V>> {
         if self.is_empty() {
             return None;
         }
@@ -104,16 +113,13 @@ impl<V> Points<V> {
             }
             *key = *slot;
         }
-        let rows = keys.len();
-        let timestamps = Values::Timestamps(std::mem::take(&mut self.timestamps));
-        Some(Batch {
-            columns: vec![
-                Column::new("run_id", Values::Dictionary { keys: vec![0; rows], values: vec![run_id.to_owned()] }),
-                Column::new("step", Values::Integers(std::mem::take(&mut self.steps))),
-                Column::new("metric_name", Values::Dictionary { keys, values: used }),
-                Column::new(value_column, wrap(std::mem::take(&mut self.values))),
-                Column { name: "timestamp", values: timestamps, nulls: std::mem::take(&mut self.untimed) },
-            ],
+        Some(Taken {
+            steps: std::mem::take(&mut self.steps),
+            keys,
+            names: used,
+            values: std::mem::take(&mut self.values),
+            timestamps: std::mem::take(&mut self.timestamps),
+            untimed: std::mem::take(&mut self.untimed),
         })
     }
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`names`] | metric names, interned |
 //! | [`json`], [`time`] | JSON that W&B writes and others do not read; its timestamps |
-//! | [`columns`] | the points of many rows, as the columns of `metrics` and `metric_objects` |
+//! | [`filter`] | which metrics are written |
+//! | [`columns`] | the points of many rows, column by column |
 //! | [`row`] | one JSON row into columns: flattening, the value rules, W&B's own keys |
 //! | [`page`] | a page of rows, from either dialect |
 //! | [`lineage`] | how a run's past rows are recognised, to notice that it was rewound |
 
 pub mod columns;
+pub mod filter;
 pub mod json;
 pub mod lineage;
 pub mod names;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::MetricFilter;
 use crate::hash::hash;
+
+use super::filter::MetricFilter;
 
 /// A metric name's number, valid until the next [`Names::trim`].
 pub type NameId = u32;

@@ -167,7 +167,8 @@ mod tests {
 
     use super::*;
     use crate::batch::{Batch, Values};
-    use crate::config::MetricFilter;
+    use crate::records::filter::MetricFilter;
+    use crate::tables;
 
     /// What a page of one row becomes: a line for each point, `metrics` first.
     fn points(row: &str) -> Vec<String> {
@@ -177,8 +178,8 @@ mod tests {
     }
 
     fn lines(history: &mut History) -> Vec<String> {
-        let (metrics, objects) = history.take("r");
-        [metrics, objects].into_iter().flatten().flat_map(|batch| batch_lines(&batch)).collect()
+        let batches = tables::of_history(history, "r").into_iter().filter_map(|(_, batch)| batch);
+        batches.flat_map(|batch| batch_lines(&batch)).collect()
     }
 
     fn batch_lines(batch: &Batch) -> Vec<String> {

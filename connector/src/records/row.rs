@@ -6,12 +6,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::batch::Batch;
-use crate::batch::Values;
-use crate::config::MetricFilter;
 use crate::records::{json, time};
 
-use super::columns::Points;
+use super::columns::{Points, Taken};
+use super::filter::MetricFilter;
 use super::lineage::{Row, mix};
 use super::names::{NameId, Names};
 use crate::hash::hash;
@@ -123,14 +121,21 @@ impl History {
         self.forget_step();
     }
 
-    /// Takes the points out as batches of `metrics` and `metric_objects`.
-    pub fn take(&mut self, run_id: &str) -> (Option<Batch>, Option<Batch>) {
-        let metrics = self.metrics.take(run_id, &self.names, "metric_value", Values::Doubles);
-        let objects = self.objects.take(run_id, &self.names, "value_json", Values::Jsons);
+    /// Takes the numbers out; none when there are none. [`History::taken`] follows, once the other points are taken too.
+    pub fn take_metrics(&mut self) -> Option<Taken<f64>> {
+        self.metrics.take(&self.names)
+    }
+
+    /// Takes out what is no number; none when there is nothing. [`History::taken`] follows.
+    pub fn take_objects(&mut self) -> Option<Taken<String>> {
         self.object_bytes = 0;
+        self.objects.take(&self.names)
+    }
+
+    /// All points were taken out: of the rows nothing is kept, nor of names where they have grown too many.
+    pub fn taken(&mut self) {
         self.rows.clear();
         self.names.trim();
-        (metrics, objects)
     }
 
     /// A name that two keys of one row were flattened to; told once.

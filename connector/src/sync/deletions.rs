@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::api::exchange::Exchange;
-use crate::batch::{Batch, Column, Values};
+use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
@@ -22,7 +22,7 @@ use crate::sync::context::Sync;
 use crate::sync::listing::{Listing, Pages, Seen};
 use crate::sync::outage::MOST_FAILURES;
 use crate::sync::state::{self, RunEntry, State};
-use crate::tables::{TABLES, TableName};
+use crate::tables::{MARKS, TABLES, keys_of_runs};
 
 /// Runs whose deletion is stored in one group.
 const GROUP: usize = 256;
@@ -194,20 +194,21 @@ fn store<X: Exchange, D: Destination>(
 
 fn mark<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
     let noticed = runs.iter().map(|run| run.entry.deleted.as_deref().and_then(time::parse)).collect();
-    let mut marks = keys(runs);
-    marks.columns.push(Column::optional("noticed_at", noticed, Values::Timestamps));
-    sync.client.destination.upsert(TableName::DeletedRuns.as_str(), marks)
+    match MARKS.marks(runs.iter().map(|run| run.id.clone()).collect(), noticed) {
+        Some(marks) => sync.client.destination.upsert(MARKS.name, marks),
+        None => Ok(()),
+    }
 }
 
 fn remove<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing]) -> Result<(), Error> {
-    for table in TABLES.into_iter().filter(|table| sync.config.writes(*table)) {
-        sync.client.destination.delete(table.as_str(), keys(runs))?;
+    for table in TABLES.into_iter().filter(|table| sync.config.writes(table)) {
+        sync.client.destination.delete(table.name, keys(runs))?;
     }
     Ok(())
 }
 
 fn keys(runs: &[Missing]) -> Batch {
-    Batch::of_runs(runs.iter().map(|run| run.id.clone()))
+    keys_of_runs(runs.iter().map(|run| run.id.clone()))
 }
 
 fn say<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: &[Missing], one: &str, many: &str) {

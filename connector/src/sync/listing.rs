@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::api::exchange::Exchange;
 use crate::api::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
-use crate::batch::Batch;
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
@@ -22,7 +21,7 @@ use crate::sync::exports::LEAST_ROWS as LEAST_EXPORTED_ROWS;
 use crate::sync::queue::{Queue, Ready};
 use crate::sync::run::Earlier;
 use crate::sync::state::{self, RunEntry, State};
-use crate::tables::TableName;
+use crate::tables::{MARKS, keys_of_runs};
 
 /// How often the runs are listed, at most.
 const MOST_PASSES: u32 = 3;
@@ -123,7 +122,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         going_on.map_err(|why| Error::upstream(format!("listing runs: {why}")))?;
         let sweeps = !live.is_empty();
         if sweeps {
-            self.sync.client.destination.delete(TableName::DeletedRuns.as_str(), Batch::of_runs(live))?;
+            self.sync.client.destination.delete(MARKS.name, keys_of_runs(live))?;
         }
         if sweeps || !patch.is_empty() {
             self.sync.checkpoint(patch)?;

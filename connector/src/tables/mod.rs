@@ -1,85 +1,32 @@
-//! The tables, as the README shows them.
+//! The tables, as the README shows them. Each is a file that holds its schema, what is asked of W&B for it where that is not the history,
+//! and how its rows come about. Nothing but the lists here names a table.
 
-/// One of the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableName {
-    /// A row for each run.
-    Runs,
-    /// A row for each number that a run logged.
-    Metrics,
-    /// A row for each logged value that a double can't carry.
-    MetricObjects,
-    /// A row for each run that W&B no longer has, where the configuration wants such runs marked.
-    DeletedRuns,
-}
+mod deleted_runs;
+mod metric_objects;
+mod metrics;
+mod points;
+mod runs;
+mod schema;
+
+use crate::batch::Batch;
+use crate::records::row::History;
+
+pub use runs::{FIELDS, RunRow};
+pub use schema::{DataType, Rows, Table, keys_of_runs};
 
 /// The tables that hold what W&B holds, in the order in which they are written.
-pub const TABLES: [TableName; 3] = [TableName::Runs, TableName::Metrics, TableName::MetricObjects];
+pub const TABLES: [&Table; 3] = [&runs::TABLE, &metrics::TABLE, &metric_objects::TABLE];
 
-impl TableName {
-    /// The name in the destination.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Metrics => "metrics",
-            Self::MetricObjects => "metric_objects",
-            Self::DeletedRuns => "deleted_runs",
-        }
-    }
+/// The table of the runs that W&B no longer has, where the configuration wants such runs marked.
+pub const MARKS: &Table = &deleted_runs::TABLE;
 
-    /// The columns in their order: name, type, whether it may be null.
-    pub fn columns(self) -> &'static [(&'static str, DataType, bool)] {
-        use DataType::{Double, Integer, Json, Text, Timestamp};
-        match self {
-            Self::Runs => &[
-                ("run_id", Text, false),
-                ("name", Text, true),
-                ("state", Text, true),
-                ("user", Text, true),
-                ("created_at", Timestamp, true),
-                ("updated_at", Timestamp, true),
-                ("tags", Json, true),
-                ("config_json", Json, true),
-                ("summary_json", Json, true),
-            ],
-            Self::Metrics => &[
-                ("run_id", Text, false),
-                ("step", Integer, false),
-                ("metric_name", Text, false),
-                ("metric_value", Double, true),
-                ("timestamp", Timestamp, true),
-            ],
-            Self::MetricObjects => &[
-                ("run_id", Text, false),
-                ("step", Integer, false),
-                ("metric_name", Text, false),
-                ("value_json", Json, true),
-                ("timestamp", Timestamp, true),
-            ],
-            Self::DeletedRuns => &[("run_id", Text, false), ("noticed_at", Timestamp, true)],
-        }
-    }
-
-    /// The primary key.
-    pub fn primary_key(self) -> &'static [&'static str] {
-        match self {
-            Self::Runs | Self::DeletedRuns => &["run_id"],
-            Self::Metrics | Self::MetricObjects => &["run_id", "step", "metric_name"],
-        }
-    }
-}
-
-/// What a column holds; the kinds of `wit/types.wit` that are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DataType {
-    /// A signed 64-bit integer.
-    Integer,
-    /// An IEEE 754 double.
-    Double,
-    /// Unicode text.
-    Text,
-    /// A JSON document.
-    Json,
-    /// Microseconds since the epoch, UTC.
-    Timestamp,
+/// Takes out what has gathered of a run's history, for each of the tables that hold histories.
+pub fn of_history(history: &mut History, run_id: &str) -> Vec<(&'static Table, Option<Batch>)> {
+    let takes = TABLES.into_iter().filter_map(|table| match table.rows {
+        Rows::History(take) => Some((table, take)),
+        Rows::Fields(_) | Rows::Deletions(_) => None,
+    });
+    let batches = takes.map(|(table, take)| (table, take(history, run_id))).collect();
+    history.taken();
+    batches
 }

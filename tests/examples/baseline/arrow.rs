@@ -16,7 +16,7 @@ use wandb_connector::tables::{self, TABLES};
 
 /// The connector's tables.
 pub(crate) fn tables() -> anyhow::Result<Vec<Table>> {
-    let table = |table: tables::TableName| {
+    let table = |table: &tables::Table| {
         let column = |(name, data_type, nullable): &(&str, tables::DataType, bool)| host::Column {
             name: (*name).to_owned(),
             data_type: match data_type {
@@ -28,8 +28,8 @@ pub(crate) fn tables() -> anyhow::Result<Vec<Table>> {
             },
             nullable: *nullable,
         };
-        let key: Vec<String> = table.primary_key().iter().map(|name| (*name).to_owned()).collect();
-        Ok(Table::new(table.as_str().to_owned(), table.columns().iter().map(column).collect(), &key)?)
+        let key: Vec<String> = table.primary_key.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Table::new(table.name.to_owned(), table.columns.iter().map(column).collect(), &key)?)
     };
     TABLES.into_iter().map(table).collect()
 }

@@ -78,7 +78,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 fn number(table: &str) -> Result<usize, Error> {
-    TABLES.iter().position(|known| known.as_str() == table).ok_or_else(|| failed("no such table"))
+    TABLES.iter().position(|known| known.name == table).ok_or_else(|| failed("no such table"))
 }
 
 impl<S: FnMut(Group) -> anyhow::Result<()>> Destination for Groups<S> {

@@ -9,10 +9,12 @@ use wandb_connector::api::rest::Rest;
 use wandb_connector::api::url;
 use wandb_connector::api::{Listed, ListingPage};
 use wandb_connector::batch::Batch;
-use wandb_connector::config::{Config, MetricFilter};
+use wandb_connector::config::Config;
+use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::json;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History;
+use wandb_connector::tables;
 
 use crate::rows::{self, Sink, TIMESTAMPS};
 use crate::server::{API_KEY, BASE_URL, Server, attempt};
@@ -48,7 +50,7 @@ pub fn rest_listing(body: &[u8]) {
         for Listed { id, row, .. } in page.runs {
             let row = row.expect("a listing of this dialect holds whole rows");
             assert_eq!(row.run_id, id);
-            rows::check("runs", &row.into_batch());
+            rows::check("runs", &row.to_batch());
         }
     }
 }
@@ -86,7 +88,7 @@ pub fn graphql_run(body: &[u8]) {
         Some(Ok(Some((run, bytes)))) => {
             assert!(bytes <= body.len() * 6);
             assert_eq!(run.row.run_id, "r");
-            rows::check("runs", &run.row.into_batch());
+            rows::check("runs", &run.row.to_batch());
             take(&mut history, body);
         }
         _ => assert_eq!((history.points(), history.rows().len()), (0, 0), "of a refused page nothing stays"),
@@ -130,17 +132,17 @@ pub fn history_rows(body: &[u8]) {
 }
 
 /// Takes the points of a page out, and checks them against its size.
-fn take(history: &mut History, body: &[u8]) -> [Option<Batch>; 2] {
+fn take(history: &mut History, body: &[u8]) -> Vec<Option<Batch>> {
     // A row takes `{}` at least, a point `"":1`; an integer beyond 2^53 is two points.
     assert!(history.rows().len() <= body.len() && history.points() <= body.len());
-    let (metrics, objects) = history.take("r");
-    let batches = [metrics, objects];
-    for (batch, table) in batches.iter().zip(["metrics", "metric_objects"]) {
+    let batches = tables::of_history(history, "r");
+    for (table, batch) in &batches {
         if let Some(batch) = batch {
+            let table = table.name;
             rows::check(table, batch);
             let bytes = rows::text_bytes(batch);
             assert!(bytes <= body.len() * 6 + MOST_NAME_BYTES, "{bytes} bytes of {table} from {}", body.len());
         }
     }
-    batches
+    batches.into_iter().map(|(_, batch)| batch).collect()
 }

@@ -8,7 +8,6 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row};
 use bytes::Bytes;
 use wandb_connector::batch::{Batch, Values};
-use wandb_connector::config::MetricFilter;
 use wandb_connector::parquet::column::Column;
 use wandb_connector::parquet::footer::{
     Chunk, Codec, Element, Footer, Leaf, Meaning, Node, Physical, Shape, TRAILER_BYTES, footer_length,
@@ -16,8 +15,10 @@ use wandb_connector::parquet::footer::{
 use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
 use wandb_connector::parquet::nested;
 use wandb_connector::parquet::page::Decompressor;
+use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History;
+use wandb_connector::tables;
 
 use crate::rows;
 use crate::server::drive;
@@ -191,11 +192,10 @@ fn read(bytes: &[u8]) -> Result<(Footer, Vec<String>), ReadError> {
 
 /// Takes the points out as text: step, name, value and, unless it is 0, the timestamp.
 fn lines(history: &mut History) -> Vec<String> {
-    let (metrics, objects) = history.take("r");
     let mut lines = Vec::new();
-    for (table, batch) in [("metrics", metrics), ("metric_objects", objects)] {
+    for (table, batch) in tables::of_history(history, "r") {
         if let Some(batch) = batch {
-            rows::check(table, &batch);
+            rows::check(table.name, &batch);
             lines.extend((0..batch.rows()).map(|row| line(&batch, row)));
         }
     }

@@ -8,7 +8,7 @@ use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
 use wandb_connector::sync::state::State;
-use wandb_connector::tables::{DataType, TABLES, TableName};
+use wandb_connector::tables::{DataType, TABLES, Table};
 
 use crate::server::API_KEY;
 
@@ -59,7 +59,7 @@ impl Destination for Sink {
     fn delete(&self, table: &'static str, keys: Batch) -> Result<(), Error> {
         let table = table_of(table);
         let names: Vec<&str> = keys.columns.iter().map(|column| column.name).collect();
-        assert!(!names.is_empty() && table.primary_key().starts_with(&names), "{names:?} is no part of a key");
+        assert!(!names.is_empty() && table.primary_key.starts_with(&names), "{names:?} is no part of a key");
         for column in &keys.columns {
             assert_eq!((column.values.len(), column.nulls.len()), (keys.rows(), 0));
         }
@@ -88,14 +88,14 @@ impl Destination for Sink {
     fn throttled(&self, _wait: Duration) {}
 }
 
-fn table_of(name: &str) -> TableName {
-    *TABLES.iter().find(|table| table.as_str() == name).unwrap_or_else(|| panic!("there is no table {name}"))
+fn table_of(name: &str) -> &'static Table {
+    TABLES.into_iter().find(|table| table.name == name).unwrap_or_else(|| panic!("there is no table {name}"))
 }
 
 /// A batch is one that every host takes: all columns of the table in their order, of their types and of one length; nulls
 /// ascending, within the batch and only where they may be; JSON that is JSON; timestamps that are dates.
 pub fn check(table: &str, batch: &Batch) {
-    let declared = table_of(table).columns();
+    let declared = table_of(table).columns;
     assert_eq!(declared.len(), batch.columns.len());
     for ((name, data_type, nullable), column) in declared.iter().zip(&batch.columns) {
         assert_eq!(*name, column.name);

@@ -12,7 +12,7 @@ use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
 use wandb_connector::sync::state::State;
-use wandb_connector::tables::{TABLES, TableName};
+use wandb_connector::tables::{MARKS, TABLES};
 
 /// A row's values as SQLite would hold them, in the order of the table's columns.
 pub type Row = Vec<Value>;
@@ -131,8 +131,8 @@ impl Inner {
 }
 
 fn key_width(table: &str) -> usize {
-    let known = TABLES.into_iter().chain([TableName::DeletedRuns]).find(|known| known.as_str() == table);
-    known.map_or(0, |known| known.primary_key().len())
+    let known = TABLES.into_iter().chain([MARKS]).find(|known| known.name == table);
+    known.map_or(0, |known| known.primary_key.len())
 }
 
 fn key(batch: &Batch, row: usize, width: usize) -> Vec<Key> {
@@ -173,8 +173,8 @@ impl Stored {
         let database = Connection::open(path)?;
         database.execute_batch("BEGIN")?;
         for table in TABLES {
-            let names: Vec<String> = table.columns().iter().map(|(name, ..)| format!("\"{name}\"")).collect();
-            let (name, columns) = (table.as_str(), names.join(", "));
+            let names: Vec<String> = table.columns.iter().map(|(name, ..)| format!("\"{name}\"")).collect();
+            let (name, columns) = (table.name, names.join(", "));
             database.execute_batch(&format!("CREATE TABLE {name} ({columns}, _synced_at)"))?;
             let marks = vec!["?"; names.len()].join(", ");
             let sql = format!("INSERT INTO {name} VALUES ({marks}, '2025-06-15T15:06:40.000000Z')");

@@ -13,17 +13,20 @@ use serde_json::{Value, json};
 
 use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
 use crate::api::exchange::{Exchange, Method, Request, Response};
-use crate::config::{Config, MetricFilter};
+use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::hash::hash;
+use crate::records::filter::MetricFilter;
 use crate::records::page;
 use crate::records::row::{Entries, History};
 use crate::records::{json as lenient, time};
 use crate::sync::state::HistoryVersion;
 
+use crate::tables::RunRow;
+
 use super::server_errors::{About, Ambiguity, Question, ServerErrors};
-use super::{Listed, ListingPage, RunRow, entries};
+use super::{Listed, ListingPage, entries};
 
 /// The fields of a listing. A change in any of them makes a run a changed one.
 macro_rules! light {

@@ -21,7 +21,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
     pub(super) async fn read_graphql(mut self, graphql: &Graphql, known: Option<RunEntry>) -> Result<RunEnd, Error> {
         let same_history =
             known.as_ref().is_some_and(|known| known.version.is_some() && known.history == self.listed.history);
-        if !self.wants_history() || (same_history && self.has_history_version()) {
+        if !self.sync.config.wants_history() || (same_history && self.has_history_version()) {
             self.begin(known.as_ref());
             self.replace = false;
             let history = RefCell::new(&mut self.history);

@@ -3,8 +3,7 @@
 use crate::api::exchange::Exchange;
 use crate::api::graphql::window::AdaptiveWindow;
 use crate::api::graphql::{Graphql, HeavyRun};
-use crate::api::{Dialect, Listed, RunRow};
-use crate::batch::Batch;
+use crate::api::{Dialect, Listed};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level};
 use crate::error::Error;
@@ -12,7 +11,7 @@ use crate::records::lineage::Tail;
 use crate::records::row::History;
 use crate::sync::context::Sync;
 use crate::sync::state::{self, RunEntry};
-use crate::tables::TableName;
+use crate::tables::{self, MARKS, Rows, RunRow, keys_of_runs};
 
 /// Columns larger than this are sent before the run is complete.
 pub(super) const CHUNK_BYTES: usize = 512 << 10;
@@ -100,10 +99,6 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
         }
     }
 
-    pub(super) fn wants_history(&self) -> bool {
-        self.sync.config.writes(TableName::Metrics) || self.sync.config.writes(TableName::MetricObjects)
-    }
-
     /// Begins a pass: continues after what is known, or from nothing.
     pub(super) fn begin(&mut self, known: Option<&RunEntry>) {
         self.history = History::new(self.sync.config.metrics.clone());
@@ -174,18 +169,17 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     pub(super) fn send_history(&mut self) -> Result<(), Error> {
         let destination = self.sync.client.destination;
         if std::mem::take(&mut self.unmark) {
-            destination.delete(TableName::DeletedRuns.as_str(), Batch::of_runs([self.listed.id.clone()]))?;
+            destination.delete(MARKS.name, keys_of_runs([self.listed.id.clone()]))?;
         }
-        let (metrics, objects) = self.history.take(&self.listed.id);
-        for (table, batch) in [(TableName::Metrics, metrics), (TableName::MetricObjects, objects)] {
+        for (table, batch) in tables::of_history(&mut self.history, &self.listed.id) {
             if !self.sync.config.writes(table) {
                 continue;
             }
             if self.replace {
-                destination.delete(table.as_str(), Batch::of_runs([self.listed.id.clone()]))?;
+                destination.delete(table.name, keys_of_runs([self.listed.id.clone()]))?;
             }
             if let Some(batch) = batch {
-                destination.upsert(table.as_str(), batch)?;
+                destination.upsert(table.name, batch)?;
             }
         }
         self.replace = false;
@@ -195,8 +189,10 @@ impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
     /// Sends what is left and the run's own row, and says that the run is done.
     pub(super) fn finish(mut self, row: RunRow) -> Result<RunEnd, Error> {
         self.send_history()?;
-        if self.sync.config.writes(TableName::Runs) {
-            self.sync.client.destination.upsert(TableName::Runs.as_str(), row.into_batch())?;
+        for table in &self.sync.config.tables {
+            if let Rows::Fields(rows) = table.rows {
+                self.sync.client.destination.upsert(table.name, rows(&row))?;
+            }
         }
         self.entry.version = Some(self.listed.version.clone());
         if self.is_short {

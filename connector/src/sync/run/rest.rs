@@ -17,7 +17,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         let Some(row) = self.listed.row.take() else {
             return Err(Error::Internal("a listing without rows".to_owned()));
         };
-        if !self.wants_history() {
+        if !self.sync.config.wants_history() {
             self.begin(known.as_ref());
             self.replace = false;
             return self.finish(row);
