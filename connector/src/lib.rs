@@ -3,7 +3,7 @@
 //! The logic knows neither WASI nor any host: it is written against two small traits, [`api::exchange::Exchange`] (HTTP, clocks, randomness)
 //! and [`destination::Destination`]. On `wasm32` the crate is a component that binds them to `wit/`; elsewhere it is a library.
 //!
-//! Data flows one way: [`config`] → [`api`] → [`records`] (exports by way of [`parquet`]) → [`tables`] → [`batch`] → [`destination`].
+//! Data flows one way: [`config`] → [`api`] → [`records`] (exports by way of [`history_parquet`]) → [`tables`] → [`batch`] → [`destination`].
 //! [`sync`](mod@sync) directs it.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 // The component's generated bindings need it.
@@ -16,7 +16,6 @@ pub mod config;
 pub mod destination;
 pub mod error;
 pub mod hash;
-pub mod parquet;
 pub mod records;
 pub mod sync;
 pub mod tables;

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use history_parquet::footer::{Footer, TRAILER_BYTES, footer_length};
+use history_parquet::group::{GroupReader, Ranges, ReadError, Selection};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wandb_connector::batch::{Batch, Values};
-use wandb_connector::parquet::footer::{Footer, TRAILER_BYTES, footer_length};
-use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
 use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History as Points;

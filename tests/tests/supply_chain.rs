@@ -145,7 +145,9 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
         "elt-serve",
         "elt-support",
         "elt-verify",
+        "history-parquet",
         "json-parse",
+        "lenient-json",
         "scripted-guest",
         "wandb-connector",
         "wandb-connector-cli",
@@ -164,11 +166,13 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
 }
 
 /// The folders of our crates.
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 17] = [
     "connector",
     "connector/command/output",
     "connector/command/run",
+    "connector/json",
     "connector/package",
+    "connector/parquet",
     "host/cli",
     "host/core",
     "host/destinations",

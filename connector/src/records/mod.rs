@@ -7,14 +7,17 @@
 //! | [`filter`] | which metrics are written |
 //! | [`columns`] | the points of many rows, column by column |
 //! | [`row`] | one JSON row into columns: flattening, the value rules, W&B's own keys |
+//! | `exported` | rows of exported files |
 //! | [`page`] | a page of rows, from either dialect |
 //! | [`lineage`] | how a run's past rows are recognised, to notice that it was rewound |
 
 pub mod columns;
+mod exported;
 pub mod filter;
-pub mod json;
 pub mod lineage;
 pub mod names;
 pub mod page;
 pub mod row;
 pub mod time;
+
+pub use lenient_json as json;

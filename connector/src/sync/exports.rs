@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::parquet::budget::Budget;
+use history_parquet::budget::Budget;
 
 /// With so many rows still to read, files are worth asking for. Up to here ranges of steps take one or two requests: a response holds
 /// about 1 MiB, which is 5,000 rows of ten metrics. Files take three: where they are, the file, and the row at its end.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wandb_connector::api::client::{Client, Failure};
 use wandb_connector::api::exchange::{Method, Request, Response};
-use wandb_connector::parquet::download::RemoteFile;
+use wandb_connector::api::graphql::download::RemoteFile;
 
 use crate::parquet::check_footer;
 use crate::rows::Sink;

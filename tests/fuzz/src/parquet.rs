@@ -7,14 +7,14 @@ use ::parquet::file::metadata::ParquetMetaDataReader;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row};
 use bytes::Bytes;
-use wandb_connector::batch::{Batch, Values};
-use wandb_connector::parquet::column::Column;
-use wandb_connector::parquet::footer::{
+use history_parquet::column::Column;
+use history_parquet::footer::{
     Chunk, Codec, Element, Footer, Leaf, Meaning, Node, Physical, Shape, TRAILER_BYTES, footer_length,
 };
-use wandb_connector::parquet::group::{GroupReader, Ranges, ReadError, Selection};
-use wandb_connector::parquet::nested;
-use wandb_connector::parquet::page::Decompressor;
+use history_parquet::group::{GroupReader, Ranges, ReadError, Selection};
+use history_parquet::nested;
+use history_parquet::page::Decompressor;
+use wandb_connector::batch::{Batch, Values};
 use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History;

@@ -1,6 +1,7 @@
 //! The `graphql` dialect, which the W&B service serves: Basic auth, a light listing of all runs, heavy fields and history of the
 //! changed ones. Histories are read by ranges of steps with as many samples as a range has steps, which is complete; never sampled.
 
+pub mod download;
 pub mod window;
 
 use std::cell::RefCell;

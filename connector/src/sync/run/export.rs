@@ -9,17 +9,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
+use history_parquet::Broken;
+use history_parquet::footer::Footer;
+use history_parquet::group::{GroupReader, ReadError, Selection};
 
 use crate::api::client::{BODY_LIMIT, RequestError};
 use crate::api::exchange::Exchange;
+use crate::api::graphql::download::RemoteFile;
 use crate::api::graphql::{Graphql, Include};
 use crate::api::url::shown;
 use crate::destination::{Destination, Level};
 use crate::error::Error;
-use crate::parquet::Broken;
-use crate::parquet::download::RemoteFile;
-use crate::parquet::footer::Footer;
-use crate::parquet::group::{GroupReader, ReadError, Selection};
 use crate::records::lineage::Tail;
 
 use super::reader::{CHUNK_BYTES, Pass, RunReader, Steps};
@@ -173,7 +173,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             }
             ReadError::Broken(why) => why.to_string(),
             ReadError::Gone(status) => format!("HTTP {status}"),
-            ReadError::Failed(error) => error.to_string(),
+            ReadError::Failed(why) => why.clone(),
         };
         let message = format!("Run {id}: an exported file can't be read ({why}); reading its history by steps instead");
         self.log(Level::Warning, &message);

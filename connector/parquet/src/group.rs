@@ -1,13 +1,8 @@
-//! A row group, row by row into a [`History`]. Columns are decoded in windows of rows, which are then read across.
+//! A row group, row by row into a [`Sink`]. Columns are decoded in windows of rows, which are then read across.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-
-use crate::error::Error;
-use crate::records::names::NameId;
-use crate::records::row::History;
-use crate::records::time;
 
 use super::Broken;
 use super::budget::Share;
@@ -15,6 +10,7 @@ use super::column::Column;
 use super::footer::{Footer, Leaf, Meaning, Node, Physical, RowGroup, Shape};
 use super::nested;
 use super::page::Decompressor;
+use super::sink::{Sink, Time};
 use super::values::Data;
 
 /// A request asks for so much at least, since the next row group mostly follows.
@@ -45,8 +41,8 @@ pub enum ReadError {
     Denied(String),
     /// The server does not have the file, or its signature has expired.
     Gone(u16),
-    /// It can't be downloaded, also after retries.
-    Failed(Error),
+    /// It can't be read, for this reason.
+    Failed(String),
 }
 
 impl From<Broken> for ReadError {
@@ -197,7 +193,7 @@ pub struct GroupReader<'b> {
     /// Whether the window is being filled.
     filling: bool,
     /// The metrics that the window has values of.
-    active: Vec<(usize, NameId)>,
+    active: Vec<(usize, u32)>,
     names_of_window: bool,
     text: Vec<u8>,
     _share: Option<Share<'b>>,
@@ -381,7 +377,7 @@ impl<'b> GroupReader<'b> {
     }
 
     /// Adds the next row to `history`.
-    pub fn emit(&mut self, history: &mut History) -> Result<(), Broken> {
+    pub fn emit<S: Sink>(&mut self, history: &mut S) -> Result<(), Broken> {
         if !self.names_of_window {
             self.intern(history);
         }
@@ -406,21 +402,21 @@ impl<'b> GroupReader<'b> {
                     let bytes = values.get(at).ok_or_else(cut)?;
                     match nested::document(column.leaf().meaning, bytes) {
                         Some(json) => add_json(history, start, *name, &json)?,
-                        None => history.add_text(start, *name, &crate::records::json::text(bytes)),
+                        None => history.add_text(start, *name, &lenient_json::text(bytes)),
                     }
                     check_size(history, most)?;
                 }
             }
         }
         self.nested(|name, json| {
-            let name = history.intern(name);
+            let name = history.name(name);
             let json = std::str::from_utf8(json).map_err(|_| Broken::new("a text that is no text"))?;
             add_json(history, start, name, json)?;
             check_size(history, most)
         })?;
         let mut time = None;
         for column in &self.selection.timestamps {
-            time = timestamp(&mut self.columns[*column]).or(time);
+            time = timestamp::<S>(&mut self.columns[*column]).or(time);
         }
         history.end_row(start, step, time);
         self.row += 1;
@@ -428,7 +424,7 @@ impl<'b> GroupReader<'b> {
     }
 
     /// Interns the names of the window's columns: names are forgotten now and then, but never within a window.
-    fn intern(&mut self, history: &mut History) {
+    fn intern(&mut self, history: &mut impl Sink) {
         let columns = &self.columns;
         self.active.clear();
         self.active.extend(
@@ -436,7 +432,7 @@ impl<'b> GroupReader<'b> {
                 .flat
                 .iter()
                 .filter(|(_, column)| !columns[*column].data().is_empty())
-                .map(|(name, column)| (*column, history.intern(name))),
+                .map(|(name, column)| (*column, history.name(name))),
         );
         self.names_of_window = true;
     }
@@ -463,11 +459,11 @@ fn cut() -> Broken {
     Broken::new("a column ends too early")
 }
 
-fn check_size(history: &History, most: usize) -> Result<(), Broken> {
+fn check_size(history: &impl Sink, most: usize) -> Result<(), Broken> {
     if history.bytes() > most { Err(Broken::new("a row is too large")) } else { Ok(()) }
 }
 
-fn add_integer(history: &mut History, start: crate::records::row::Mark, name: NameId, leaf: &Leaf, value: i64) {
+fn add_integer<S: Sink>(history: &mut S, start: S::Row, name: u32, leaf: &Leaf, value: i64) {
     match (leaf.physical, leaf.meaning) {
         (Physical::Boolean, _) => history.add_double(start, name, f64::from(u8::from(value != 0))),
         (physical, Meaning::Unsigned) => match i64::try_from(nested::unsigned(physical, value)) {
@@ -478,22 +474,20 @@ fn add_integer(history: &mut History, start: crate::records::row::Mark, name: Na
     }
 }
 
-fn add_json(history: &mut History, start: crate::records::row::Mark, name: NameId, json: &str) -> Result<(), Broken> {
-    history
-        .add_json(start, name, json)
-        .map_err(|error| Broken::new(format!("a value is no JSON: {}", crate::records::json::place(&error))))
+fn add_json<S: Sink>(history: &mut S, start: S::Row, name: u32, json: &str) -> Result<(), Broken> {
+    history.add_json(start, name, json).map_err(|why| Broken::new(format!("a value is no JSON: {why}")))
 }
 
-fn timestamp(column: &mut Column) -> Option<i64> {
+fn timestamp<S: Sink>(column: &mut Column) -> Option<i64> {
     let at = column.next_value()?;
     match column.data() {
-        Data::Doubles(values) => time::from_history(*values.get(at)?),
+        Data::Doubles(values) => S::micros(Time::Number(*values.get(at)?)),
         Data::Integers(values) => {
             let value = *values.get(at)?;
             match column.leaf().meaning {
-                Meaning::Timestamp(units) => time::from_units(value, units),
+                Meaning::Timestamp(units) => S::micros(Time::Units(value, units)),
                 _ if column.leaf().physical == Physical::Boolean => None,
-                _ => time::from_history(value as f64),
+                _ => S::micros(Time::Number(value as f64)),
             }
         }
         Data::Texts(_) => None,

@@ -4,24 +4,24 @@
 const MOST_DEPTH: u32 = 32;
 
 /// Types as the compact protocol numbers them.
-pub(super) mod kind {
-    pub(in super::super) const TRUE: u8 = 1;
-    pub(in super::super) const FALSE: u8 = 2;
-    pub(in super::super) const BYTE: u8 = 3;
-    pub(in super::super) const I16: u8 = 4;
-    pub(in super::super) const I32: u8 = 5;
-    pub(in super::super) const I64: u8 = 6;
-    pub(in super::super) const DOUBLE: u8 = 7;
-    pub(in super::super) const BINARY: u8 = 8;
-    pub(in super::super) const LIST: u8 = 9;
-    pub(in super::super) const SET: u8 = 10;
-    pub(in super::super) const MAP: u8 = 11;
-    pub(in super::super) const STRUCT: u8 = 12;
+pub(crate) mod kind {
+    pub(crate) const TRUE: u8 = 1;
+    pub(crate) const FALSE: u8 = 2;
+    pub(crate) const BYTE: u8 = 3;
+    pub(crate) const I16: u8 = 4;
+    pub(crate) const I32: u8 = 5;
+    pub(crate) const I64: u8 = 6;
+    pub(crate) const DOUBLE: u8 = 7;
+    pub(crate) const BINARY: u8 = 8;
+    pub(crate) const LIST: u8 = 9;
+    pub(crate) const SET: u8 = 10;
+    pub(crate) const MAP: u8 = 11;
+    pub(crate) const STRUCT: u8 = 12;
 }
 
 /// Why reading stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The bytes end too early; with more of them it may go on.
     Short,
     /// More bytes would not help.
@@ -30,7 +30,7 @@ pub(super) enum Fault {
 
 /// Reads from a slice.
 #[derive(Debug)]
-pub(super) struct Reader<'b> {
+pub(crate) struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
@@ -38,15 +38,15 @@ pub(super) struct Reader<'b> {
 type Result<T> = std::result::Result<T, Fault>;
 
 /// A field's number and type.
-pub(super) type Field = (i16, u8);
+pub(crate) type Field = (i16, u8);
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
@@ -69,12 +69,12 @@ impl<'b> Reader<'b> {
     }
 
     /// An integer of any width.
-    pub(super) fn integer(&mut self) -> Result<i64> {
+    pub(crate) fn integer(&mut self) -> Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    pub(super) fn binary(&mut self) -> Result<&'b [u8]> {
+    pub(crate) fn binary(&mut self) -> Result<&'b [u8]> {
         let length = usize::try_from(self.varint()?).map_err(|_| Fault::Broken)?;
         let end = self.at.checked_add(length).ok_or(Fault::Broken)?;
         let bytes = self.bytes.get(self.at..end).ok_or(Fault::Short)?;
@@ -82,12 +82,12 @@ impl<'b> Reader<'b> {
         Ok(bytes)
     }
 
-    pub(super) fn text(&mut self) -> Result<String> {
-        Ok(crate::records::json::text(self.binary()?).into_owned())
+    pub(crate) fn text(&mut self) -> Result<String> {
+        Ok(lenient_json::text(self.binary()?).into_owned())
     }
 
     /// The next field of a structure, none at its end. `last` is the number of the field before, 0 at first.
-    pub(super) fn field(&mut self, last: &mut i16) -> Result<Option<Field>> {
+    pub(crate) fn field(&mut self, last: &mut i16) -> Result<Option<Field>> {
         let head = self.byte()?;
         if head == 0 {
             return Ok(None);
@@ -101,7 +101,7 @@ impl<'b> Reader<'b> {
     }
 
     /// A list's length and the type of its elements. An element takes a byte at least, so a list can't be longer than the rest.
-    pub(super) fn list(&mut self) -> Result<(usize, u8)> {
+    pub(crate) fn list(&mut self) -> Result<(usize, u8)> {
         let head = self.byte()?;
         let length = match head >> 4 {
             15 => usize::try_from(self.varint()?).map_err(|_| Fault::Broken)?,
@@ -114,7 +114,7 @@ impl<'b> Reader<'b> {
     }
 
     /// Leaves out a value.
-    pub(super) fn skip(&mut self, of: u8) -> Result<()> {
+    pub(crate) fn skip(&mut self, of: u8) -> Result<()> {
         self.skip_at(of, 0)
     }
 

@@ -2,6 +2,9 @@
 //! surrogates, bytes that are no UTF-8. Readers try the strict parser first and [`repair`] only what it refused, or what it would pass on
 //! as it is although nobody else could read it.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 use std::borrow::Cow;
 
 /// Turns what Python's `json` writes and reads, but RFC 8259 does not allow, into JSON: non-finite numbers become the strings `"NaN"`,

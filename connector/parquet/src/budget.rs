@@ -1,4 +1,4 @@
-//! How much may be buffered by all runs together. Runs are read at once by the dozen; their row groups are not.
+//! How much may be buffered by all readers together. Histories are read by the dozen at once; their row groups are not.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -43,7 +43,7 @@ impl Budget {
         Self { most, taken: Cell::new(0), waiting: RefCell::default() }
     }
 
-    /// Waits for a share. Who wants more than there is gets it when nobody else has any.
+    /// Waits for a share. An oversized one is granted when nothing else is taken.
     pub async fn share(&self, bytes: usize) -> Share<'_> {
         poll_fn(|context| {
             let taken = self.taken.get();

@@ -164,7 +164,7 @@ fn write_value(leaf: &Leaf, data: &Data, at: usize, kept: bool, out: &mut Vec<u8
             if let Some(json) = document(leaf.meaning, bytes) {
                 out.write_all(json.as_bytes())
             } else {
-                return write_text(&crate::records::json::text(bytes), out);
+                return write_text(&lenient_json::text(bytes), out);
             }
         }
     };
@@ -207,12 +207,10 @@ pub fn document(meaning: Meaning, bytes: &[u8]) -> Option<std::borrow::Cow<'_, s
         return None;
     }
     let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if let Some(text) =
-        std::str::from_utf8(bytes).ok().filter(|text| is_json(text) && crate::records::json::is_sound(text))
-    {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_json(text) && lenient_json::is_sound(text)) {
         return Some(text.trim().into());
     }
-    let repaired = crate::records::json::repair(bytes);
+    let repaired = lenient_json::repair(bytes);
     is_json(&repaired).then(|| repaired.trim().to_owned().into())
 }
 

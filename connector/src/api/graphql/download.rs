@@ -6,16 +6,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use history_parquet::Broken;
+use history_parquet::footer::{Footer, TRAILER_BYTES, footer_length};
+use history_parquet::group::{AHEAD_BYTES, Ranges, ReadError};
 
 use crate::api::client::{BODY_LIMIT, Client, Failure, RequestError};
 use crate::api::exchange::{Exchange, Method, Request, Response};
 use crate::api::url;
 use crate::destination::Destination;
 use crate::error::Error;
-
-use super::Broken;
-use super::footer::{Footer, TRAILER_BYTES, footer_length};
-use super::group::{AHEAD_BYTES, Ranges, ReadError};
 
 /// How much of a file's end is asked for first. Most footers are far shorter; many files are.
 const FIRST_BYTES: u64 = 1 << 20;
@@ -207,7 +206,7 @@ fn unexpected(answer: Result<Answer, Asked>) -> ReadError {
             Broken::new("the server does not answer ranges, and the file is too large to come whole").into()
         }
         Err(Asked::Denied(why)) => ReadError::Denied(why),
-        Err(Asked::Failed(error)) => ReadError::Failed(error),
+        Err(Asked::Failed(error)) => ReadError::Failed(error.to_string()),
     }
 }
 

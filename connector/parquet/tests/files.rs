@@ -1,24 +1,26 @@
 //! Files written by the `parquet` crate, read here: every encoding, codec and page version, broken files, and the same points as JSON.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use ::parquet::basic::{Compression, Encoding};
-use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
-use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
-use ::parquet::file::writer::SerializedFileWriter;
-use ::parquet::schema::parser::parse_message_type;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parquet::basic::{Compression, Encoding};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 
-use super::footer::{Footer, TRAILER_BYTES, footer_length};
-use super::group::{GroupReader, Ranges, ReadError, Selection};
-use crate::batch::{Batch, Values};
-use crate::records::filter::MetricFilter;
-use crate::records::page;
-use crate::records::row::History;
-use crate::tables;
+use history_parquet::footer::{Footer, TRAILER_BYTES, footer_length};
+use history_parquet::group::{GroupReader, Ranges, ReadError, Selection};
+use wandb_connector::batch::{Batch, Values};
+use wandb_connector::records::filter::MetricFilter;
+use wandb_connector::records::page;
+use wandb_connector::records::row::History;
+use wandb_connector::tables;
 
 /// A column's values, without nulls, and its levels.
 #[derive(Debug, Clone)]
@@ -614,7 +616,7 @@ fn whole_numbers_in_documents_are_written_as_integers() {
     ] {
         for (is_kept, expected) in [(true, kept), (false, metric)] {
             let mut out = Vec::new();
-            super::nested::write_double(value, is_kept, &mut out);
+            history_parquet::nested::write_double(value, is_kept, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:e}");
         }
     }
