@@ -9,6 +9,7 @@ pub mod limiter;
 pub mod quota;
 pub mod rate;
 pub mod rest;
+#[path = "rest/seen.rs"]
 pub(crate) mod seen;
 mod server_errors;
 pub mod url;

@@ -2,11 +2,13 @@
 
 mod context;
 pub(crate) mod deletions;
+#[path = "../api/graphql/exports.rs"]
 mod exports;
 mod listing;
 mod outage;
 mod queue;
 pub mod run;
+#[path = "../state.rs"]
 pub mod state;
 pub mod watermark;
 
