@@ -32,6 +32,9 @@ pub const FAILED: &str = "failed/";
 /// union in an exported history for metrics of their own.
 pub const RULES: u32 = 1;
 
+/// Histories with fewer rows were never read from exported files.
+pub const LEAST_EXPORTED_ROWS: u64 = 5_000;
+
 /// The state as it is handed to a sync.
 pub type State = BTreeMap<String, String>;
 

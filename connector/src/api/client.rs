@@ -141,7 +141,19 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
-        self.take(request, what, limit, |response| accept(response)).await
+        self.try_again(request, what, limit, RETRIES, &mut |response: &mut Response| accept(response)).await
+    }
+
+    /// Like [`send`](Self::send), with so many retries.
+    pub async fn send_within<T>(
+        &self,
+        request: &Request,
+        what: &str,
+        limit: usize,
+        retries: u32,
+        mut accept: impl FnMut(&Response) -> Result<T, Failure>,
+    ) -> Result<T, RequestError> {
+        self.try_again(request, what, limit, retries, &mut |response: &mut Response| accept(response)).await
     }
 
     /// Like [`send`](Self::send), for callers that keep the body.
@@ -152,10 +164,21 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         limit: usize,
         mut accept: impl FnMut(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, RequestError> {
+        self.try_again(request, what, limit, RETRIES, &mut accept).await
+    }
+
+    async fn try_again<T>(
+        &self,
+        request: &Request,
+        what: &str,
+        limit: usize,
+        retries: u32,
+        accept: &mut impl FnMut(&mut Response) -> Result<T, Failure>,
+    ) -> Result<T, RequestError> {
         let (mut attempt, mut refusals, mut refused_since) = (0, 0, None);
         let party = party(request);
         loop {
-            let (status, reason, wait) = match self.attempt(request, limit, &mut accept).await {
+            let (status, reason, wait) = match self.attempt(request, limit, accept).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(RequestError::Failed(error)),
                 Err(Failure::TooLarge(error)) => return Err(RequestError::TooLarge(error)),
@@ -175,8 +198,8 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
                     let message = format!("{what}: {reason}, again and again for {minutes} minutes");
                     return Err(RequestError::Failed(Error::RateLimited { message, retry_after: wait }));
                 }
-            } else if attempt == RETRIES {
-                return Err(RequestError::Failed(give_up(what, status, &reason, wait)));
+            } else if attempt == retries {
+                return Err(RequestError::Failed(give_up(what, status, &reason, wait, retries)));
             }
             let delay = self.delay(attempt.max(refusals).min(LAST_RETRY), wait);
             self.say_retry(request, status, &reason, wait, delay);
@@ -345,8 +368,8 @@ fn again(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502..=504 | 506..)
 }
 
-fn give_up(what: &str, status: Option<u16>, reason: &str, wait: Option<Duration>) -> Error {
-    let message = format!("{what}: {reason}, also after {RETRIES} retries");
+fn give_up(what: &str, status: Option<u16>, reason: &str, wait: Option<Duration>, retries: u32) -> Error {
+    let message = format!("{what}: {reason}, also after {retries} retries");
     match status {
         Some(429) => Error::RateLimited { message, retry_after: wait },
         status => Error::Upstream { status, message },

@@ -8,6 +8,7 @@
 //! left out of it.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -76,6 +77,14 @@ impl ServerError {
             (Some(code), _) => of_code(code),
             (None, Some(_)) => Meaning::Passing,
             (None, None) => words::meaning(&self.message, names),
+        }
+    }
+
+    /// The part of the project that this is about.
+    fn alias(&self) -> Option<&str> {
+        match self.path.as_deref()? {
+            [Step::Field(project), Step::Field(alias), ..] if project == "project" => Some(alias),
+            _ => None,
         }
     }
 
@@ -152,6 +161,13 @@ impl ServerErrors {
         errors_said.iter().map(|it| Some((it.entry()?, shown(&it.message)))).collect()
     }
 
+    /// The parts of the project that errors name by their paths, as a joint question calls them. None: there is an error about something else.
+    pub(super) fn of_aliases(&self) -> Option<BTreeSet<&str>> {
+        // Of so many errors not all were looked at.
+        let errors_said = Some(&self.0).filter(|errors_said| errors_said.len() < MOST)?;
+        errors_said.iter().map(ServerError::alias).collect()
+    }
+
     /// The strongest of what they mean.
     fn meaning(&self, names: &[&str]) -> Meaning {
         self.0.iter().map(|it| it.meaning(names)).min().unwrap_or(Meaning::Passing)
@@ -219,6 +235,8 @@ pub(super) enum About<'a> {
     Project,
     /// The run of this id: a refusal costs that run.
     Run(&'a str),
+    /// Several runs: a refusal shows nothing of any of them.
+    Runs,
 }
 
 /// What an answer leaves open, for another question to settle.
@@ -256,7 +274,7 @@ impl<'a> Question<'a> {
     /// The run that it is about.
     pub(super) fn run(&self) -> Option<&'a str> {
         match self.about {
-            About::Project => None,
+            About::Project | About::Runs => None,
             About::Run(run) => Some(run),
         }
     }
@@ -272,10 +290,10 @@ impl<'a> Question<'a> {
         Some(match (refusal(response, what, &self.hint())?, self.about) {
             (Error::Upstream { status, message }, _) => Error::Upstream { status, message: message + &said },
             (error, About::Project) => error,
-            (Error::Authentication(_), About::Run(_)) => Error::Authentication(format!("{what}: HTTP 401{said}")),
-            (Error::Permission(_), About::Run(_)) => Error::Permission(format!("{what}: HTTP 403{said}")),
-            (Error::NotFound(_), About::Run(_)) => Error::NotFound(format!("{what}: HTTP 404{said}")),
-            (other, About::Run(_)) => other,
+            (Error::Authentication(_), _) => Error::Authentication(format!("{what}: HTTP 401{said}")),
+            (Error::Permission(_), _) => Error::Permission(format!("{what}: HTTP 403{said}")),
+            (Error::NotFound(_), _) => Error::NotFound(format!("{what}: HTTP 404{said}")),
+            (other, _) => other,
         })
     }
 
@@ -285,7 +303,7 @@ impl<'a> Question<'a> {
         let message = format!("{}: W&B says: {errors_said}", self.what);
         let advice = |advice: String| match self.about {
             About::Project => format!("{message}; {advice}"),
-            About::Run(_) => message.clone(),
+            About::Run(_) | About::Runs => message.clone(),
         };
         Failure::Final(match errors_said.meaning(&[self.entity, self.project, run]) {
             Meaning::SignedOut => Error::Authentication(advice("check the API key, or get a new one".to_owned())),
@@ -382,6 +400,29 @@ mod tests {
         assert_eq!(of_entries(json!([entry(3), "x"])), None);
         assert_eq!(of_entries(json!([])), None);
         assert_eq!(of_entries(Value::from(vec![entry(1); MOST + 5])), None);
+    }
+
+    #[test]
+    fn errors_about_single_runs_of_many_are_told_from_others() {
+        let of_run = |alias: &str| json!({"message": "odd", "path": ["project", alias, "history"]});
+        let said = |errors: Value| {
+            let errors_said = of_body(&json!({"errors": errors}));
+            errors_said.of_aliases().map(|aliases| aliases.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(said(json!([])), Some(Vec::new()));
+        assert_eq!(
+            said(json!([of_run("r3"), of_run("r0"), of_run("r3")])),
+            Some(vec!["r0".to_owned(), "r3".to_owned()])
+        );
+        for other in [
+            json!("x"),
+            json!({"message": "x"}),
+            json!({"message": "x", "path": ["project"]}),
+            json!({"message": "x", "path": ["viewer", "r0"]}),
+        ] {
+            assert_eq!(said(json!([of_run("r3"), other])), None);
+        }
+        assert_eq!(said(Value::from(vec![of_run("r0"); MOST + 5])), None);
     }
 
     proptest! {

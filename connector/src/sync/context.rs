@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use crate::api::client::Client;
 use crate::api::exchange::Exchange;
-use crate::api::{Dialect, Listed};
+use crate::api::source::RunSource;
 use crate::config::Config;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::records::time;
-use crate::sync::exports::Exports;
-use crate::sync::state::{self, State};
+use crate::run::{Listed, Outlet};
+use crate::state::{self, State};
 use crate::sync::watermark::Watermark;
 
 /// What a sync did.
@@ -36,17 +36,13 @@ pub struct Summary {
 /// What the parts of one sync share.
 pub struct Sync<'a, X, D> {
     /// Sends requests.
-    pub client: Client<'a, X, D>,
+    pub client: &'a Client<'a, X, D>,
     /// The configuration.
     pub config: &'a Config,
     /// How to ask.
-    pub dialect: Dialect,
+    pub source: &'a dyn RunSource,
     /// What is written of a run; see [`Config::selection`].
     pub selection: Option<String>,
-    /// The width of history rows seen last, in bytes; 0 while none was seen.
-    pub row_bytes: Cell<f64>,
-    /// What the runs share that read exported histories (`graphql`).
-    pub exports: Exports,
     pub(super) watermark: RefCell<Watermark>,
     /// What goes out with the next checkpoint.
     pub(super) pending: RefCell<StatePatch>,
@@ -64,15 +60,18 @@ type Report = (&'static str, u64, Option<u64>);
 
 impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     /// With what the state says.
-    pub(super) fn new(client: Client<'a, X, D>, config: &'a Config, dialect: Dialect, state: &State) -> Self {
+    pub(super) fn new(
+        client: &'a Client<'a, X, D>,
+        config: &'a Config,
+        source: &'a dyn RunSource,
+        state: &State,
+    ) -> Self {
         let watermark = state.get(state::WATERMARK).and_then(|text| time::parse(text));
         Self {
             client,
             config,
-            dialect,
+            source,
             selection: config.selection(),
-            row_bytes: Cell::new(0.0),
-            exports: Exports::default(),
             watermark: RefCell::new(Watermark::new(watermark)),
             pending: RefCell::default(),
             failed: RefCell::new(state::failed_ids(state).map(str::to_owned).collect()),
@@ -87,32 +86,13 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     }
 
     /// Ends a group, with everything that waits for the next checkpoint.
-    pub fn checkpoint(&self, patch: StatePatch) -> Result<(), Error> {
+    pub(super) fn checkpoint(&self, patch: StatePatch) -> Result<(), Error> {
         let mut whole = self.pending.take();
         whole.extend(patch);
         if let Some(watermark) = self.watermark.borrow_mut().advance() {
             whole.push((state::WATERMARK.to_owned(), Some(time::format(watermark))));
         }
         self.client.destination.checkpoint(whole)
-    }
-
-    /// A run is done: its rows are with the destination, and `entry` says so.
-    pub fn run_done(&self, listed: &Listed, entry: Option<String>) -> Result<(), Error> {
-        self.watermark.borrow_mut().done(listed.updated_at);
-        self.run_read(listed, entry)
-    }
-
-    /// A run was read, but some of its rows did not come: the watermark does not pass it.
-    pub(crate) fn run_short(&self, listed: &Listed, entry: String) -> Result<(), Error> {
-        self.run_read(listed, Some(entry))
-    }
-
-    fn run_read(&self, listed: &Listed, entry: Option<String>) -> Result<(), Error> {
-        let mut patch = vec![(state::key(&listed.id), entry)];
-        if self.failed.borrow_mut().remove(&listed.id) {
-            patch.push((state::failed_key(&listed.id), None));
-        }
-        self.checkpoint(patch)
     }
 
     /// A run came in the listing.
@@ -177,5 +157,35 @@ impl<'a, X: Exchange, D: Destination> Sync<'a, X, D> {
     /// The ids of the runs that could not be read.
     pub(crate) fn quarantined_ids(&self) -> BTreeSet<String> {
         self.summary.borrow().quarantined.iter().map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl<X: Exchange, D: Destination> Outlet for Sync<'_, X, D> {
+    fn config(&self) -> &Config {
+        self.config
+    }
+
+    fn selection(&self) -> Option<String> {
+        self.selection.clone()
+    }
+
+    fn destination(&self) -> &dyn Destination {
+        self.client.destination
+    }
+
+    fn checkpoint(&self, patch: StatePatch) -> Result<(), Error> {
+        Self::checkpoint(self, patch)
+    }
+
+    fn done(&self, listed: &Listed, entry: String, short: bool) -> Result<(), Error> {
+        // The watermark does not pass a run of which rows are missing.
+        if !short {
+            self.watermark.borrow_mut().done(listed.updated_at);
+        }
+        let mut patch = vec![(state::key(&listed.id), Some(entry))];
+        if self.failed.borrow_mut().remove(&listed.id) {
+            patch.push((state::failed_key(&listed.id), None));
+        }
+        self.checkpoint(patch)
     }
 }

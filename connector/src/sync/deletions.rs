@@ -7,10 +7,9 @@
 //!
 //! What was found is remembered in the run's entry, so that it is asked for once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
-use futures_util::stream;
 
 use crate::api::exchange::Exchange;
 use crate::batch::Batch;
@@ -18,10 +17,10 @@ use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::records::time;
+use crate::state::{self, RunEntry, State};
 use crate::sync::context::Sync;
 use crate::sync::listing::{Listing, Pages, Seen};
 use crate::sync::outage::MOST_FAILURES;
-use crate::sync::state::{self, RunEntry, State};
 use crate::tables::{MARKS, TABLES, keys_of_runs};
 
 /// Runs whose deletion is stored in one group.
@@ -97,14 +96,14 @@ pub(crate) async fn settle<X: Exchange, D: Destination>(
 
 /// Those of `runs` that W&B says it does not have. A question that fails says nothing.
 async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Missing>) -> Result<Vec<Missing>, Error> {
-    let asked = runs.into_iter().map(|run| async move { (sync.dialect.has_run(&sync.client, &run.id).await, run) });
-    let mut answers = stream::iter(asked).buffer_unordered(sync.config.concurrency as usize);
+    let mut asked: BTreeMap<String, Missing> = runs.into_iter().map(|run| (run.id.clone(), run)).collect();
+    let mut answers = sync.source.has(asked.keys().cloned().collect());
     let mut absent = Vec::new();
     let mut failures: Vec<Error> = Vec::new();
-    while let Some((answer, run)) = answers.next().await {
+    while let Some((id, answer)) = answers.next().await {
         match answer {
             Ok(true) => {}
-            Ok(false) => absent.push(run),
+            Ok(false) => absent.extend(asked.remove(&id)),
             Err(error) if error.is_of_one_question() => {
                 failures.push(error);
                 if failures.len() >= MOST_FAILURES {
@@ -116,7 +115,7 @@ async fn absent<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, runs: Vec<Mi
     }
     // Where the key was revoked meanwhile, the listing is refused too.
     if failures.iter().any(Error::is_refusal) {
-        sync.dialect.asks_listing(&sync.client).await?;
+        sync.source.try_listing().await?;
     }
     if let Some(error) = failures.first() {
         let message = format!(
@@ -136,12 +135,14 @@ async fn is_trustworthy<X: Exchange, D: Destination>(sync: &Sync<'_, X, D>, list
         other => other,
     };
     if listed.is_empty() {
-        let page = sync.dialect.runs(&sync.client, None).await;
+        let page = sync.source.list(None).await;
         return believed(page.map(|page| page.runs.is_empty() && page.unreadable.is_empty() && page.next.is_none()));
     }
     let quarantined = sync.quarantined_ids();
     for id in listed.keys().filter(|id| !quarantined.contains(*id)).take(MOST_WITNESSES) {
-        if believed(sync.dialect.has_run(&sync.client, id).await)? {
+        if let Some((_, answer)) = sync.source.has(vec![id.clone()]).next().await
+            && believed(answer)?
+        {
             return Ok(true);
         }
     }
@@ -158,7 +159,7 @@ pub(crate) async fn still_listed<X: Exchange, D: Destination>(
     let mut pages = Pages::default();
     let mut cursor = None;
     while found.len() < asked.len() {
-        let page = match sync.dialect.runs(&sync.client, cursor.as_deref()).await {
+        let page = match sync.source.list(cursor.as_deref()).await {
             Ok(page) => page,
             Err(error) if error.is_of_one_question() && !error.is_refusal() => {
                 return Ok(asked.into_iter().map(str::to_owned).collect());

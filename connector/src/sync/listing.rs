@@ -10,17 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::api::exchange::Exchange;
-use crate::api::{Listed, ListingPage, MOST_EMPTY_PAGES, Unreadable};
+use crate::api::source::{ListingPage, MOST_EMPTY_PAGES, Unreadable};
 use crate::config::Deletes;
 use crate::destination::{Destination, Level, StatePatch};
 use crate::error::Error;
 use crate::hash::hash;
 use crate::records::time;
+use crate::run::{Earlier, Listed, Ready};
+use crate::state::{self, RunEntry, State};
 use crate::sync::context::Sync;
-use crate::sync::exports::LEAST_ROWS as LEAST_EXPORTED_ROWS;
-use crate::sync::queue::{Queue, Ready};
-use crate::sync::run::Earlier;
-use crate::sync::state::{self, RunEntry, State};
+use crate::sync::queue::Queue;
 use crate::tables::{MARKS, keys_of_runs};
 
 /// How often the runs are listed, at most.
@@ -226,7 +225,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         let unchanged = known.as_ref().is_some_and(|known| {
             known.version.as_ref() == Some(&listed.version)
                 && !known.again
-                && !(outdated && known.rows >= LEAST_EXPORTED_ROWS)
+                && !(outdated && known.rows >= state::LEAST_EXPORTED_ROWS)
         });
         sync.listed(listed.updated_at, imported || unchanged);
         if imported {
@@ -245,7 +244,8 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         // A run that was seen but never read has nothing to continue from, nor has one that may have been read wrongly.
         let entry = known.filter(|known| !known.seen && !outdated);
         let failed_before = sync.failed_before(&listed.id);
-        queue.push(Ready { listed, earlier: Earlier { entry, returned } }, failed_before);
+        let company = if failed_before { 1 } else { usize::MAX };
+        queue.push(Ready { listed, earlier: Earlier { entry, returned }, company }, failed_before);
     }
 }
 

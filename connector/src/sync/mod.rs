@@ -2,36 +2,32 @@
 
 mod context;
 pub(crate) mod deletions;
-#[path = "../api/graphql/exports.rs"]
-mod exports;
 mod listing;
 mod outage;
 mod queue;
-pub mod run;
-#[path = "../state.rs"]
-pub mod state;
 pub mod watermark;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, LocalBoxStream};
 
+use crate::api;
 use crate::api::client::Client;
 use crate::api::exchange::Exchange;
-use crate::api::{Dialect, ListingPage};
+use crate::api::source::{Ended, ListingPage, Read};
 use crate::config::{Config, Deletes};
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::records::time;
+use crate::run::RunEnd;
+use crate::state::State;
 use crate::sync::listing::{Listing, NextRequest};
 use crate::sync::outage::{Failed, Failures, ProbeResult};
-use crate::sync::queue::{Queue, Ready};
-use crate::sync::run::{RunEnd, RunReader};
-use crate::sync::state::State;
+use crate::sync::queue::Queue;
 
+pub use crate::state;
 pub use context::{Summary, Sync};
 
 /// The listing waits while more changed runs than this are not read yet. Entries of the `rest` dialect hold whole rows.
@@ -46,10 +42,10 @@ pub async fn sync<X: Exchange, D: Destination>(
     state: State,
 ) -> Result<Summary, Error> {
     destination.log(Level::Info, "Starting Weights & Biases connector sync");
-    let source = format!("{}/{}", config.entity, config.project);
-    if let Some(other) = state.get(state::SOURCE).filter(|other| **other != source) {
+    let project = format!("{}/{}", config.entity, config.project);
+    if let Some(other) = state.get(state::SOURCE).filter(|other| **other != project) {
         return Err(Error::Destination(format!(
-            "this destination holds the project {other}, and is not mixed with {source}; use another destination, or --full-refresh to replace what it holds"
+            "this destination holds the project {other}, and is not mixed with {project}; use another destination, or --full-refresh to replace what it holds"
         )));
     }
     // Taken for none it would be read past, and everything read again without a word.
@@ -62,10 +58,10 @@ pub async fn sync<X: Exchange, D: Destination>(
         }
     }
     let client = Client::new(exchange, destination, config.concurrency);
-    let (dialect, first) = Dialect::choose(config, &client).await?;
-    let sync = Sync::new(client, config, dialect, &state);
+    let (source, first) = api::choose(config, &client).await?;
+    let sync = Sync::new(&client, config, &*source, &state);
     if !state.contains_key(state::SOURCE) {
-        sync.tell(state::SOURCE, Some(source));
+        sync.tell(state::SOURCE, Some(project));
     }
     if config.deletes != Deletes::Mark && state.contains_key(state::MARKS) {
         sync.tell(state::MARKS, None);
@@ -73,14 +69,18 @@ pub async fn sync<X: Exchange, D: Destination>(
     sync.run(state, first).await
 }
 
-enum Event {
-    Page { cursor: Option<String>, page: Result<ListingPage, Error> },
+enum Event<'t> {
+    Page {
+        cursor: Option<String>,
+        page: Result<ListingPage, Error>,
+    },
     Count(Option<u64>),
-    Run { id: String, size: u64, updated_at: Option<i64>, began: Duration, end: Result<RunEnd, Error> },
+    /// Something came of runs that are read together, and more may.
+    Read(Option<Read>, LocalBoxStream<'t, Read>),
     ProbeResult(ProbeResult),
 }
 
-type Task<'t> = Pin<Box<dyn Future<Output = Event> + 't>>;
+type Task<'t> = Pin<Box<dyn Future<Output = Event<'t>> + 't>>;
 
 impl<X: Exchange, D: Destination> Sync<'_, X, D> {
     async fn run(&self, state: State, first: ListingPage) -> Result<Summary, Error> {
@@ -88,7 +88,7 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
         let mut tasks: FuturesUnordered<Task<'_>> = FuturesUnordered::new();
         let mut queue = Queue::default();
         let mut next = listing.take(None, first, &mut queue)?;
-        let most_ready = if matches!(self.dialect, Dialect::Rest(_)) { MOST_READY_WITH_ROWS } else { MOST_READY };
+        let most_ready = if self.source.lists_rows() { MOST_READY_WITH_ROWS } else { MOST_READY };
         let mut failures = Failures::default();
         let mut gone = Vec::new();
         let (mut reading, mut is_listing, mut is_doubting) = (0, false, false);
@@ -105,7 +105,13 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
                 && let Some(ready) = queue.pop(failures.wants_small(), is_listing)
             {
                 reading += 1;
-                tasks.push(Box::pin(self.read(ready)));
+                let mut runs = vec![ready];
+                while !failures.wants_small()
+                    && let Some(next) = queue.pop_beside(|next| self.source.may_join(&runs, next))
+                {
+                    runs.push(next);
+                }
+                tasks.push(Box::pin(next_read(self.source.read(runs, self))));
             }
             let all_read = reading == 0 && queue.len() == 0 && !is_listing;
             if !is_doubting && (all_read || queue.len() > 0 || is_listing) && failures.raise_doubt(all_read) {
@@ -124,8 +130,16 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
                     is_listing = false;
                     next = listing.counted(count);
                 }
-                Some(Event::Run { id, size, updated_at, began, end }) => {
-                    reading -= 1;
+                Some(Event::Read(None, _)) => reading -= 1,
+                Some(Event::Read(Some(read), rest)) => {
+                    tasks.push(Box::pin(next_read(rest)));
+                    let Ended { id, size, updated_at, began, end } = match read {
+                        Read::Ended(ended) => ended,
+                        Read::Apart(runs) => {
+                            runs.into_iter().for_each(|ready| queue.push(ready, false));
+                            continue;
+                        }
+                    };
                     match end {
                         Ok(RunEnd::Synced) => {
                             self.fail(failures.success(self.client.exchange.now()));
@@ -174,33 +188,20 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
         Ok(summary)
     }
 
-    async fn ask(&self, ask: NextRequest) -> Event {
+    async fn ask(&self, ask: NextRequest) -> Event<'_> {
         match ask {
             NextRequest::Page(cursor) => {
-                let page = self.dialect.runs(&self.client, cursor.as_deref()).await;
+                let page = self.source.list(cursor.as_deref()).await;
                 Event::Page { cursor, page }
             }
             // Where it is not said, listing again shows what is missing.
-            NextRequest::Count => Event::Count(self.dialect.run_count(&self.client).await.unwrap_or_default()),
+            NextRequest::Count => Event::Count(self.source.count().await.unwrap_or_default()),
         }
-    }
-
-    async fn read(&self, Ready { listed, earlier }: Ready) -> Event {
-        let (id, size, updated_at) = (listed.id.clone(), listed.size(), listed.updated_at);
-        let began = self.client.exchange.now();
-        let mut end = RunReader::read(self, listed, earlier).await;
-        // W&B says of more than runs that they are not found. Asked by name, it says what it means.
-        if let (Err(Error::NotFound(_)), Dialect::Graphql(graphql)) = (&end, &self.dialect)
-            && let Ok(false) = graphql.has_run(&self.client, &id).await
-        {
-            end = Ok(RunEnd::Gone);
-        }
-        Event::Run { id, size, updated_at, began, end }
     }
 
     /// Asks for what is known to work.
     async fn verdict(&self, wants_witness: bool) -> ProbeResult {
-        if let Err(error) = self.dialect.asks_listing(&self.client).await {
+        if let Err(error) = self.source.try_listing().await {
             return ProbeResult::Down(error);
         }
         if !wants_witness {
@@ -208,7 +209,7 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
         }
         let witness = self.witness.borrow().as_ref().map(|(_, id)| id.clone());
         match witness {
-            Some(id) if matches!(self.dialect.asks_history(&self.client, &id).await, Ok(true)) => ProbeResult::Works,
+            Some(id) if matches!(self.source.try_reading(&id).await, Ok(true)) => ProbeResult::Works,
             _ => ProbeResult::Lists,
         }
     }
@@ -220,10 +221,6 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
             return Ok(());
         }
         let still_there = deletions::still_listed(self, &gone).await?;
-        let contradiction = match &self.dialect {
-            Dialect::Rest(_) => "W&B lists it, but has no history of it (HTTP 404)",
-            Dialect::Graphql(_) => "W&B lists it, but says that there is no such run when it is asked for by name",
-        };
         // The next listing lacks them.
         let what_follows = match self.config.deletes {
             Deletes::Keep => "what is stored of it stays",
@@ -232,7 +229,7 @@ impl<X: Exchange, D: Destination> Sync<'_, X, D> {
         };
         for (id, updated_at) in gone {
             if still_there.contains(&id) {
-                self.fail(vec![Failed { id, error: Error::NotFound(contradiction.to_owned()) }]);
+                self.fail(vec![Failed { id, error: Error::NotFound(self.source.contradiction().to_owned()) }]);
                 continue;
             }
             self.watermark.borrow_mut().done(updated_at);
@@ -270,14 +267,14 @@ pub async fn check<X: Exchange, D: Destination>(
     let client = Client::new(exchange, destination, config.concurrency);
     let mut config = config.clone();
     config.page_size = 1;
-    let (dialect, page) = Dialect::choose(&config, &client).await?;
+    let (source, page) = api::choose(&config, &client).await?;
     let project = format!("{}/{}", config.entity, config.project);
     let runs = if page.runs.is_empty() && page.next.is_none() { "has no runs yet" } else { "can be read" };
-    match dialect {
-        Dialect::Graphql(graphql) => {
-            let viewer = graphql.viewer(&client).await?;
-            Ok(format!("The key belongs to {viewer}; project {project} {runs} (GraphQL)."))
-        }
-        Dialect::Rest(_) => Ok(format!("The key is accepted; project {project} {runs} (REST).")),
-    }
+    Ok(format!("{}; project {project} {runs} ({}).", source.key().await?, source.name()))
+}
+
+/// The next of what comes of runs that are read together.
+async fn next_read(reads: LocalBoxStream<'_, Read>) -> Event<'_> {
+    let (read, rest) = reads.into_future().await;
+    Event::Read(read, rest)
 }

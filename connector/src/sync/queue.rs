@@ -6,20 +6,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::api::Listed;
-use crate::sync::run::Earlier;
+use crate::run::Ready;
 
 /// One of so many runs is the smallest that waits.
 const MIX: u64 = 4;
-
-/// A changed run that waits to be read.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    /// The run as it was listed.
-    pub(crate) listed: Listed,
-    /// What earlier syncs know of it.
-    pub(crate) earlier: Earlier,
-}
 
 /// Of runs of one size the first listed is taken for the larger one.
 type Rank = (u64, Reverse<u64>);
@@ -31,6 +21,8 @@ pub(crate) struct Queue {
     failed_before: BTreeMap<Rank, Ready>,
     listed: u64,
     taken: u64,
+    /// The last one came from the smallest.
+    from_smallest: bool,
 }
 
 impl Queue {
@@ -51,21 +43,29 @@ impl Queue {
     /// are others than those.
     pub(crate) fn pop(&mut self, smallest: bool, more_may_come: bool) -> Option<Ready> {
         self.taken += u64::from(!self.new.is_empty());
-        let next = if smallest || self.taken.is_multiple_of(MIX) { self.new.pop_first() } else { self.new.pop_last() };
+        self.from_smallest = smallest || self.taken.is_multiple_of(MIX);
+        let next = if self.from_smallest { self.new.pop_first() } else { self.new.pop_last() };
         let next = next.or_else(|| if more_may_come { None } else { self.failed_before.pop_first() });
         next.map(|(_, ready)| ready)
+    }
+
+    /// One more beside the last one, the nearest to it in size, if it `fits`. Runs that failed before are read by themselves.
+    pub(crate) fn pop_beside(&mut self, fits: impl FnOnce(&Ready) -> bool) -> Option<Ready> {
+        let next = if self.from_smallest { self.new.first_entry() } else { self.new.last_entry() };
+        next.filter(|next| fits(next.get())).map(|next| next.remove())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::state::HistoryVersion;
+    use crate::run::{Earlier, Listed};
+    use crate::state::HistoryVersion;
 
     fn ready(lines: u64) -> Ready {
         let history = Some(HistoryVersion { lines: Some(lines), heartbeat: None });
         let listed = Listed { id: lines.to_string(), version: String::new(), updated_at: None, history, row: None };
-        Ready { listed, earlier: Earlier::default() }
+        Ready { listed, earlier: Earlier::default(), company: 9 }
     }
 
     #[test]
@@ -81,5 +81,19 @@ mod tests {
         assert_eq!((order, queue.len()), (vec![70, 1, 30, 5, 8], 1));
         assert_eq!(queue.pop(false, false).unwrap().listed.size(), 900);
         assert!(queue.pop(false, false).is_none());
+    }
+
+    #[test]
+    fn what_is_read_beside_a_run_is_next_to_it_in_size() {
+        let mut queue = Queue::default();
+        for lines in [5, 900, 1, 70, 8] {
+            queue.push(ready(lines), lines == 1);
+        }
+        let size = |ready: Option<Ready>| ready.map(|ready| ready.listed.size());
+        assert_eq!(size(queue.pop(false, true)), Some(900));
+        assert_eq!(size(queue.pop_beside(|next| next.listed.size() < 50)), None);
+        assert_eq!(size(queue.pop_beside(|_| true)), Some(70));
+        assert_eq!((size(queue.pop(true, true)), size(queue.pop_beside(|_| true))), (Some(5), Some(8)));
+        assert_eq!(size(queue.pop_beside(|_| true)), None, "it failed before");
     }
 }

@@ -6,14 +6,15 @@ use serde_json::value::RawValue;
 use wandb_connector::api::client::{BODY_LIMIT, Client};
 use wandb_connector::api::graphql::{Graphql, Include, Window};
 use wandb_connector::api::rest::Rest;
+use wandb_connector::api::source::ListingPage;
 use wandb_connector::api::url;
-use wandb_connector::api::{Listed, ListingPage};
 use wandb_connector::batch::Batch;
 use wandb_connector::config::Config;
 use wandb_connector::records::filter::MetricFilter;
 use wandb_connector::records::json;
 use wandb_connector::records::page;
 use wandb_connector::records::row::History;
+use wandb_connector::run::Listed;
 use wandb_connector::tables;
 
 use crate::rows::{self, Sink, TIMESTAMPS};

@@ -91,6 +91,16 @@ impl Fault {
                 Bytes::from(page.to_string())
             });
         }
+        if let Fault::RunError(id, error) | Fault::SpreadRunError(id, error) = self {
+            return answer.map(|body| {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                let (Ok(mut answer), Ok(error)) = (Json::parse(&text), Json::parse(error)) else {
+                    return Bytes::from(text);
+                };
+                spoil_run(&mut answer, id, error, matches!(self, Fault::SpreadRunError(..)));
+                Bytes::from(answer.to_string())
+            });
+        }
         let (empty, next) = match self {
             Fault::CutBody(bytes) => {
                 let (parts, body) = answer.into_parts();
@@ -193,6 +203,29 @@ fn change_entry(value: &mut Json, id: &str, entry: &Entry) {
         Json::Array(items) => items.iter_mut().for_each(|item| change_entry(item, id, entry)),
         _ => {}
     }
+}
+
+/// Puts null where an answer holds a run, or where it holds the project, and an error beside it that names the run's place. A run that an
+/// answer holds alone need not say its name.
+fn spoil_run(answer: &mut Json, id: &str, error: Json, spreads: bool) {
+    let Json::Object(members) = answer else { return };
+    let data = members.iter_mut().find(|(key, _)| key == "data");
+    let Some((_, Json::Object(data))) = data else { return };
+    let Some((_, project)) = data.iter_mut().find(|(key, _)| key == "project") else { return };
+    let Json::Object(parts) = project else { return };
+    let is_it = |key: &str, run: &Json| match run.get("name") {
+        Some(Json::String(name)) => name == id,
+        _ => key == "run",
+    };
+    let Some((place, run)) = parts.iter_mut().find(|(key, run)| is_it(key, run)) else { return };
+    let path = Json::Array(vec![Json::String("project".to_owned()), Json::String(place.clone())]);
+    *run = Json::Null;
+    if spreads {
+        *project = Json::Null;
+    }
+    let Json::Object(mut error) = error else { return };
+    error.push(("path".to_owned(), path));
+    members.push(("errors".to_owned(), Json::Array(vec![Json::Object(error)])));
 }
 
 /// Rewrites every next pointer in a page, and empties its lists when asked to.
@@ -307,6 +340,23 @@ mod tests {
         let edges = r#"{"edges":[{"node":{"name":"b"},"cursor":"x"}]}"#;
         assert_eq!(changed(&entry, edges), r#"{"edges":[{"node":{"id":7}}]}"#);
         assert_eq!(changed(&Fault::OddEdge("b".to_owned(), "null".to_owned()), edges), r#"{"edges":[null]}"#);
+    }
+
+    #[test]
+    fn an_error_names_one_run_of_many() {
+        let many = r#"{"data":{"project":{"r0":{"name":"a"},"r1":{"name":"b"}}}}"#;
+        let error = |spreads: bool| match spreads {
+            false => Fault::RunError("b".to_owned(), r#"{"message":"no"}"#.to_owned()),
+            true => Fault::SpreadRunError("b".to_owned(), r#"{"message":"no"}"#.to_owned()),
+        };
+        let told = r#""errors":[{"message":"no","path":["project","r1"]}]"#;
+        assert_eq!(
+            changed(&error(false), many),
+            format!(r#"{{"data":{{"project":{{"r0":{{"name":"a"}},"r1":null}}}},{told}}}"#)
+        );
+        assert_eq!(changed(&error(true), many), format!(r#"{{"data":{{"project":null}},{told}}}"#));
+        let alone = r#"{"data":{"project":{"run":{"history":[]}}}}"#;
+        assert!(changed(&error(false), alone).contains(r#"{"run":null}"#));
     }
 
     #[test]

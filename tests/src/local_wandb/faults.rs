@@ -44,6 +44,10 @@ pub enum Fault {
     CutBody(usize),
     /// GraphQL `errors` (this JSON list) in a 200 without data.
     Errors(String),
+    /// A GraphQL error with these members (a JSON object) and a `path` to the run of this id, which is null. What else was asked for comes.
+    RunError(String, String),
+    /// The same, with the whole project null.
+    SpreadRunError(String, String),
     /// GraphQL `errors` (this JSON list) beside the answer's data.
     ErrorsBesideData(String),
     /// The page says that this URL (REST) or cursor (GraphQL) is the next.
@@ -142,6 +146,7 @@ pub struct Matcher {
     path: Option<String>,
     operation: Option<String>,
     run_id: Option<String>,
+    more_runs_than: Option<usize>,
     when: When,
     seen: usize,
     random: Random,
@@ -155,6 +160,7 @@ impl Matcher {
             path: None,
             operation: None,
             run_id: None,
+            more_runs_than: None,
             when: When::Always,
             seen: 0,
             random: Random::new(0),
@@ -188,9 +194,15 @@ impl Matcher {
         self
     }
 
-    /// Only those about that run.
+    /// Only those about that run, alone or among others.
     pub fn run(mut self, id: &str) -> Self {
         self.run_id = Some(id.to_owned());
+        self
+    }
+
+    /// Only those about more runs than that at once.
+    pub fn more_runs_than(mut self, most: usize) -> Self {
+        self.more_runs_than = Some(most);
         self
     }
 
@@ -209,7 +221,8 @@ impl Matcher {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&request.kind))
             && self.path.as_ref().is_none_or(|part| path.contains(part.as_str()))
             && self.operation.as_ref().is_none_or(|name| operation == Some(name))
-            && self.run_id.as_ref().is_none_or(|id| request.run_id().as_ref() == Some(id))
+            && self.run_id.as_ref().is_none_or(|id| request.run_ids().contains(id))
+            && self.more_runs_than.is_none_or(|most| request.run_ids().len() > most)
     }
 
     /// Whether a request fires it; counts the request.

@@ -132,6 +132,8 @@ pub struct LoggedRequest {
     pub variables: Option<Value>,
     /// The run it is about.
     pub run_id: Option<String>,
+    /// The runs that it is about, also where there are many.
+    pub run_ids: Vec<String>,
     /// Every header, names in lower case; `authorization` included.
     pub headers: Vec<(String, String)>,
     /// The history rows it read.

@@ -150,6 +150,20 @@ impl Request {
         parts.into_iter().nth(index)
     }
 
+    /// The runs that it is about: one, or those that a question about many names by numbered variables.
+    pub(crate) fn run_ids(&self) -> Vec<String> {
+        if let Some(id) = self.run_id() {
+            return vec![id];
+        }
+        let variables = self.graphql.as_ref().and_then(|graphql| graphql.variables.as_object());
+        let numbered = |key: &str| {
+            key.strip_prefix("run")
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit()))
+        };
+        let ids = variables.into_iter().flatten().filter(|(key, _)| numbered(key));
+        ids.filter_map(|(_, id)| id.as_str().map(str::to_owned)).collect()
+    }
+
     fn log_entry(&self, shared: &Shared, connection: usize) -> LoggedRequest {
         let graphql = self.graphql.as_ref();
         LoggedRequest {
@@ -162,6 +176,7 @@ impl Request {
             query: graphql.map(|it| it.query.clone()),
             variables: graphql.map(|it| it.variables.clone()),
             run_id: self.run_id(),
+            run_ids: self.run_ids(),
             headers: self
                 .headers
                 .iter()

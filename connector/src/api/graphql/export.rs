@@ -15,15 +15,17 @@ use history_parquet::group::{GroupReader, ReadError, Selection};
 
 use crate::api::client::{BODY_LIMIT, RequestError};
 use crate::api::exchange::Exchange;
-use crate::api::graphql::download::RemoteFile;
-use crate::api::graphql::{Graphql, Include};
 use crate::api::url::shown;
 use crate::destination::{Destination, Level};
 use crate::error::Error;
 use crate::records::lineage::Tail;
+use crate::run::CHUNK_BYTES;
 
-use super::reader::{CHUNK_BYTES, Pass, RunReader, Steps};
-use crate::sync::exports::LEAST_ROWS;
+use super::Include;
+use super::download::RemoteFile;
+use super::exports::LEAST_ROWS;
+use super::history::{Pass, RunReader, Steps};
+use super::source::GraphqlSource;
 
 /// The same for rows of known width: eight responses.
 const LEAST_BYTES: f64 = (8 << 20) as f64;
@@ -86,13 +88,15 @@ impl From<Broken> for Stop {
     }
 }
 
-impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
+impl<X: Exchange, D: Destination> GraphqlSource<'_, X, D> {
     /// Whether files are worth asking for, with so many rows still to read.
     pub(super) fn wants_export(&self, expected: u64) -> bool {
-        let wide = expected as f64 * self.sync.row_bytes.get() >= LEAST_BYTES;
-        (expected >= LEAST_ROWS || wide) && !self.distrusts_export && !self.sync.exports.off.get()
+        let wide = expected as f64 * self.row_bytes.get() >= LEAST_BYTES;
+        (expected >= LEAST_ROWS || wide) && !self.exports.off.get()
     }
+}
 
+impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
     /// Reads the run's fields and the exported part of its history after `tail`.
     pub(super) async fn read_exported(
         &mut self,
@@ -100,21 +104,23 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         tail: Option<&Tail>,
     ) -> Result<Exported, Error> {
         let urls = {
-            let history = RefCell::new(&mut self.history);
+            let Self { source, sink, .. } = &mut *self;
+            let counted = sink.listed.lines();
+            let history = RefCell::new(&mut sink.history);
             let run =
-                steps.graphql.run(&self.sync.client, &self.listed.id, Include::Export, BODY_LIMIT, &history, 0).await;
+                source.graphql.run(source.client, &sink.listed.id, Include::Export, BODY_LIMIT, &history, 0).await;
             match run {
                 Ok(Some((mut run, _))) => {
                     let urls = std::mem::take(&mut run.exported);
-                    run.lines = run.lines.or(self.counted());
+                    run.lines = run.lines.or(counted);
                     *steps.heavy = Some(run);
                     urls
                 }
                 Ok(None) => return Ok(Exported::Ended(Pass::Deleted)),
                 // A server that is older than exported histories names what it does not know.
                 Err(RequestError::Failed(Error::Upstream { message, .. })) if lacks_exports(&message) => {
-                    self.sync.exports.off.set(true);
-                    self.log(Level::Debug, &format!("This W&B has no exported histories ({message})"));
+                    self.source.exports.off.set(true);
+                    self.sink.log(Level::Debug, &format!("This W&B has no exported histories ({message})"));
                     return Ok(Exported::Nothing);
                 }
                 Err(error) => return Err(error.into()),
@@ -131,9 +137,9 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             }
             from = after;
         }
-        let before = self.entry.rows;
+        let before = self.sink.entry.rows;
         let result = self.merge(steps, &urls, from).await;
-        let emitted = self.entry.rows > before;
+        let emitted = self.sink.entry.rows > before;
         match result {
             Ok(()) => {}
             Err(Stop::Fatal(error)) => return Err(error),
@@ -146,23 +152,19 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 }
             }
         }
-        Ok(match (&self.entry.last, tail) {
+        Ok(match (&self.sink.entry.last, tail) {
             (Some(last), _) if emitted => Exported::Read(Tail { points: String::new(), ..last.clone() }),
             (_, Some(tail)) => Exported::Behind(tail.clone()),
             (_, None) => Exported::Nothing,
         })
     }
 
-    fn log(&self, level: Level, message: &str) {
-        self.sync.client.destination.log(level, message);
-    }
-
     fn say_not_read(&self, error: &ReadError) {
-        let id = &self.listed.id;
+        let id = &self.sink.listed.id;
         let why = match error {
             ReadError::Denied(why) => {
-                if !self.sync.exports.off.replace(true) {
-                    self.log(
+                if !self.source.exports.off.replace(true) {
+                    self.sink.log(
                         Level::Warning,
                         &format!(
                             "Exported histories can't be downloaded: {why}; reading histories by steps instead, which takes longer"
@@ -176,17 +178,17 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             ReadError::Failed(why) => why.clone(),
         };
         let message = format!("Run {id}: an exported file can't be read ({why}); reading its history by steps instead");
-        self.log(Level::Warning, &message);
+        self.sink.log(Level::Warning, &message);
     }
 
     /// Reads all steps from `from` on that the files hold, and those that lie between files.
     async fn merge(&mut self, steps: &mut Steps<'_>, urls: &[String], from: i64) -> Result<(), Stop> {
-        let sync = self.sync;
-        let allows = |name: &str| sync.config.metrics.allows(name);
+        let source = self.source;
+        let allows = |name: &str| source.config.metrics.allows(name);
         let keep = KEPT_BYTES / urls.len().max(1);
         let files: Vec<Opened<'_, '_, X, D>> = stream::iter(urls)
             .map(|url| async move {
-                let (file, footer) = RemoteFile::open(&sync.client, url, keep).await?;
+                let (file, footer) = RemoteFile::open(source.client, url, keep).await?;
                 // W&B's compaction leaves files without rows, and those have no columns either.
                 if footer.rows() == 0 {
                     return Ok(None);
@@ -204,7 +206,10 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
         let lines = heavy.and_then(|heavy| heavy.lines);
         let last = units.iter().map(|unit| unit.last).max();
         if last.zip(heavy.and_then(|heavy| heavy.last_step)).is_some_and(|(exported, last)| exported > last) {
-            self.log(Level::Debug, &format!("Run {}: its exported files are older than its history", self.listed.id));
+            self.sink.log(
+                Level::Debug,
+                &format!("Run {}: its exported files are older than its history", self.sink.listed.id),
+            );
             return Ok(());
         }
         if let Some(cost) = units
@@ -213,17 +218,17 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             .max()
             .filter(|cost| *cost > MOST_COST)
         {
-            self.log(
+            self.sink.log(
                 Level::Debug,
                 &format!(
                     "Run {}: reading its exported files would take {} MiB of memory; reading by steps",
-                    self.listed.id,
+                    self.sink.listed.id,
                     cost >> 20
                 ),
             );
             return Ok(());
         }
-        let has_gaps = lines.is_none_or(|lines| self.entry.rows.saturating_add(rows) < lines);
+        let has_gaps = lines.is_none_or(|lines| self.sink.entry.rows.saturating_add(rows) < lines);
         let mut merge = Merge { files: &files, renewed: false, active: Vec::new(), at: from };
         let mut waiting = units.iter().peekable();
         // Of one file, rows that lie between two row groups can't be missing.
@@ -235,7 +240,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
             })
             .collect();
         loop {
-            merge.load(steps.graphql, self).await?;
+            merge.load(self).await?;
             let least = merge.active.iter().filter_map(|(_, reader)| reader.step()).min();
             if let Some(unit) = waiting.next_if(|unit| least.is_none_or(|least| unit.first <= least)) {
                 let is_gap = least.is_none()
@@ -252,9 +257,9 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 let group = &footer.groups[unit.group];
                 let cost = selection.cost(group);
                 let share = if merge.active.is_empty() {
-                    sync.exports.budget.share(cost).await
+                    source.exports.budget.share(cost).await
                 } else {
-                    sync.exports.budget.extra(cost)
+                    source.exports.budget.extra(cost)
                 };
                 merge.active.push((unit.file, GroupReader::new(selection.clone(), footer, group, Some(share))?));
                 continue;
@@ -263,8 +268,8 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 return Ok(());
             }
             let until = waiting.peek().map_or(i64::MAX, |unit| unit.first);
-            let rows = merge.emit(&mut self.history, until)?;
-            self.account_for_page(rows)?;
+            let rows = merge.emit(&mut self.sink.history, until)?;
+            self.sink.account_for_page(rows)?;
             for (_, reader) in &mut merge.active {
                 reader.forget_names();
             }
@@ -280,7 +285,7 @@ impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
                 let range = match steps.range(row_group) {
                     Some(range) => Some(range),
                     None => {
-                        let share = self.sync.exports.budget.share(steps.cost(row_group)).await;
+                        let share = self.source.exports.budget.share(steps.cost(row_group)).await;
                         let mut reader = GroupReader::new(steps.clone(), &opened.footer, row_group, Some(share))?;
                         reader.range(&opened.file).await?
                     }
@@ -307,7 +312,7 @@ struct Merge<'f, 'c, 'a, X, D> {
 
 impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
     /// Gives every reader its next row, and drops those that have none.
-    async fn load(&mut self, graphql: &Graphql, run: &RunReader<'_, '_, X, D>) -> Result<(), Stop> {
+    async fn load(&mut self, run: &RunReader<'_, '_, X, D>) -> Result<(), Stop> {
         let mut index = 0;
         while let Some((file, reader)) = self.active.get_mut(index) {
             let file = &self.files[*file].file;
@@ -315,7 +320,7 @@ impl<X: Exchange, D: Destination> Merge<'_, '_, '_, X, D> {
                 // Signatures expire.
                 Err(ReadError::Gone(status)) if !self.renewed => {
                     self.renewed = true;
-                    let urls = graphql.export(&run.sync.client, &run.listed.id).await;
+                    let urls = run.source.graphql.export(run.source.client, &run.sink.listed.id).await;
                     for url in urls.map_err(|_| ReadError::Gone(status))? {
                         for opened in self.files.iter().filter(|opened| opened.file.name() == shown(&url)) {
                             opened.file.renew(&url)?;

@@ -10,7 +10,7 @@ pub(crate) const LEAST_ROWS: u64 = 5_000;
 
 /// What the runs of a sync share that read exported histories.
 #[derive(Debug)]
-pub struct Exports {
+pub(super) struct Exports {
     /// Of memory.
     pub(super) budget: Budget,
     /// They can't be had at all.
@@ -26,12 +26,12 @@ impl Default for Exports {
 
 impl Exports {
     /// Whether so many rows show that something is missing of a history of `lines` rows, or that there is something too much.
-    pub fn misfits(&self, rows: u64, lines: u64, still_live: bool) -> bool {
+    pub(super) fn misfits(&self, rows: u64, lines: u64, still_live: bool) -> bool {
         self.counts_tell.get() && (rows < lines || (rows > lines && !still_live))
     }
 
     /// What W&B counts is not the number of rows.
-    pub fn distrust_counts(&self) {
+    pub(super) fn distrust_counts(&self) {
         self.counts_tell.set(false);
     }
 }

@@ -6,10 +6,11 @@
 
 use crate::api::client::{Client, RequestError};
 use crate::api::exchange::Exchange;
-use crate::api::graphql::Graphql;
-use crate::api::graphql::window::BODY_LIMIT;
 use crate::destination::Destination;
 use crate::error::Error;
+
+use super::Graphql;
+use super::window::BODY_LIMIT;
 
 /// Samples of one question. Of a million rows the first is found with three or four.
 const SAMPLES: u32 = 100;

@@ -1,5 +1,10 @@
 //! The `rest` dialect: the paths of the connector's specification, with a Bearer key.
 
+mod cycles;
+mod history;
+mod seen;
+mod source;
+
 use std::cell::RefCell;
 
 use serde::Deserialize;
@@ -15,11 +20,15 @@ use crate::hash::hash;
 use crate::records::page;
 use crate::records::row::History;
 use crate::records::{json, time};
+use crate::run::Listed;
 
 use crate::tables::RunRow;
 
+use super::entries::entries;
 use super::server_errors::{About, Question, ServerErrors};
-use super::{Listed, ListingPage, Unreadable, entries};
+use super::source::{ListingPage, Unreadable};
+
+pub use source::RestSource;
 
 /// Builds and reads the requests of the dialect.
 #[derive(Debug)]
@@ -87,7 +96,7 @@ impl Rest {
     }
 
     /// Asks for the first page of runs.
-    pub(super) fn first_request(&self) -> Request {
+    pub(crate) fn first_request(&self) -> Request {
         self.get(format!("{}/projects/{}/runs?perPage={}", self.base_url, self.path, self.page_size))
     }
 
@@ -101,7 +110,7 @@ impl Rest {
     }
 
     /// A page of so many runs; those after the first have the size of the first.
-    pub(super) async fn page<X: Exchange, D: Destination>(
+    async fn page<X: Exchange, D: Destination>(
         &self,
         client: &Client<'_, X, D>,
         next: Option<&str>,
