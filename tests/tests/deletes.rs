@@ -5,7 +5,7 @@
 use elt_host::{Error, Level};
 use rusqlite::Connection;
 use wandb_connector_tests::local_wandb::{
-    Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, Truth, When, World,
+    Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, RequestKind, Run, Truth, When, World,
 };
 use wandb_connector_tests::product::{Workspace, assert_holds, assert_ok};
 
@@ -207,7 +207,7 @@ async fn a_run_that_the_listing_missed_is_not_deleted() {
 fn question(dialect: Dialect) -> Matcher {
     match dialect {
         Dialect::Rest => Matcher::history(),
-        Dialect::Graphql => Matcher::any().operation("HasRun"),
+        Dialect::Graphql => Matcher::kinds(&[RequestKind::GraphqlRun]),
     }
 }
 

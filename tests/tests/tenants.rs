@@ -176,7 +176,7 @@ fn hostile_components_harm_nobody_but_themselves() {
 
 /// Runs whose history is waited for.
 fn hanging(server: &LocalWandb) -> usize {
-    let runs: BTreeSet<_> = server.log().matching(|it| it.fault.is_some()).into_iter().map(|it| it.run_id).collect();
+    let runs: BTreeSet<_> = server.log().matching(|it| it.fault.is_some()).into_iter().map(|it| it.run_ids).collect();
     runs.len()
 }
 

@@ -73,8 +73,9 @@ impl Source {
     /// Requests that read one of these runs; whether a run still exists may be asked.
     pub(crate) fn asked_for(&self, runs: &[String]) -> Vec<LoggedRequest> {
         self.server.log().matching(|request| {
-            let exists = request.operation.as_deref() == Some("HasRun") || request.path.ends_with("/history?perPage=1");
-            !exists && request.run_id.as_ref().is_some_and(|id| runs.contains(id))
+            let exists = matches!(request.operation.as_deref(), Some("HasRun" | "HaveRuns"))
+                || request.path.ends_with("/history?perPage=1");
+            !exists && request.run_ids.iter().any(|id| runs.contains(id))
         })
     }
 

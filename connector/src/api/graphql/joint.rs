@@ -33,6 +33,8 @@ const TARGET_BYTES: f64 = (1 << 20) as f64;
 const FIRST_FIELDS_BYTES: f64 = 4096.0;
 /// A history row, before any was seen.
 const FIRST_ROW_BYTES: f64 = 512.0;
+/// With so many failures in a row, runs are asked for one by one: that tells a server that is down from runs that can't be read.
+const MOST_FAILURES: u32 = 3;
 /// A joint request is tried so often again as it is; then its runs are asked for in smaller company, which tries again too.
 const RETRIES: u32 = 1;
 
@@ -73,11 +75,18 @@ pub(super) struct Experience {
     fields: Cell<f64>,
     /// What a history row takes; 0 while none was seen.
     row: Cell<f64>,
+    /// Joint requests that brought nothing, since one brought something.
+    failures: Cell<u32>,
 }
 
 impl Default for Experience {
     fn default() -> Self {
-        Self { most_runs: Cell::new(MOST_RUNS), fields: Cell::new(FIRST_FIELDS_BYTES), row: Cell::new(0.0) }
+        Self {
+            most_runs: Cell::new(MOST_RUNS),
+            fields: Cell::new(FIRST_FIELDS_BYTES),
+            row: Cell::new(0.0),
+            failures: Cell::new(0),
+        }
     }
 }
 
@@ -109,6 +118,7 @@ impl Experience {
 
     /// A joint answer came.
     fn observe(&self, sizes: &[Size]) {
+        self.failures.set(0);
         let runs = sizes.len().max(1) as f64;
         let (history, rows) = sizes.iter().fold((0, 0), |(bytes, rows), size| (bytes + size.history, rows + size.rows));
         let whole: usize = sizes.iter().map(|size| size.whole).sum();
@@ -136,7 +146,11 @@ impl Experience {
             // No matter of how many were asked for.
             RequestError::Failed(Error::Authentication(_) | Error::Permission(_) | Error::NotFound(_))
             | RequestError::Denied(_) => 1,
-            RequestError::Failed(_) => half,
+            RequestError::Failed(_) => {
+                self.failures.set(self.failures.get() + 1);
+                // It is not the company that this server fails at.
+                if self.failures.get() >= MOST_FAILURES { 1 } else { half }
+            }
         }
     }
 
@@ -312,6 +326,9 @@ mod tests {
             let failed = experience.failed(40, &error, refused);
             assert_eq!((failed, experience.most_runs()), (company, most_runs), "{error:?}");
         }
+        assert_eq!(experience.failed(40, &upstream(None), false), 1, "the third in a row");
+        experience.observe(&[Size { whole: 1, history: 0, rows: 0 }]);
+        assert_eq!(experience.failed(40, &upstream(None), false), 20);
         let mut company = 20;
         while company > 1 {
             company = experience.failed(company, &upstream(Some(200)), true);

@@ -49,10 +49,10 @@ impl<'a, X: Exchange, D: Destination> GraphqlSource<'a, X, D> {
         let part = match self.first_question(ready)? {
             Include::Nothing => self.experience.part(0, 0.0),
             Include::History(window) => {
-                let rows = self.expected_rows(ready)?;
+                // What does not come with one range is read by itself.
+                let rows = self.expected_rows(ready).filter(|rows| *rows <= window.steps.unsigned_abs())?;
                 // Some more may have come since the run was listed.
-                let rows = rows.saturating_add(rows / 8 + 1).min(window.steps.unsigned_abs());
-                self.experience.part(rows, self.row_bytes.get())
+                self.experience.part(rows + rows / 8 + 1, self.row_bytes.get())
             }
             Include::Export => return None,
         };
