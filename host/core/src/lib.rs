@@ -74,14 +74,16 @@
 //! - Enumerations and structures that will grow are `#[non_exhaustive]`; build policies and requests with the methods that have their fields' names.
 #![deny(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
+// What only tests look at is public for them alone.
+#![cfg_attr(not(feature = "test-support"), allow(unreachable_pub))]
 
 pub mod component;
 pub mod destination;
-pub mod error;
-pub mod http;
+mod error;
+mod http;
 pub mod key_origin;
-pub mod runtime;
-pub mod schema;
+mod runtime;
+mod schema;
 pub mod state;
 pub mod wandb;
 

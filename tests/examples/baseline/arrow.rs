@@ -9,7 +9,6 @@ use arrow_array::{
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{Field, Schema};
-use elt_host::schema as host;
 use elt_host::{DataType, Table};
 use wandb_connector::batch::{Batch, Column, Values};
 use wandb_connector::tables::{self, TABLES};
@@ -17,7 +16,7 @@ use wandb_connector::tables::{self, TABLES};
 /// The connector's tables.
 pub(crate) fn tables() -> anyhow::Result<Vec<Table>> {
     let table = |table: &tables::Table| {
-        let column = |(name, data_type, nullable): &(&str, tables::DataType, bool)| host::Column {
+        let column = |(name, data_type, nullable): &(&str, tables::DataType, bool)| elt_host::Column {
             name: (*name).to_owned(),
             data_type: match data_type {
                 tables::DataType::Integer => DataType::Integer,

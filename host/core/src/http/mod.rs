@@ -2,12 +2,12 @@
 //! connections, and what happens to a response's body on its way back.
 
 pub(crate) mod body;
-pub mod client;
-pub mod egress;
+pub(crate) mod client;
+pub(crate) mod egress;
 pub(crate) mod error;
 pub(crate) mod mask;
 pub(crate) mod open_requests;
 pub(crate) mod proxy;
 pub(crate) mod quota;
-pub mod rate_gate;
-pub mod secrets;
+pub(crate) mod rate_gate;
+pub(crate) mod secrets;

@@ -6,6 +6,7 @@ mod hostile;
 mod limits;
 mod network;
 mod pacing;
+mod public_names;
 mod scheduler;
 mod server;
 mod sharing;

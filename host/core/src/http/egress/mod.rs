@@ -5,11 +5,11 @@
 //! address is dialled ([`dial`]), so a name that answers differently the second time gains nothing. Redirects are not
 //! followed by the host: the connector sees them, and its next request is checked like any other.
 
-pub mod dial;
+pub(crate) mod dial;
 
 use std::collections::BTreeSet;
 
-pub use elt_support::origin::{Origin, OriginError, OriginPattern};
+pub(crate) use elt_support::origin::{Origin, OriginError, OriginPattern};
 
 /// What may be asked. Built for one sync from the configuration and the policy.
 #[derive(Debug, Clone, Default)]

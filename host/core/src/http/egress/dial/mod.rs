@@ -47,7 +47,7 @@ pub trait Dial: Send + Sync {
 
 /// The system's resolver and TCP.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct System;
+pub(crate) struct System;
 
 impl Resolve for System {
     fn resolve<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<IpAddr>>> {
@@ -63,7 +63,7 @@ impl Dial for System {
 
 /// Why no connection was made.
 #[derive(Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The URL has no usable origin. Requests are checked earlier, so this is never seen.
     #[error("the URL has no host")]
     Malformed,
