@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::html::Html;
+use maud::{Markup, html};
+
 use super::units::{count, moment, span};
-use super::{View, begin, end, sign_out, sparkline};
+use super::{View, cell, headings, page, sign_out, sparkline};
 use crate::overview::{TenantOverview, Watch};
 use crate::record::between;
 use crate::status::state::{Filter, State};
@@ -13,6 +14,8 @@ use crate::status::state::{Filter, State};
 const PAGE: usize = 100;
 /// Problems with the tenants' files that are listed.
 const PROBLEMS: usize = 20;
+
+const COLUMNS: [&str; 8] = ["Tenant", "State", "Last sync", "Lag", "Rows", "Errors", "Recent syncs", "Next sync"];
 
 /// Which tenants to show.
 pub(in crate::status) struct Asked {
@@ -48,145 +51,164 @@ pub(in crate::status) fn list(watch: &dyn Watch, asked: &Asked, view: &View) -> 
     let mut chosen: Vec<&TenantOverview> = tenants.iter().filter(|tenant| filter.matches(tenant)).collect();
     chosen.sort_by_cached_key(|tenant| (State::rank(tenant), tenant.id.clone()));
     let pages = chosen.len().div_ceil(PAGE).max(1);
-    let page = asked.page.clamp(1, pages);
+    let number = asked.page.clamp(1, pages);
 
-    let mut html = begin("Tenants", asked.refreshes);
-    html.add("<header><h1>Tenants</h1>");
-    sign_out(&mut html, view);
-    html.add("</header><main>");
-    summary(&mut html, watch, &tenants);
-    problems(&mut html, &watch.problems());
-    controls(&mut html, asked, page);
-
-    html.add("<table role=\"table\"><caption>").text(count(chosen.len() as u64)).add(" of ");
-    html.text(count(tenants.len() as u64)).add(" tenants, those with problems first</caption>");
-    html.add("<thead role=\"rowgroup\"><tr role=\"row\">");
-    for title in ["Tenant", "State", "Last sync", "Lag", "Rows", "Errors", "Recent syncs", "Next sync"] {
-        html.add("<th role=\"columnheader\" scope=\"col\">").text(title).add("</th>");
-    }
-    html.add("</tr></thead><tbody role=\"rowgroup\">");
-    for tenant in chosen.iter().skip((page - 1) * PAGE).take(PAGE) {
-        row(&mut html, watch, tenant, view);
-    }
-    html.add("</tbody></table>");
-    if pages > 1 {
-        html.add("<nav aria-label=\"Pages\">");
-        if page > 1 {
-            html.add("<a rel=\"prev\" href=\"").text(asked.link(page - 1, asked.refreshes)).add("\">Previous</a> ");
+    let body = html! {
+        header {
+            h1 { "Tenants" }
+            (sign_out(view))
         }
-        html.add("<span>Page ").text(page).add(" of ").text(pages).add("</span>");
-        if page < pages {
-            html.add(" <a rel=\"next\" href=\"").text(asked.link(page + 1, asked.refreshes)).add("\">Next</a>");
+        main {
+            (summary(watch, &tenants))
+            (problems(&watch.problems()))
+            (controls(asked, number))
+            table role="table" {
+                caption {
+                    (count(chosen.len() as u64)) " of " (count(tenants.len() as u64)) " tenants, those with problems first"
+                }
+                (headings(&COLUMNS))
+                tbody role="rowgroup" {
+                    @for tenant in chosen.iter().skip((number - 1) * PAGE).take(PAGE) {
+                        (row(watch, tenant, view))
+                    }
+                }
+            }
+            @if pages > 1 {
+                nav aria-label="Pages" {
+                    @if number > 1 {
+                        a rel="prev" href=(asked.link(number - 1, asked.refreshes)) { "Previous" } " "
+                    }
+                    span { "Page " (number) " of " (pages) }
+                    @if number < pages {
+                        " " a rel="next" href=(asked.link(number + 1, asked.refreshes)) { "Next" }
+                    }
+                }
+            }
         }
-        html.add("</nav>");
-    }
-    html.add("</main>");
-    end(html)
+    };
+    page("Tenants", asked.refreshes, &body)
 }
 
-fn summary(html: &mut Html, watch: &dyn Watch, tenants: &[TenantOverview]) {
+fn summary(watch: &dyn Watch, tenants: &[TenantOverview]) -> Markup {
     let mut numbers: BTreeMap<State, u64> = BTreeMap::new();
     for tenant in tenants {
         *numbers.entry(State::of(tenant)).or_default() += 1;
     }
-    html.add("<ul class=\"summary\">");
-    for state in State::ALL {
-        let number = numbers.get(&state).copied().unwrap_or_default();
-        html.add("<li><a class=\"state ").text(state.word()).add("\" href=\"/?q=").text(state.word()).add("\">");
-        html.text(count(number)).add(" ").text(state.word()).add("</a></li>");
-    }
+    let number = |state| numbers.get(&state).copied().unwrap_or_default();
     let slots = watch.slots();
-    html.add("<li>").text(slots.taken).add(" of ").text(slots.all).add(" slots taken</li>");
-    if !watch.is_ready() {
-        html.add("<li class=\"alert\">No syncs are being started</li>");
-    }
-    html.add("</ul>");
-}
-
-fn problems(html: &mut Html, problems: &[String]) {
-    if problems.is_empty() {
-        return;
-    }
-    html.add("<section class=\"alert\"><h2>Entries that can't be used</h2><ul>");
-    for problem in problems.iter().take(PROBLEMS) {
-        html.add("<li>").text(problem).add("</li>");
-    }
-    if let Some(more @ 1..) = problems.len().checked_sub(PROBLEMS) {
-        html.add("<li>and ").text(more).add(" more</li>");
-    }
-    html.add("</ul></section>");
-}
-
-fn controls(html: &mut Html, asked: &Asked, page: usize) {
-    html.add("<div class=\"controls\"><form method=\"get\" action=\"/\" role=\"search\">");
-    html.add("<label for=\"q\">Filter</label><input id=\"q\" name=\"q\" type=\"search\" value=\"");
-    html.text(&asked.filter).add("\" placeholder=\"id, label, state or message\">");
-    if !asked.refreshes {
-        html.add("<input type=\"hidden\" name=\"refresh\" value=\"off\">");
-    }
-    html.add("<button>Show</button></form><a href=\"").text(asked.link(page, !asked.refreshes)).add("\">");
-    html.add(if asked.refreshes { "Stop renewing this page" } else { "Renew this page every 30 s" });
-    html.add("</a></div>");
-}
-
-/// Begins a cell. On a small screen, where a row is a card, the title is shown beside it.
-fn cell(html: &mut Html, title: &'static str) {
-    html.add("</td><td role=\"cell\" data-title=\"").text(title).add("\">");
-}
-
-fn row(html: &mut Html, watch: &dyn Watch, tenant: &TenantOverview, view: &View) {
-    let state = State::of(tenant);
-    html.add("<tr role=\"row\"><th role=\"rowheader\" scope=\"row\"><a href=\"/tenants/").text(&tenant.id).add("\">");
-    html.text(&tenant.id).add("</a>");
-    labels(html, tenant);
-    html.add("</th><td role=\"cell\" data-title=\"State\">");
-    word(html, state);
-    if tenant.running.as_ref().is_some_and(|running| running.throttled) {
-        html.add(" (waits for a rate limit)");
-    }
-    cell(html, "Last sync");
-    match tenant.last.as_ref().and_then(|last| last.end.as_ref()) {
-        Some(sync) => {
-            html.text(&sync.outcome).add(", ");
-            moment(html, sync.at, view.now);
-            if let Some(message) = &sync.message {
-                html.add("<p class=\"message\">").text(message).add("</p>");
+    html! {
+        ul class="summary" {
+            @for state in State::ALL {
+                li {
+                    a class={ "state " (state.word()) } href={ "/?q=" (state.word()) } {
+                        (count(number(state))) " " (state.word())
+                    }
+                }
+            }
+            li { (slots.taken) " of " (slots.all) " slots taken" }
+            @if !watch.is_ready() {
+                li class="alert" { "No syncs are being started" }
             }
         }
-        None => {
-            html.add("none yet");
+    }
+}
+
+fn problems(problems: &[String]) -> Markup {
+    html! {
+        @if !problems.is_empty() {
+            section class="alert" {
+                h2 { "Entries that can't be used" }
+                ul {
+                    @for problem in problems.iter().take(PROBLEMS) {
+                        li { (problem) }
+                    }
+                    @if let Some(more @ 1..) = problems.len().checked_sub(PROBLEMS) {
+                        li { "and " (more) " more" }
+                    }
+                }
+            }
         }
     }
-    cell(html, "Lag");
-    match tenant.fresh_as_of {
-        Some(fresh) => html.text(span(between(fresh, view.now))),
-        None => html.add("never complete"),
-    };
-    cell(html, "Rows");
-    if let Some(rows) = rows(tenant) {
-        html.text(count(rows));
+}
+
+fn controls(asked: &Asked, number: usize) -> Markup {
+    html! {
+        div class="controls" {
+            form method="get" action="/" role="search" {
+                label for="q" { "Filter" }
+                input id="q" name="q" type="search" value=(asked.filter) placeholder="id, label, state or message";
+                @if !asked.refreshes {
+                    input type="hidden" name="refresh" value="off";
+                }
+                button { "Show" }
+            }
+            a href=(asked.link(number, !asked.refreshes)) {
+                @if asked.refreshes { "Stop renewing this page" } @else { "Renew this page every 30 s" }
+            }
+        }
     }
+}
+
+fn row(watch: &dyn Watch, tenant: &TenantOverview, view: &View) -> Markup {
     let history = watch.history(&tenant.id, sparkline::SYNCS);
     let failed = history.iter().filter(|record| State::after(Some(record)) == State::Failed).count();
-    cell(html, "Errors");
-    html.text(failed).add(" of ").text(history.len());
-    cell(html, "Recent syncs");
-    sparkline::draw(html, &history);
-    cell(html, "Next sync");
-    match (&tenant.running, tenant.next) {
-        (None, Some(next)) if next > view.now => moment(html, next, view.now),
-        (Some(_), _) => _ = html.add("runs now"),
-        (None, Some(_)) => _ = html.add("waits for a slot"),
-        (None, None) => _ = html.add("not planned"),
+    let state = html! {
+        (word(State::of(tenant)))
+        @if tenant.running.as_ref().is_some_and(|running| running.throttled) { " (waits for a rate limit)" }
+    };
+    let lag = html! {
+        @match tenant.fresh_as_of {
+            Some(fresh) => (span(between(fresh, view.now))),
+            None => "never complete",
+        }
+    };
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                a href={ "/tenants/" (tenant.id) } { (tenant.id) }
+                (labels(tenant))
+            }
+            (cell("State", &state))
+            (cell("Last sync", &last(tenant, view)))
+            (cell("Lag", &lag))
+            (cell("Rows", &html! { @if let Some(rows) = rows(tenant) { (count(rows)) } }))
+            (cell("Errors", &html! { (failed) " of " (history.len()) }))
+            (cell("Recent syncs", &sparkline::draw(&history)))
+            (cell("Next sync", &next(tenant, view)))
+        }
     }
-    waits(html, tenant);
-    html.add("</td></tr>");
+}
+
+fn last(tenant: &TenantOverview, view: &View) -> Markup {
+    html! {
+        @match tenant.last.as_ref().and_then(|last| last.end.as_ref()) {
+            Some(sync) => {
+                (sync.outcome) ", " (moment(sync.at, view.now))
+                @if let Some(message) = &sync.message { p class="message" { (message) } }
+            }
+            None => "none yet",
+        }
+    }
+}
+
+fn next(tenant: &TenantOverview, view: &View) -> Markup {
+    html! {
+        @match (&tenant.running, tenant.next) {
+            (None, Some(next)) if next > view.now => (moment(next, view.now)),
+            (Some(_), _) => "runs now",
+            (None, Some(_)) => "waits for a slot",
+            (None, None) => "not planned",
+        }
+        (waits(tenant))
+    }
 }
 
 /// Why the next sync is later than the schedule says.
-pub(super) fn waits(html: &mut Html, tenant: &TenantOverview) {
-    if let Some(reason) = &tenant.waits {
-        html.add("<p class=\"message\">because ").text(reason).add("</p>");
+pub(super) fn waits(tenant: &TenantOverview) -> Markup {
+    html! {
+        @if let Some(reason) = &tenant.waits {
+            p class="message" { "because " (reason) }
+        }
     }
 }
 
@@ -197,14 +219,20 @@ fn rows(tenant: &TenantOverview) -> Option<u64> {
 }
 
 /// What operators group tenants by.
-pub(super) fn labels(html: &mut Html, tenant: &TenantOverview) {
-    for (name, value) in &tenant.labels {
-        html.add(" <span class=\"label\">").text(name).add("=").text(value).add("</span>");
+pub(super) fn labels(tenant: &TenantOverview) -> Markup {
+    html! {
+        @for (name, value) in &tenant.labels {
+            " " span class="label" { (name) "=" (value) }
+        }
     }
 }
 
 /// A state, as sign and word.
-pub(super) fn word(html: &mut Html, state: State) {
-    html.add("<span class=\"state ").text(state.word()).add("\"><span aria-hidden=\"true\">").text(state.sign());
-    html.add("</span> ").text(state.word()).add("</span>");
+pub(super) fn word(state: State) -> Markup {
+    html! {
+        span class={ "state " (state.word()) } {
+            span aria-hidden="true" { (state.sign()) }
+            " " (state.word())
+        }
+    }
 }

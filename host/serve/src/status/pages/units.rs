@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use maud::{Markup, html};
 
-use super::html::Html;
 use crate::record::between;
 
 /// `0.4 s`, `45 s`, `12 min`, `3 h 20 min`, `5 d 3 h`.
@@ -32,15 +32,13 @@ pub(super) fn count(amount: u64) -> String {
 }
 
 /// A moment as how far it is from now, with the exact one beside it.
-pub(super) fn moment(html: &mut Html, then: DateTime<Utc>, now: DateTime<Utc>) {
+pub(super) fn moment(then: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let exact = then.to_rfc3339_opts(SecondsFormat::Secs, true);
-    html.add("<time datetime=\"").text(&exact).add("\" title=\"").text(&exact).add("\">");
-    if then <= now {
-        html.text(span(between(then, now))).add(" ago");
-    } else {
-        html.add("in ").text(span(between(now, then)));
+    html! {
+        time datetime=(exact) title=(exact) {
+            @if then <= now { (span(between(then, now))) " ago" } @else { "in " (span(between(now, then))) }
+        }
     }
-    html.add("</time>");
 }
 
 #[cfg(test)]
