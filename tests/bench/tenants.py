@@ -74,6 +74,7 @@ class Host:
             if time.monotonic() > end or self.process.poll() is not None:
                 self.process.kill()
                 sys.exit(f"serve was never {what}")
+            # What is waited for is another process's.
             time.sleep(0.02)
 
     def ready(self):
@@ -142,7 +143,7 @@ def idle(target, counts):
 
     def resident(count):
         with trivial(target) as server, Host(target, tenants(count, server, year, year)) as host:
-            # The file is looked at twice before it is left alone.
+            # The file is looked at twice before it is left alone, and nobody is told of that.
             time.sleep(2.5)
             return host.resident()
 
@@ -158,7 +159,7 @@ def delays(target, count):
     interval = count // OFFERED
     with trivial(target) as server, Host(target, tenants(count, server, interval, interval, destination="null")) as host:
         began = time.time()
-        # What is late counts too.
+        # The measurement: what is due in this time. What is late counts too.
         time.sleep(WINDOW + 3)
         host.stop()
         rows = host.query("SELECT due_us, started_us, ended_us, outcome FROM syncs WHERE ended_us IS NOT NULL")
@@ -232,6 +233,7 @@ def hostile(target, latency, wanted, processes):
                 first = "SELECT count(DISTINCT tenant) FROM syncs WHERE tenant NOT LIKE 'hostile-%' AND ended_us IS NOT NULL"
                 host.until("done with the first syncs", lambda: host.query(first)[0][0] == ORDINARY)
                 began = time.time()
+                # The measurement: what ends in this time.
                 time.sleep(BESIDE)
                 host.stop()
                 rows = host.query("SELECT ended_us - started_us, outcome, tenant LIKE 'hostile-%', started_us FROM syncs WHERE ended_us IS NOT NULL")

@@ -40,20 +40,18 @@ for name in $(env | sed -n 's/^\(WANDB_[A-Z_]*\)=.*/\1/p'); do unset "$name"; do
 export NETRC=/dev/null
 
 title "A local W&B server with $runs made-up training runs"
-"$target/debug/local-wandb" --preset realistic --runs "$runs" --entity acme --project demo >server.txt 2>server.log &
+mkfifo server.fifo
+"$target/debug/local-wandb" --preset realistic --runs "$runs" --entity acme --project demo >server.fifo 2>server.log &
 server=$!
-waited=0
-until [ -s server.txt ]; do
-    if ! kill -0 "$server" 2>/dev/null || [ "$waited" -ge 600 ]; then
-        echo "the server did not start:" >&2
-        cat server.log >&2
-        exit 1
-    fi
-    waited=$((waited + 1))
-    sleep 0.1
-done
-cat server.txt
-url=$(cut -d' ' -f1 server.txt)
+# It says one line, when it is ready. Without one it has ended.
+exec 3<server.fifo
+if ! read -r line <&3; then
+    echo "the server did not start:" >&2
+    cat server.log >&2
+    exit 1
+fi
+echo "$line"
+url=${line%% *}
 
 (
     umask 077

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,11 +116,10 @@ impl CliDriver {
         server.log().clear();
         let mut child = self.command(&[command, "--config", "configuration.json", "--format", "json"]);
         let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it works");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while server.log().history_requests().len() < histories {
-            assert!(Instant::now() < deadline, "{command} does not get going");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let asked = server.log().wait_for(Duration::from_secs(60), |requests| {
+            requests.iter().filter(|request| request.kind.is_history()).count() >= histories
+        });
+        assert!(asked, "{command} does not get going");
         child
     }
 

@@ -206,6 +206,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < until, "never: {what}");
+        // It is asked of another process, over HTTP or in a file.
         std::thread::sleep(Duration::from_millis(100));
     }
 }

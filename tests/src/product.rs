@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arrow_array::StringArray;
 use elt_destinations::url::{Access, open};
@@ -15,6 +17,7 @@ use elt_host::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use crate::local_wandb::truth::{Difference, compare_sqlite};
 use crate::local_wandb::{Dialect, LocalWandb, Truth};
@@ -49,23 +52,46 @@ pub fn connector() -> &'static Connector {
 
 /// Keeps what a sync reports.
 #[derive(Default)]
-pub struct Recorder(Mutex<Vec<Event>>);
+pub struct Recorder {
+    events: Mutex<Vec<Event>>,
+    came: Notify,
+}
 
 impl Observer for Recorder {
     fn event(&self, event: Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.came.notify_waiters();
     }
 }
 
 impl Recorder {
     /// The log lines, each with its level.
     pub fn log(&self) -> Vec<(Level, String)> {
-        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |event: &Event| match event {
             Event::Log { level, message } => Some((*level, message.clone())),
             _ => None,
         };
         events.iter().filter_map(line).collect()
+    }
+
+    /// Waits until a line that holds `part` was logged.
+    ///
+    /// # Panics
+    /// When none is for a minute.
+    pub async fn until_logged(&self, part: &str) {
+        let logged = async {
+            loop {
+                let mut next = pin!(self.came.notified());
+                next.as_mut().enable();
+                if self.log().iter().any(|(_, line)| line.contains(part)) {
+                    return;
+                }
+                next.await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), logged).await;
+        assert!(in_time.is_ok(), "no `{part}`: {:?}", self.log());
     }
 }
 

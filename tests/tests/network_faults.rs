@@ -19,7 +19,7 @@ use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Options, ParquetOptions, Project, Run, When, World,
 };
 use wandb_connector_tests::native::{Memory, sync_into};
-use wandb_connector_tests::product::{Recorder, Workspace, assert_ok, assert_stored};
+use wandb_connector_tests::product::{Workspace, assert_ok, assert_stored};
 use wandb_connector_tests::wire::{Exchange, Framing, Step, Wire};
 
 const BOTH: [Dialect; 2] = [Dialect::Rest, Dialect::Graphql];
@@ -295,15 +295,6 @@ impl Resolve for Names {
     }
 }
 
-/// Polls until the sync has said that it tries again.
-async fn retrying(recorder: &Arc<Recorder>) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !recorder.log().iter().any(|(_, line)| line.contains("Retrying in")) {
-        assert!(tokio::time::Instant::now() < deadline, "it does not try again: {:?}", recorder.log());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_up_and_a_name_that_appears_in_the_midst_of_the_retries_are_found() {
     let server = serve();
@@ -311,7 +302,7 @@ async fn a_server_that_comes_up_and_a_name_that_appears_in_the_midst_of_the_retr
     let mut refused = workspace(&server, Dialect::Rest).with("base_url", wire.base_url());
     let recorder = refused.watch();
     let (outcome, ()) = tokio::join!(refused.sync(), async {
-        retrying(&recorder).await;
+        recorder.until_logged("Retrying in").await;
         wire.open().unwrap();
     });
     assert_ok(&outcome, "refused");
@@ -322,7 +313,7 @@ async fn a_server_that_comes_up_and_a_name_that_appears_in_the_midst_of_the_retr
     let mut unknown = named(&server, names.clone());
     let recorder = unknown.watch();
     let (outcome, ()) = tokio::join!(unknown.sync(), async {
-        retrying(&recorder).await;
+        recorder.until_logged("Retrying in").await;
         *names.0.lock().unwrap() = Some(Ipv4Addr::LOCALHOST.into());
     });
     assert_ok(&outcome, "unknown name");

@@ -118,6 +118,7 @@ fn most_memory(destination: &str, steps: &Value) -> (u64, String) {
         if most > 3 << 20 {
             child.kill().unwrap();
         }
+        // The size of another process is looked at again and again.
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().unwrap();

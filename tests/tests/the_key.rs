@@ -280,6 +280,7 @@ fn no_key_is_left_behind_by_a_sync_that_is_killed() {
     let journal = cli.path("warehouse.db-wal");
     while !fs::metadata(&journal).is_ok_and(|it| it.len() > 0) || server.log().history_requests().len() < 2 {
         assert!(Instant::now() < deadline, "the sync does not get going");
+        // Nobody tells that a file of another process has grown.
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();

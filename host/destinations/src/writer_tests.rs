@@ -1,14 +1,19 @@
 //! The writer with a destination that says what it was asked to do.
 
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::conformance::data::*;
 use elt_host::test_support::writer::Writer;
 use elt_host::test_support::writer::WriterOptions;
 use elt_host::test_support::writer::WriterReport;
 use elt_host::{Change, Destination, DestinationError, Group, Preparation, State, Waits};
+use tokio::sync::Notify;
+
+/// Tells that the destination of some test was asked to do something.
+static CALLED: Notify = Notify::const_new();
 
 /// What a test destination does, and what it has done.
 #[derive(Clone)]
@@ -21,11 +26,21 @@ struct Script {
     gate: Option<Arc<Mutex<Receiver<()>>>>,
     refuse: bool,
     calls: Arc<Mutex<usize>>,
+    /// Groups whose `apply` was called, those that wait at the gate included.
+    begun: Arc<Mutex<usize>>,
 }
 
 impl Script {
     fn new() -> Self {
-        Self { log: Arc::default(), fail_at: None, panic_at: None, gate: None, refuse: false, calls: Arc::default() }
+        Self {
+            log: Arc::default(),
+            fail_at: None,
+            panic_at: None,
+            gate: None,
+            refuse: false,
+            calls: Arc::default(),
+            begun: Arc::default(),
+        }
     }
 
     fn gated() -> (Self, Sender<()>) {
@@ -46,8 +61,17 @@ impl Script {
         if self.fail_at == Some(number) {
             return Err(DestinationError::Failed("the disk is full".to_owned()));
         }
-        self.log.lock().unwrap().push(what);
+        self.note(what);
         Ok(())
+    }
+
+    fn note(&self, what: String) {
+        self.log.lock().unwrap().push(what);
+        CALLED.notify_waiters();
+    }
+
+    fn begun(&self) -> usize {
+        *self.begun.lock().unwrap()
     }
 }
 
@@ -60,6 +84,8 @@ impl Destination for Script {
     }
 
     fn apply(&mut self, group: Group) -> Result<(), DestinationError> {
+        *self.begun.lock().unwrap() += 1;
+        CALLED.notify_waiters();
         if let Some(gate) = &self.gate {
             let _ = gate.lock().unwrap().recv();
         }
@@ -71,7 +97,7 @@ impl Destination for Script {
     }
 
     fn finish(&mut self) -> Result<(), DestinationError> {
-        self.log.lock().unwrap().push("finish".to_owned());
+        self.note("finish".to_owned());
         Ok(())
     }
 
@@ -111,14 +137,17 @@ fn start(script: &Script, options: WriterOptions) -> Writer {
 
 /// Waits until something holds, since the writer works beside the test.
 async fn eventually(what: impl Fn() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(20) {
-        if what() {
-            return true;
+    let so = async {
+        loop {
+            let mut called = pin!(CALLED.notified());
+            called.as_mut().enable();
+            if what() {
+                return;
+            }
+            called.await;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    false
+    };
+    tokio::time::timeout(Duration::from_secs(20), so).await.is_ok()
 }
 
 #[tokio::test]
@@ -232,7 +261,7 @@ async fn a_destination_that_is_stuck_is_given_up_with_what_is_known() {
     writer.send(group("a", 1)).await.unwrap();
     assert!(eventually(|| script.log() == ["a", "commit"]).await, "{:?}", script.log());
     writer.send(group("b", 1)).await.unwrap();
-    let (report, result) = writer.close_unless(tokio::time::sleep(Duration::from_millis(50))).await;
+    let (report, result) = writer.close_unless(async { assert!(eventually(|| script.begun() == 2).await) }).await;
     let Err(DestinationError::Failed(why)) = result else { panic!("{result:?}") };
     assert!(why.contains("being written to") && why.contains("1 checkpoint(s) are stored for certain"), "{why}");
     assert_eq!((report.checkpoints, report.rows["metrics"]), (1, 1));

@@ -223,6 +223,7 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(30);
         while !(state().is_empty() || state().contains(") Z ")) {
             assert!(Instant::now() < until, "{}", state());
+            // It is no child of this process, which nobody tells of its end.
             sleep(LOOK).await;
         }
     }

@@ -17,6 +17,7 @@ mod tests {
     #[test]
     fn it_goes_on_with_computing_and_not_with_waiting() {
         let began = cpu_time();
+        // What is measured: a thread that waits.
         std::thread::sleep(Duration::from_millis(200));
         let waited = cpu_time() - began;
         assert!(waited < Duration::from_millis(100), "{waited:?}");

@@ -305,6 +305,7 @@ impl Running {
                 return Ok(false);
             }
             anyhow::ensure!(Instant::now() < deadline, "nothing happens: {:?}", self.lines);
+            // Its end and its files are another process's, which tells nobody of them.
             std::thread::sleep(GLANCE);
         }
     }

@@ -1,7 +1,7 @@
 //! The record of every request, which tests read to see what a client asked for.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -162,6 +162,7 @@ impl LoggedRequest {
 pub struct RequestLog {
     started: Instant,
     entries: Mutex<Vec<LoggedRequest>>,
+    changed: Condvar,
     cleared: AtomicUsize,
     connections: AtomicUsize,
     in_flight: AtomicUsize,
@@ -173,6 +174,7 @@ impl Default for RequestLog {
         RequestLog {
             started: Instant::now(),
             entries: Mutex::default(),
+            changed: Condvar::new(),
             cleared: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
@@ -183,7 +185,14 @@ impl Default for RequestLog {
 
 impl RequestLog {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<LoggedRequest>> {
-        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the requests so far are as wanted, for at most so long; tells whether they are. Blocks the thread.
+    pub fn wait_for(&self, most: Duration, is_so: impl Fn(&[LoggedRequest]) -> bool) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), most, |requests| !is_so(requests));
+        let (requests, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        is_so(&requests)
     }
 
     /// Every request so far.
@@ -262,6 +271,7 @@ impl RequestLog {
         request.number = self.cleared.load(Ordering::SeqCst) + entries.len();
         let number = request.number;
         entries.push(request);
+        self.changed.notify_all();
         number
     }
 
@@ -280,6 +290,7 @@ impl RequestLog {
         let index = number.checked_sub(self.cleared.load(Ordering::SeqCst));
         if let Some(entry) = index.and_then(|index| entries.get_mut(index)) {
             note(entry);
+            self.changed.notify_all();
         }
     }
 }

@@ -138,6 +138,7 @@ impl Killing {
             Moment::After(time) => began.elapsed() >= time,
         };
         if sync.wait_until(came).unwrap() {
+            // Between two events that can be seen there are moments that can't.
             std::thread::sleep(pause);
             sync.kill().unwrap();
         }

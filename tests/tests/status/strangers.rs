@@ -65,6 +65,7 @@ async fn trickle(server: &Running, start: &[u8]) {
     };
     let sending = async {
         while outgoing.write_all(b"x").await.is_ok() && began.elapsed() < Duration::from_secs(60) {
+            // The slowness is what is tested.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

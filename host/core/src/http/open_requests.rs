@@ -125,6 +125,7 @@ mod tests {
         let mut going = Box::pin(asked.goes_on(answered));
         assert!(futures_util::poll!(going.as_mut()).is_pending());
         let mut wait = Box::pin(open.wait(PATIENCE));
+        // That nothing happens has no event: it is given ten times the time in which it could.
         tokio::select! {
             _ = &mut wait => panic!("it was given up although a request was going on"),
             () = tokio::time::sleep(PATIENCE * 10) => {}

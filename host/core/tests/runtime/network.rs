@@ -391,6 +391,7 @@ async fn plain_http_where_tls_is_expected_is_a_tls_error() {
 async fn a_connection_that_the_server_closed_is_not_reused() {
     let server = Server::start(|_| [answer("200 OK", "fine"), vec![Part::Close]].concat()).await;
     let step = json!(["get", server.url()]);
+    // Nothing tells a guest that a connection was closed: it is away for long enough that the host has seen it.
     let run = ask(&server, json!([step, ["sleep", 50], step, ["sleep", 50], step])).await;
     assert_eq!(run.log(), ["200 fine"; 3]);
     assert_eq!(server.connections(), 3);

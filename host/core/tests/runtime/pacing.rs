@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use elt_host::{Error, RateGate};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::server::{Server, answer};
-use crate::support::Script;
+use crate::support::{Script, until};
 
 /// Lets as many requests through as it has permits, and remembers what it was told.
 struct Toll {
     permits: Semaphore,
     told: Mutex<Vec<String>>,
+    visited: Notify,
 }
 
 impl Toll {
     fn closed() -> Arc<Self> {
-        Arc::new(Self { permits: Semaphore::new(0), told: Mutex::default() })
+        Arc::new(Self { permits: Semaphore::new(0), told: Mutex::default(), visited: Notify::new() })
     }
 
     fn told(&self) -> Vec<String> {
@@ -35,12 +36,7 @@ impl Toll {
 
     /// Waits until somebody waits here.
     async fn visited(&self) {
-        let told = async {
-            while self.told().is_empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), told).await.expect("nobody came");
+        until(&self.visited, || !self.told().is_empty()).await;
     }
 }
 
@@ -48,6 +44,7 @@ impl RateGate for Toll {
     fn before_request<'a>(&'a self, origin: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(origin.to_string());
+            self.visited.notify_waiters();
             self.permits.acquire().await.unwrap().forget();
         })
     }

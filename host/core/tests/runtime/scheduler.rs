@@ -14,20 +14,25 @@ use elt_serve::scheduler::{Listener, Scheduler, SchedulerOptions};
 use elt_serve::tenant::TenantId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
-use crate::support::{connector, engine};
+use crate::support::{connector, engine, until};
 
 /// What happened, in its order.
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct Heard {
+    all: Mutex<Vec<String>>,
+    more: Notify,
+}
 
 impl Heard {
     fn note(&self, what: String) {
-        self.0.lock().unwrap().push(what);
+        self.all.lock().unwrap().push(what);
+        self.more.notify_waiters();
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.all.lock().unwrap().clone()
     }
 
     fn position(&self, what: &str) -> usize {
@@ -142,16 +147,12 @@ async fn a_tenant_that_computes_for_long_goes_on_on_threads_of_lower_priority_an
     let scheduler = stage.scheduler(4, false);
     let (running, registry) = (scheduler.clone(), Registry::new(&stage.file(), Policy::default(), None));
     let task = tokio::spawn(async move { running.run(registry).await.unwrap() });
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
     let places = |id: &str| {
         let all = stage.heard.all();
         let prefix = format!("{id}: is ");
         all.iter().filter_map(|what| what.strip_prefix(&prefix)).map(|it| it == "background").collect::<Vec<_>>()
     };
-    while places("a").len() < 3 || places("b").len() < 3 {
-        assert!(tokio::time::Instant::now() < until, "{:?}", stage.heard.all());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(&stage.heard.more, || places("a").len() >= 3 && places("b").len() >= 3).await;
     scheduler.stop();
     task.await.unwrap();
     assert_eq!((&places("a")[..3], &places("b")[..3]), (&[false, true, true][..], &[false; 3][..]));
@@ -190,6 +191,7 @@ async fn what_is_seen_of_tenants_is_what_they_do() {
     let a: TenantId = "a".parse().unwrap();
     while rows("b") != Some((3, true)) || scheduler.history(&a, 10).len() < 3 || seen("c").unwrap().last.is_none() {
         assert!(tokio::time::Instant::now() < until, "{:?}", scheduler.tenants());
+        // What is shown is looked up; it tells nobody that it has changed.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(scheduler.is_ready());

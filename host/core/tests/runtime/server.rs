@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// How to answer: parts with pauses between them, or `Close` in the middle.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) enum Part {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Tells of every request.
+    pub(crate) asked: Arc<Notify>,
     connections: Arc<Mutex<usize>>,
 }
 
@@ -29,13 +32,14 @@ impl Server {
     pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Part> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, connections) = (Arc::default(), Arc::<Mutex<usize>>::default());
-        let server = Self { address, requests: Arc::clone(&requests), connections: connections.clone() };
+        let (requests, asked, connections) = (Arc::default(), Arc::new(Notify::new()), Arc::<Mutex<usize>>::default());
+        let server =
+            Self { address, requests: Arc::clone(&requests), asked: asked.clone(), connections: connections.clone() };
         let answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 *connections.lock().unwrap() += 1;
-                tokio::spawn(serve(connection, answer.clone(), requests.clone()));
+                tokio::spawn(serve(connection, answer.clone(), requests.clone(), asked.clone()));
             }
         });
         server
@@ -59,6 +63,7 @@ async fn serve(
     connection: TcpStream,
     answer: Arc<impl Fn(&str) -> Vec<Part> + Send + Sync + 'static>,
     requests: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Notify>,
 ) -> std::io::Result<()> {
     let mut connection = BufReader::new(connection);
     loop {
@@ -77,6 +82,7 @@ async fn serve(
         }
         let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
         requests.lock().unwrap().push(request);
+        asked.notify_waiters();
         for part in answer(&path) {
             match part {
                 Part::Bytes(bytes) => connection.write_all(&bytes).await?,

@@ -64,18 +64,22 @@ fn guests_that_compute_share_one_thread_with_a_guest_that_waits_for_the_network(
     runtime.block_on(async {
         let server = Server::start(|_| answer("200 OK", "fine")).await;
         let spinners: Vec<_> = (0..3)
-            .map(|_| Script::new(json!([["spin", 20_000]])))
-            .map(|script| (script.cancel.clone(), tokio::spawn(script.run_in_owned(connector.clone()))))
+            .map(|_| Script::new(json!([["log", "spins"], ["spin", 20_000]])))
+            .map(|script| (script.cancel.clone(), script.start_and_tell(connector.clone(), "spins")))
             .collect();
         // They compute, and the ordinary sync begins among them.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut spinning = Vec::new();
+        for (cancel, (spinner, spins)) in spinners {
+            spins.await.unwrap();
+            spinning.push((cancel, spinner));
+        }
         let url = server.url();
         let round = [json!(["get", url]), json!(["rows", 0, 10]), json!(["checkpoint", {}]), json!(["sleep", 1])];
         let steps: Vec<_> = (0..10).flat_map(|_| round.clone()).collect();
         let ordinary = Script::new(json!(steps)).with("base_url", json!(url));
         let run = tokio::spawn(ordinary.run_in_owned(connector.clone())).await.unwrap();
         assert_eq!((run.log(), run.error().as_str(), run.contents.rows()), (vec!["200 fine"; 10], "", 100));
-        for (cancel, spinner) in spinners {
+        for (cancel, spinner) in spinning {
             assert!(!spinner.is_finished(), "it computed all the while");
             cancel.cancel();
             let run = spinner.await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use elt_host::{
 use hyper_util::client::proxy::matcher::Matcher;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The secret in every configuration.
@@ -134,6 +137,38 @@ impl Observer for Recorder {
     }
 }
 
+/// Passes every event on, and tells when a line is logged.
+struct Tells {
+    inner: Arc<dyn Observer>,
+    line: &'static str,
+    tell: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Observer for Tells {
+    fn event(&self, event: Event) {
+        let is_it = matches!(&event, Event::Log { message, .. } if message == self.line);
+        self.inner.event(event);
+        if let Some(tell) = self.tell.lock().unwrap().take_if(|_| is_it) {
+            tell.send(()).ok();
+        }
+    }
+}
+
+/// Waits until something is so, of which `changed` tells.
+pub(crate) async fn until(changed: &Notify, is_so: impl Fn() -> bool) {
+    let wait = async {
+        loop {
+            let mut next = pin!(changed.notified());
+            next.as_mut().enable();
+            if is_so() {
+                return;
+            }
+            next.await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it never was so");
+}
+
 /// One sync of the scripted guest, and how to run it.
 pub(crate) struct Script {
     pub(crate) config: Map<String, Value>,
@@ -215,6 +250,17 @@ impl Script {
     /// As a task of its own.
     pub(crate) async fn run_in_owned(self, connector: Connector) -> Run {
         self.run_in(&connector).await
+    }
+
+    /// As a task of its own, with what is told when the guest has logged `line`.
+    pub(crate) fn start_and_tell(
+        self,
+        connector: Connector,
+        line: &'static str,
+    ) -> (JoinHandle<Run>, oneshot::Receiver<()>) {
+        let (tell, told) = oneshot::channel();
+        let watch = move |inner| Arc::new(Tells { inner, line, tell: Mutex::new(Some(tell)) }) as Arc<dyn Observer>;
+        (tokio::spawn(async move { self.run_watched(&connector, watch).await }), told)
     }
 
     pub(crate) async fn run_in(self, connector: &Connector) -> Run {

@@ -147,8 +147,8 @@ async fn cancelling_stores_what_was_complete() {
         let script =
             Script::new(json!([["rows", 0, 3], ["checkpoint", {"a": "1"}], ["rows", 3, 3], ["log", "now"], endless]));
         let cancel = script.cancel.clone();
-        let run = tokio::spawn(script.run());
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        let (run, logged) = script.start_and_tell(connector(), "now");
+        logged.await.unwrap();
         cancel.cancel();
         let run = tokio::time::timeout(Duration::from_secs(5), run).await.unwrap().unwrap();
         assert!(matches!(run.outcome.error, Some(Error::Interrupted)), "{}", run.error());

@@ -8,9 +8,10 @@ use elt_host::{Error, Event, Observer};
 use elt_serve::record::{SyncEnd, SyncRecord};
 use elt_serve::traces::Traces;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::server::{Part, Server, answer};
-use crate::support::{KEY, Run, Script, connector};
+use crate::support::{KEY, Run, Script, connector, until};
 
 /// A source with something wrong at some paths.
 async fn source() -> Server {
@@ -65,23 +66,18 @@ async fn every_request_is_reported_once_with_its_end() {
 
 /// Remembers how requests ended.
 #[derive(Default)]
-struct Ends(Mutex<Vec<(Option<u16>, Option<String>)>>);
+struct Ends {
+    all: Mutex<Vec<(Option<u16>, Option<String>)>>,
+    came: Notify,
+}
 
 impl Observer for Ends {
     fn event(&self, event: Event) {
         if let Event::Request { status, error, .. } = event {
-            self.0.lock().unwrap().push((status, error));
+            self.all.lock().unwrap().push((status, error));
+            self.came.notify_waiters();
         }
     }
-}
-
-async fn until(what: impl Fn() -> bool) {
-    let patience = tokio::time::timeout(Duration::from_secs(30), async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    patience.await.unwrap();
 }
 
 #[tokio::test]
@@ -92,13 +88,13 @@ async fn a_request_that_nobody_waits_for_any_more_was_cancelled() {
     let (cancel, connector) = (script.cancel.clone(), connector());
     let sync = script.run_watched(&connector, |_| ends.clone());
     let stop = async {
-        until(|| source.requests().len() == 3).await;
+        until(&source.asked, || source.requests().len() == 3).await;
         cancel.cancel();
     };
     let (run, ()) = tokio::join!(sync, stop);
     assert!(matches!(run.outcome.error, Some(Error::Interrupted)), "{}", run.error());
-    until(|| ends.0.lock().unwrap().len() == 3).await;
-    assert_eq!(*ends.0.lock().unwrap(), vec![(None, Some("Cancelled".to_owned())); 3]);
+    until(&ends.came, || ends.all.lock().unwrap().len() == 3).await;
+    assert_eq!(*ends.all.lock().unwrap(), vec![(None, Some("Cancelled".to_owned())); 3]);
 }
 
 fn record(outcome: &str) -> SyncRecord {
