@@ -148,6 +148,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
         "history-parquet",
         "json-parse",
         "lenient-json",
+        "local-wandb",
         "scripted-guest",
         "wandb-connector",
         "wandb-connector-cli",
@@ -166,7 +167,7 @@ fn everything_comes_from_the_public_registry_with_a_checksum() {
 }
 
 /// The folders of our crates.
-const MEMBERS: [&str; 17] = [
+const MEMBERS: [&str; 18] = [
     "connector",
     "connector/command/output",
     "connector/command/run",
@@ -183,6 +184,7 @@ const MEMBERS: [&str; 17] = [
     "tests/conformance",
     "tests/fuzz",
     "tests/guest",
+    "tests/local-wandb",
     "tests/parse",
 ];
 

@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{MetricKey, Truth, TruthTime};
-use crate::local_wandb::json::Json;
+use crate::json::Json;
 
 /// A place where the destination is not what it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,8 +235,8 @@ fn compare_objects(database: &Connection, truth: &Truth, found: &mut Vec<Differe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_wandb::awkward::awkward;
-    use crate::local_wandb::truth::Dialect;
+    use crate::awkward::awkward;
+    use crate::truth::Dialect;
     use std::sync::Arc;
 
     /// A destination as a right sync leaves it.

@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn every_awkward_history_can_be_exported() {
-        for run in &crate::local_wandb::awkward::awkward().runs {
+        for run in &crate::awkward::awkward().runs {
             let rows = run.history.len();
             assert_eq!(parquet(&run.history, 0, rows, ParquetCodec::Zstd).is_some(), rows > 0, "{}", run.id);
         }

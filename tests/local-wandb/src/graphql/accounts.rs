@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::scalars::{DateTime, Json, JsonString};
-use crate::local_wandb::server::Shared;
+use crate::server::Shared;
 
 /// The entity that requests mean when they name none.
 pub(crate) fn default_entity(shared: Option<&Arc<Shared>>) -> String {

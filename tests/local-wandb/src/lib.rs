@@ -2,9 +2,9 @@
 //! runs, faults, and a record of what clients asked.
 //!
 //! ```no_run
-//! # use wandb_connector_tests::local_wandb::{LocalWandb, Options, generate};
+//! # use local_wandb::{LocalWandb, Options, World, generate};
 //! # async fn example() -> std::io::Result<()> {
-//! let mut world = wandb_connector_tests::local_wandb::World::default();
+//! let mut world = World::default();
 //! *world.project_mut("acme", "demo") = generate::realistic(20, 7);
 //! let server = LocalWandb::start(Options::with_world(world)).await?;
 //! println!("{}", server.base_url());
@@ -13,6 +13,8 @@
 //! ```
 //!
 //! What it imitates is what the official SDK was seen to send and to accept, and what W&B's public documents say.
+
+#![forbid(unsafe_code)]
 
 pub mod awkward;
 pub mod clock;

@@ -7,9 +7,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use wandb_connector_tests::local_wandb::{
-    LocalWandb, Options, ParquetOptions, RateLimit, TEST_KEY, Time, World, awkward, generate, unions,
-};
+use local_wandb::{LocalWandb, Options, ParquetOptions, RateLimit, TEST_KEY, Time, World, awkward, generate, unions};
 
 /// Serves made-up W&B projects on 127.0.0.1, in both dialects.
 #[derive(Parser)]

@@ -256,7 +256,7 @@ fn times() -> Vec<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_wandb::json::Json;
+    use crate::json::Json;
 
     #[test]
     fn every_text_is_as_json_as_wandb_writes_it() {

@@ -11,14 +11,14 @@ use super::accounts::{Entity, ServerInfo, User, default_entity};
 use super::filters::select;
 use super::scalars::{DateTime, Int64, Json, JsonString};
 use super::uploads::{FileConnection, files_of};
-use crate::local_wandb::clock::START;
-use crate::local_wandb::history::History;
-use crate::local_wandb::history_keys;
-use crate::local_wandb::log::HistoryRead;
-use crate::local_wandb::project;
-use crate::local_wandb::random::Random;
-use crate::local_wandb::sampled;
-use crate::local_wandb::server::Shared;
+use crate::clock::START;
+use crate::history::History;
+use crate::history_keys;
+use crate::log::HistoryRead;
+use crate::project;
+use crate::random::Random;
+use crate::sampled;
+use crate::server::Shared;
 
 /// Runs of a page when the request does not say.
 const DEFAULT_PAGE: i32 = 50;
@@ -177,7 +177,7 @@ impl Project {
     }
 
     async fn created_at(&self) -> DateTime {
-        DateTime(crate::local_wandb::clock::TimestampStyle::Zulu.format(START))
+        DateTime(crate::clock::TimestampStyle::Zulu.format(START))
     }
 
     async fn is_benchmark(&self) -> bool {

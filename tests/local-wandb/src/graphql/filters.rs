@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::local_wandb::clock::Micros;
-use crate::local_wandb::json::Json;
-use crate::local_wandb::project::Run;
+use crate::clock::Micros;
+use crate::json::Json;
+use crate::project::Run;
 
 /// The runs that a filter lets through, in the order asked for.
 ///
@@ -184,7 +184,7 @@ fn nested(run: &Run, key: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_wandb::clock::SECOND;
+    use crate::clock::SECOND;
     use std::sync::Arc;
 
     fn runs() -> Vec<Arc<Run>> {

@@ -1,6 +1,6 @@
 //! The value rules: flattening, what is a double, what is an object, and times.
 
-use crate::local_wandb::json::{Json, NonFinite};
+use crate::json::{Json, NonFinite};
 
 /// Keys of a history row that are W&B's own.
 const OWN_KEYS: [&str; 4] = ["_step", "_timestamp", "_runtime", "_wandb"];

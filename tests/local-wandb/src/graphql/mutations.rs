@@ -7,8 +7,8 @@ use async_graphql::{Context, Error, InputObject, Object, Result, SimpleObject};
 use super::scalars::{Int64, JsonString};
 use super::types::{self, request, shared};
 use super::uploads::upload_url;
-use crate::local_wandb::mutate::alive;
-use crate::local_wandb::project;
+use crate::mutate::alive;
+use crate::project;
 
 pub(crate) struct Mutation;
 

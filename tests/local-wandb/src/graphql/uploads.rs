@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::scalars::{DateTime, Int64};
 use super::types::{Page, PageInfo, cursor};
-use crate::local_wandb::http::encode_part;
-use crate::local_wandb::project::Run;
+use crate::http::encode_part;
+use crate::project::Run;
 
 #[derive(SimpleObject)]
 pub(crate) struct FileConnection {

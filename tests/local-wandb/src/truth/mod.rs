@@ -166,7 +166,7 @@ fn unwrap_config(config: Json) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_wandb::awkward::awkward;
+    use crate::awkward::awkward;
     use std::sync::Arc;
 
     fn truth(dialect: Dialect) -> Truth {

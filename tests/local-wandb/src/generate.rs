@@ -224,7 +224,7 @@ fn bench_history(steps: usize, metrics: usize, random: &mut Random) -> History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_wandb::json::Json;
+    use crate::json::Json;
 
     #[test]
     fn the_same_seed_makes_the_same_project() {
