@@ -6,12 +6,12 @@ COMPONENTS = connector/build.sh wandb-connector scripted-guest conformance comma
 .PHONY: help demo test newcomer matrix component command dist dist-check bench bench-pairs soak build setup fuzz deny
 
 # A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
-demo test matrix bench bench-pairs soak: export REVISION =
+test matrix bench bench-pairs soak: export REVISION =
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: component ## Sync a made-up W&B project into SQLite, and look at it
+demo: ## Sync a made-up W&B project into SQLite, and look at it
 	@tests/setup.sh demo
 	@tests/demo/demo.sh
 
@@ -56,7 +56,7 @@ deny: ## Check licences, duplicate versions and sources of all dependencies
 	$(CARGO) deny --locked --config tests/deny.toml check licenses bans sources
 
 build: component ## Build the command line tool: target/release/wandb-connector
-	$(CARGO) build --locked --release --package wandb-connector-cli --bin wandb-connector
+	$(CARGO) build --locked --release --workspace --bin wandb-connector
 
 component: setup ## Build just the component: target/wasm32-unknown-unknown/component/wandb_connector.wasm
 	@connector/build.sh
