@@ -2,7 +2,8 @@
 //!
 //! W&B's texts are not quite JSON: `NaN`, `Infinity` and `-Infinity` stand bare, integers grow past 64 bits, and config
 //! holds numbers that no double carries. The ground truth compares such texts digit by digit, so numbers stay the tokens
-//! they were sent as. This is deliberately not `serde_json`: the ground truth must not share a parser with what it judges.
+//! they were sent as. This is deliberately not `serde_json`: the ground truth must not share a parser with what it judges. Of other crates,
+//! those that read bare `NaN` (`json5`, `jiter`) make numbers of their digits, and those that keep the digits refuse `NaN`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -4,6 +4,11 @@
 //! looks ([`crate::http::mask`]). It also decodes several times as fast as a guest can. The guest sees a response that was never
 //! compressed, whether it asked for gzip itself or not, and what it may receive is counted after decoding: a few bytes can
 //! hold gigabytes. Never more than one piece is decoded ahead.
+//!
+//! The decoding is `flate2`'s; here is the way from a body of frames to its reader and back, with limits and trailers. Measured beside it was
+//! `async-compression`, whose decoder reads a stream: as fast (0.8 to 1.0 GB/s of processor time each, on steps of a history), the same
+//! answers to what is cut short, damaged, empty or followed by something else, six crates more, and some 25 lines fewer, since errors and
+//! trailers then have to be carried around a stream that knows neither.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::pin::Pin;
