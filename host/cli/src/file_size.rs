@@ -1,5 +1,5 @@
-//! A limit on the size of files (`ulimit -f`). Unless somebody listens, the system ends a process that writes beyond it with
-//! SIGXFSZ, and nobody is told why; with a listener the write fails, and is reported like a full disk.
+//! A limit on the size of files (`ulimit -f`). The system ends a process that writes beyond it with SIGXFSZ, without a message, unless that
+//! signal is handled; then the write fails, and is reported like a full disk.
 
 /// From here on such a write fails. Must be called in the runtime.
 #[cfg(unix)]

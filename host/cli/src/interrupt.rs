@@ -1,4 +1,4 @@
-//! SIGINT (Ctrl-C) and SIGTERM: the first asks for an orderly end, the second ends at once. SIGHUP, where a command has a use for it.
+//! SIGINT (Ctrl-C) and SIGTERM: the first asks for an orderly end, the second ends at once. SIGHUP, for commands that handle it.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! How often all tenants together may ask an origin.
 //!
-//! W&B counts the requests of a key and of an address, and tenants of one platform often share either. So a budget belongs to an
-//! origin, whichever tenant asks it and with whatever key. Requests that have to wait get their turn tenant by tenant: one with many
-//! requests does not come before one with a single one. What was not used is lost, but for about a second's worth.
+//! A service counts the requests of a key and of an address, and tenants of one platform often share either. So a budget belongs to an
+//! origin, whichever tenant asks it and with whatever key. Requests that have to wait are released tenant by tenant (round robin): a tenant
+//! with many requests does not delay one with a single request. Unused budget is lost, but for about a second's worth.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Puts other budgets in force. Who waits for one that has changed still gets a turn by the old one.
+    /// Puts other budgets in force. Requests that wait for one that has changed are still released by the old one.
     pub fn replace(&self, budgets: impl IntoIterator<Item = (Origin, u32)>) {
         let mut by_origin = self.by_origin.lock().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *by_origin);
@@ -55,7 +55,7 @@ pub(super) struct Budget {
 #[derive(Debug)]
 struct Line {
     rate: EvenRate,
-    /// Tenants in the order of their turns, each with its requests.
+    /// Tenants in the order in which they are served, each with its requests.
     waiting: VecDeque<(TenantId, VecDeque<oneshot::Sender<()>>)>,
     served: bool,
 }
@@ -75,7 +75,7 @@ impl Budget {
         line.waiting.is_empty() && line.rate.try_take(self.began.elapsed()).is_ok()
     }
 
-    /// Waits for the tenant's turn.
+    /// Waits until the budget allows the tenant one request.
     pub(super) async fn take(self: &Arc<Self>, tenant: &TenantId) {
         let turn = {
             let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +93,7 @@ impl Budget {
         turn.await.ok();
     }
 
-    /// Gives turns until nobody waits.
+    /// Releases requests until none waits.
     async fn serve(self: Arc<Self>) {
         loop {
             let wait = {
@@ -116,7 +116,7 @@ impl Budget {
 }
 
 impl Line {
-    /// Requests whose sync was stopped need no turn.
+    /// Requests whose sync was stopped are not waited for any more.
     fn forget_gone(&mut self) {
         for (_, requests) in &mut self.waiting {
             requests.retain(|request| !request.is_closed());

@@ -1,11 +1,11 @@
-//! Who hears what happens in a scheduler.
+//! The observer of a scheduler.
 
 use elt_host::{Event, Level};
 
 use super::record::SyncRecord;
 use super::tenant_id::TenantId;
 
-/// Hears what happens, on the threads that run syncs: must not block.
+/// Is told what happens, on the threads that run syncs: must not block.
 pub trait Listener: Send + Sync {
     /// An event of a tenant's sync.
     fn event(&self, tenant: &TenantId, event: Event);

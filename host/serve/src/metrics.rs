@@ -27,7 +27,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const PREFIX: &str = "connector";
 /// Upper bounds of a sync's duration, in seconds: a project where nothing changed, …, one that is read for the first time.
 const DURATIONS: [f64; 6] = [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
-/// Upper bounds of what a due sync waits for its turn, in seconds.
+/// Upper bounds of the time that a due sync waits for a slot, in seconds.
 const DELAYS: [f64; 6] = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0];
 
 /// Counts syncs. One for a process.

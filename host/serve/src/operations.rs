@@ -1,4 +1,4 @@
-//! Joins what operators look at to a [`Scheduler`](super::scheduler::Scheduler): metrics and traces hear what happens, before
+//! Joins what operators look at to a [`Scheduler`](super::scheduler::Scheduler): metrics and traces are told what happens, before
 //! another listener does.
 
 use std::collections::HashMap;

@@ -13,7 +13,7 @@ pub struct SyncRecord {
     pub tenant: TenantId,
     /// When it was due: what came before `started` is the scheduling delay.
     pub due: DateTime<Utc>,
-    /// When it got its turn.
+    /// When it got a slot.
     pub started: DateTime<Utc>,
     /// How it ended; none while it runs, and for one that the host did not outlive.
     pub end: Option<SyncEnd>,

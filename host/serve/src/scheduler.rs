@@ -1,4 +1,4 @@
-//! Decides who syncs when.
+//! Decides which tenant syncs when.
 //!
 //! A tenant that is not syncing is an entry in a list ordered by due time, and nothing else: no task, no connection, no memory of a guest.
 //! When something is due and a slot is free, the tenant that has been due for longest starts. A sync gives its slot back while it waits for
@@ -301,7 +301,7 @@ impl Scheduler {
             .await;
     }
 
-    /// Starts what is due, when there is room.
+    /// Starts what is due, while slots are free.
     async fn keep_starting(&self) -> ! {
         loop {
             let changed = self.inner.changed.notified();

@@ -1,6 +1,6 @@
 //! Looks secrets up where a tenant's entry says they are: when a sync starts, each time anew, so that a changed secret needs no restart.
 //!
-//! What goes wrong is told without anything that was read: a program's output may hold the secret, and so may what it complains of.
+//! Errors repeat nothing that was read: the output of a program may hold the secret, and so may its error messages.
 
 use std::collections::BTreeMap;
 use std::fs::File;

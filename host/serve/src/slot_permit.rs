@@ -1,7 +1,7 @@
-//! A sync's place among those that work: it has a slot while it works, and none while it waits for a rate limit.
+//! The permit of one sync to work: it holds a slot while it works, and none while it waits for a rate limit.
 //!
-//! Who has worked for long lets others go first: at its next request it goes to the end of the line. So a tenant's first sync of a large
-//! project keeps nobody waiting for hours.
+//! A sync that has held its slot for long gives it back at its next request and queues again. So the first sync of a large project does not
+//! block other tenants for hours.
 
 use std::future::Future;
 use std::pin::Pin;

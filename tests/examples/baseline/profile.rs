@@ -1,4 +1,4 @@
-//! Who works how long in a sync: the component, and the destination beside it. Whoever works all the time is what bounds the sync.
+//! How long the component and the destination, which run concurrently, are busy in a sync. The one that is busy all the time is its bottleneck.
 
 use std::path::Path;
 use std::sync::Arc;

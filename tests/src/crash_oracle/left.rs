@@ -1,4 +1,4 @@
-//! A destination as it lies there, before anybody puts anything in order: state and rows, read and not touched.
+//! A destination as a killed sync left it, before any recovery: its state and rows, read without changing anything.
 
 use std::fs;
 use std::path::Path;

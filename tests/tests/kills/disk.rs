@@ -1,4 +1,4 @@
-//! No room: from some moment of a sync on, the system refuses to let any file grow beyond a size (as `ulimit -f` does), at ever other
+//! A full disk: from some moment of a sync on, the system refuses to let any file grow beyond a size (as `ulimit -f` does), at ever other
 //! moments and sizes. Unlike a full disk, this can be had by everybody, and it is met by the same code.
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};

@@ -1,4 +1,4 @@
-//! Who gets what.
+//! Authorisation, headers and limits of the status server.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

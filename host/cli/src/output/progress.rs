@@ -1,4 +1,4 @@
-//! How far a sync is, as one line of text. Where that line goes is [`crate::output::console`]'s business.
+//! How far a sync is, as one line of text. [`crate::output::console`] decides where that line is written.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

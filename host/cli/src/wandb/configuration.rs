@@ -1,8 +1,7 @@
 //! Where the configuration comes from: the file goes before the environment, that before what the `wandb` tools have written,
 //! [settings](crate::wandb::settings) and `~/.netrc`.
 //!
-//! What a value must look like is the connector's business, which names every problem at once. Here only gaps are
-//! filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
+//! The connector checks the values, and names every problem at once. Here only gaps are filled. A value that is empty or white space is a gap: templates and CI systems write `""` for what nobody gave.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! How many requests of one sync are under way at once.
 //!
-//! Who comes when all places are taken waits for one: a place comes back a moment after the guest has read the last of a response, on
-//! another thread, so a guest that has as many requests under way as there are places would else fail by chance. But a guest that
-//! leaves all responses unread and asks for more waits for itself. So each place tells whether it goes on by itself, as it does while it
-//! waits for its turn or for its server, which have time limits of their own; and where none did for a while, the wait is over.
+//! A request that finds no free permit waits for one. It may not fail at once: a permit is returned on another thread, a moment after the
+//! guest has read the last byte of a response, so that a guest with as many requests under way as are allowed would fail by chance. But a
+//! guest that leaves all responses unread and sends one more request would wait for itself. So each permit records whether its request makes
+//! progress without the guest, as it does while it waits for the rate limit or for its server, which have time limits of their own. When
+//! none of them has made progress for a while, the wait ends with an error.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,14 +15,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The places of one sync. Clones share them.
+/// The permits of one sync. Clones share them.
 #[derive(Clone)]
 pub(crate) struct OpenRequests {
     places: Arc<Semaphore>,
     going: Arc<Going>,
 }
 
-/// Places that go on by themselves, and how often one began or ceased to.
+/// How many permits make progress without the guest, and how often that number changed.
 #[derive(Default)]
 struct Going {
     now: AtomicUsize,

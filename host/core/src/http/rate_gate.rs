@@ -1,11 +1,11 @@
-//! What whoever runs several syncs decides for each of them: when its requests may be sent (a budget that tenants share, the slot of a sync
-//! that only waits), and on which threads its destination may block.
+//! What a process that runs several syncs decides for each of them: when its requests may be sent (tenants share a budget, and a sync that only
+//! waits gives its slot to another one), and on which threads its destination may block.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// Holds requests of one sync back, and hears of what it does. An [`HttpClient`](crate::HttpClient) is [given](crate::HttpClient::gated) one.
+/// Delays requests of one sync, and is told of what it does. An [`HttpClient`](crate::HttpClient) is [given](crate::HttpClient::gated) one.
 pub trait RateGate: Send + Sync {
     /// Awaited before each request that is allowed and within its limits, when it is about to be sent to `origin`: scheme, host in lower case
     /// and, unless it is the scheme's own, port, such as `https://api.example`. Dropped when the sync is stopped meanwhile. The wait counts

@@ -1,8 +1,8 @@
 //! What the host has to say about requests that went wrong, which the guest can't know: where a name led, why a request was refused.
 //!
-//! Each thing is told once, as a warning. When a sync ends for want of an answer, its error says it too, but only where it is sure to belong
-//! there: it is the one thing that has gone wrong since a request last went well. Requests run side by side, and the trouble of
-//! another one would send people the wrong way.
+//! Each failure is logged once, as a warning. When a sync ends because no request was answered, its error names the failure too, but only when
+//! it is the only kind of failure since the last request that succeeded: requests run concurrently, and a failure of another request would
+//! mislead.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::runtime::events::Level;
 use crate::runtime::report::Reporter;
 
-/// Different complaints that are shown; each of them once.
+/// Different failures that are logged; each of them once.
 const MOST_COMPLAINTS: usize = 100;
 
-/// The trouble that the requests of one sync had.
+/// The failures of the requests of one sync.
 pub(crate) struct FailureLog {
     report: Arc<Reporter>,
     known: Mutex<Known>,
@@ -55,7 +55,7 @@ impl FailureLog {
         }
     }
 
-    /// A request went well, and earlier trouble explains nothing any more.
+    /// A request succeeded, so earlier failures no longer explain the end of the sync.
     pub(crate) fn succeeded(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).since_success = Since::Nothing;
     }

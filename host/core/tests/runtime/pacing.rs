@@ -1,4 +1,4 @@
-//! Syncs that are held back by whoever runs them.
+//! Syncs whose requests are delayed by a rate gate.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! A destination that does not answer: nobody waits for it without end, and the error says what is not known.
+//! A destination that does not answer: the sync does not wait for it for ever, and its error says what is not known to be stored.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};

@@ -21,7 +21,7 @@ use super::{Shared, routes};
 struct Times {
     /// A request's head; and how long a connection may be silent.
     head: Duration,
-    /// All requests of a connection: a client that reads slowly, or asks forever, makes room.
+    /// All requests of a connection: a client that reads slowly, or asks forever, is disconnected.
     all: Duration,
     /// The response that is on its way then.
     last: Duration,

@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! Routes of the status server, and who is authorised for each.
 
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -34,9 +34,9 @@ struct Arguments {
     seed: Option<u64>,
 }
 
-/// Of so many turns of a destination, the last one is quiet.
+/// Syncs of a destination in a round, of which the last one is undisturbed.
 const TURNS: u64 = 4;
-/// After each turn it rests for as long as the turn took, up to this: others use the machine too.
+/// After each sync it pauses for as long as the sync took, up to this: the machine has other users.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 fn main() -> anyhow::Result<()> {

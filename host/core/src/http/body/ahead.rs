@@ -1,9 +1,9 @@
 //! The body of a response, made ready while the guest is busy with what it has.
 //!
 //! Decoding and masking take a third as long as parsing does in the guest. Done when the guest asks, they would add to its time;
-//! in a task of their own they go on beside it, and count as its computing. One piece waits, and one more is being made, as long as all
-//! bodies of the sync together have no more than [`PIECES`] ready. Beyond that a body is read when the guest waits for it: so that what
-//! nobody reads holds up nothing that is read.
+//! in a task of their own they run concurrently, and are counted as its processor time. One piece waits, and one more is being made, as long as
+//! all bodies of the sync together have no more than [`PIECES`] ready. Beyond that, a body is read only while the guest waits for it: so
+//! bodies that the guest leaves unread can't block those that it reads.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ struct End;
 
 type Piece = Result<Frame<Bytes>, WasiError>;
 
-/// A piece, and the room that it takes until the guest has it.
+/// A piece, and the permit that it holds until the guest has it.
 type Ready = (Result<Piece, End>, Option<OwnedSemaphorePermit>);
 
 /// A body that a task reads.
