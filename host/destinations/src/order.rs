@@ -43,6 +43,7 @@ pub(crate) fn ascending(codes: &[u128]) -> Vec<u32> {
 }
 
 /// The order of one batch's rows by key; none when they are in order as they stand.
+#[cfg(feature = "sqlite")]
 pub(crate) fn of_batch(cells: &[Cells<'_>], rows: usize, key: &[usize]) -> Option<Vec<u32>> {
     if (1..rows).all(|row| !comes_before(cells, key, row, row - 1)) {
         return None;
@@ -50,6 +51,7 @@ pub(crate) fn of_batch(cells: &[Cells<'_>], rows: usize, key: &[usize]) -> Optio
     Some(ascending(&codes(&[(cells.to_vec(), rows)], key)))
 }
 
+#[cfg(feature = "sqlite")]
 fn comes_before(cells: &[Cells<'_>], key: &[usize], a: usize, b: usize) -> bool {
     for &column in key {
         // Text of one dictionary entry is equal without being read.

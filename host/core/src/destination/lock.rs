@@ -24,6 +24,9 @@ pub struct SyncLock {
 
 impl SyncLock {
     /// Takes the lock or refuses at once. `destination` is what to call it in messages.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`]: somebody has it, or there can be none.
     pub fn acquire(path: PathBuf, destination: &str) -> Result<Self, DestinationError> {
         loop {
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|error| {
@@ -54,6 +57,9 @@ impl SyncLock {
     }
 
     /// Takes the lock to read what nobody changes meanwhile. None where this process may not write, and so not lock.
+    ///
+    /// # Errors
+    /// The same.
     pub fn acquire_for_reading(path: PathBuf, destination: &str) -> Result<Option<Self>, DestinationError> {
         match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
             Err(error)

@@ -126,26 +126,47 @@ pub trait Destination: Send {
 
     /// Checks that `preparation` can be carried out and returns the stored state (empty when `full_refresh`). Changes nothing that
     /// a reader of the destination's tables would see.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`]: it can't be.
     fn prepare(&mut self, preparation: Preparation) -> Result<State, DestinationError>;
 
     /// The tables of the [`Preparation`] that are lost, for which the state still stands; asked after `prepare`, unless for a full
     /// refresh. The first commit makes them anew.
+    ///
+    /// # Errors
+    /// They can't be looked at.
     fn lost_tables(&mut self) -> Result<Vec<LostTable>, DestinationError> {
         Ok(Vec::new())
     }
 
     /// Takes one group into the open transaction, opening one when none is.
+    ///
+    /// # Errors
+    /// It could not be stored. Nothing of the open transaction may be committed then, nor is anything called after it.
     fn apply(&mut self, group: Group) -> Result<(), DestinationError>;
 
     /// Makes every applied group durable against a crash of the process. Called only when groups were applied since the last commit.
+    ///
+    /// # Errors
+    /// Nothing is committed, or all of it is; the next sync finds out which. Nothing is called after it.
     fn commit(&mut self) -> Result<(), DestinationError>;
 
     /// Ends the sync after the last commit: makes all durable against loss of power, and lets go of locks.
+    ///
+    /// # Errors
+    /// What was committed may not survive a loss of power.
     fn finish(&mut self) -> Result<(), DestinationError>;
 
     /// The stored state, whole.
+    ///
+    /// # Errors
+    /// It can't be read.
     fn state(&mut self) -> Result<State, DestinationError>;
 
     /// Replaces the stored state, durably; the rows stay.
+    ///
+    /// # Errors
+    /// It could not be stored; the old one is still there.
     fn replace_state(&mut self, state: &State) -> Result<(), DestinationError>;
 }

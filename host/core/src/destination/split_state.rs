@@ -85,16 +85,28 @@ use crate::state::{MergedPatch, State, StatePatch};
 /// A place that stores rows and no state.
 pub trait Rows: Send {
     /// Checks that `preparation` can be carried out; as [`Destination::prepare`].
+    ///
+    /// # Errors
+    /// It can't be.
     fn prepare(&mut self, preparation: Preparation) -> Result<(), DestinationError>;
 
     /// Takes changes, in their order.
+    ///
+    /// # Errors
+    /// They could not be stored; nothing is called after it.
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), DestinationError>;
 
     /// Makes every change that was taken durable. When it returns they survive a loss of power: the state, which is stored next,
     /// does. (A commit of the built-in destinations survives a crash of the process and no more, so they are no `Rows`.)
+    ///
+    /// # Errors
+    /// They may be stored or not; the state stays behind.
     fn commit(&mut self) -> Result<(), DestinationError>;
 
     /// Ends the sync after the last commit; lets go of locks.
+    ///
+    /// # Errors
+    /// What was committed is stored, but it could not be closed.
     fn finish(&mut self) -> Result<(), DestinationError> {
         Ok(())
     }

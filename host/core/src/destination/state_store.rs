@@ -17,13 +17,22 @@ use elt_support::paths::sibling;
 pub trait StateStore: Send {
     /// The stored state; empty when nothing was stored yet. A state that can't be read is an error and never an empty one, which
     /// would make the next sync read everything again.
+    ///
+    /// # Errors
+    /// It can't be read.
     fn load(&mut self) -> Result<State, DestinationError>;
 
     /// Puts `state` in the place of what is stored, whole or not at all. When it returns, the state survives a loss of power.
+    ///
+    /// # Errors
+    /// It could not be stored; the old one is still there.
     fn replace(&mut self, state: &State) -> Result<(), DestinationError>;
 
     /// Changes the stored state as `patch` says, whole or not at all; as durable as [`StateStore::replace`]. A store that can
     /// change single keys, such as a database, does better than what is given here, which writes everything anew.
+    ///
+    /// # Errors
+    /// As [`StateStore::load`] and [`StateStore::replace`].
     fn patch(&mut self, patch: &StatePatch) -> Result<(), DestinationError> {
         let mut state = self.load()?;
         state::apply(&mut state, patch.clone());
@@ -54,6 +63,9 @@ pub struct JsonFile {
 impl JsonFile {
     /// At a path whose folder exists; the file need not. Until it is dropped nobody else can open the same one, so that two syncs
     /// at once don't overwrite each other's state.
+    ///
+    /// # Errors
+    /// [`DestinationError::Refused`]: somebody else has it, or there can be no lock beside it.
     pub fn open(path: PathBuf) -> Result<Self, DestinationError> {
         let lock = SyncLock::acquire(sibling(&path, "-sync"), &path.display().to_string())?;
         Ok(Self { path, _lock: lock })

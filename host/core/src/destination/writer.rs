@@ -199,6 +199,9 @@ impl Writer {
     }
 
     /// Waits until the group fits into the queue, then queues it. After the destination's first failure it returns that.
+    ///
+    /// # Errors
+    /// The destination's first failure.
     pub async fn send(&self, group: Group) -> Result<(), DestinationError> {
         let units = group.bytes().div_ceil(UNIT).clamp(1, self.units) as u32;
         let space = self.space.clone().acquire_many_owned(units).await.map_err(|_| self.failure())?;
