@@ -1,6 +1,7 @@
 //! The configuration: what keys there are, their JSON Schema, and the reading of one that names every problem it has.
 
 mod address;
+mod annotations;
 mod project;
 
 use std::collections::BTreeMap;
@@ -106,14 +107,15 @@ const KEYS: [&str; 11] = [
 pub fn json_schema() -> Value {
     let patterns = json!({"type": "array", "items": {"type": "string"}});
     let tables = tables::TABLES.map(|table| table.name);
-    json!({
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Weights & Biases",
         "type": "object",
         "required": ["api_key", "entity", "project"],
         "additionalProperties": false,
         "properties": {
-            "api_key": {"type": "string", "minLength": 1, "writeOnly": true, "title": "API key",
+            "api_key": {"type": "string", "minLength": 1, "writeOnly": true, "x-elt-credential": annotations::credential(),
+                "title": "API key",
                 "description": "A W&B API key; one that may only read is enough. See https://wandb.ai/authorize."},
             "entity": {"type": "string", "minLength": 1, "title": "Entity",
                 "description": "The user or team that owns the project: the first part of the project's URL."},
@@ -121,7 +123,8 @@ pub fn json_schema() -> Value {
                 "description": "The project's name: the second part of its URL. The whole URL, or entity/project, is understood too."},
             "page_size": {"type": ["integer", "string"], "minimum": 1, "maximum": 1000, "default": DEFAULT_PAGE_SIZE,
                 "title": "Page size", "description": "Runs for each page of a listing; in the rest dialect also rows for each page of a history."},
-            "base_url": {"type": "string", "format": "uri", "x-elt-origin": true, "default": DEFAULT_BASE_URL,
+            "base_url": {"type": "string", "format": "uri", "x-elt-origin": true, "x-elt-downloads": annotations::downloads(),
+                "default": DEFAULT_BASE_URL,
                 "title": "Base URL", "description": "Where W&B's API answers; change it for a self-hosted W&B."},
             "api": {"enum": ["auto", "rest", "graphql"], "default": "auto", "title": "API",
                 "description": "Which of W&B's interfaces to use; auto asks GraphQL first, then REST."},
@@ -133,10 +136,14 @@ pub fn json_schema() -> Value {
                 "title": "Metrics", "description": "Patterns of the metrics to write, in which * stands for any text and ? for one character. A bare list or a text with commas means include."},
             "start_time": {"type": "string", "title": "Start time",
                 "description": "Leave out runs last updated before this time: RFC 3339, UTC where it does not say."},
-            "deletes": {"enum": ["keep", "mark", "remove"], "default": "keep", "title": "Deleted runs",
+            "deletes": {"enum": ["keep", "mark", "remove"], "default": "keep", "x-elt-deletes": true, "title": "Deleted runs",
                 "description": "What becomes of the rows of a run that was deleted at W&B: they stay; they stay and the table deleted_runs names the run; they are removed."},
         }
-    })
+    });
+    if let Some(schema) = schema.as_object_mut() {
+        schema.extend(annotations::of_the_whole());
+    }
+    schema
 }
 
 /// An object that keeps every entry, so that a key given twice is seen.

@@ -1,5 +1,6 @@
 //! A component that uses every import of the contract in known ways. What a host must have seen and stored after each of its
-//! acts is in `expected.json`; what the component got from the host it says in its log, which is part of that.
+//! acts is in `expected.json`; what the component got from the host it says in its log, which is part of that. Of the annotations that a
+//! specification may have (`x-elt-…`, see `wit/README.md`) it has the one that is not optional: a host that knows no other conforms.
 #![cfg(target_arch = "wasm32")]
 #![deny(unsafe_code)]
 
