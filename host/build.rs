@@ -1,4 +1,4 @@
-//! Finds the component that the binary carries, and tells the compiler its path as `WANDB_CONNECTOR_WASM`.
+//! Finds the component that the binary carries, and tells the compiler its path as `COMPONENT_WASM`.
 //!
 //! It is `WANDB_CONNECTOR_COMPONENT`, else what `make component` left in the target folder. When there is none, only
 //! the binary can't be built (it says why); the library needs no component.
@@ -14,7 +14,7 @@ fn main() {
     let Some(path) = named().or_else(built) else { return };
     println!("cargo::rerun-if-changed={}", path.display());
     if path.is_file() {
-        println!("cargo::rustc-env=WANDB_CONNECTOR_WASM={}", path.display());
+        println!("cargo::rustc-env=COMPONENT_WASM={}", path.display());
     }
 }
 

@@ -34,11 +34,20 @@ from wit_world.imports.streams import StreamError_Closed
 from wit_world.imports.wasi_http_types import Fields, OutgoingRequest, Scheme_Http, Scheme_Https
 
 CONFIGURATION = {
+    "title": "Sensors",
     "type": "object",
-    "required": ["base_url"],
+    "x-elt-items": {"singular": "reading", "plural": "readings"},
+    "x-elt-state": {"watermark": "after"},
+    "required": ["sensors_url"],
     "properties": {
-        "base_url": {"type": "string", "format": "uri", "x-elt-origin": True, "title": "URL", "description": "Where the readings are."},
-        "token": {"type": "string", "writeOnly": True, "title": "Token", "description": "Sent as a Bearer token."},
+        "sensors_url": {"type": "string", "format": "uri", "x-elt-origin": True, "title": "URL", "description": "Where the readings are."},
+        "token": {
+            "type": "string",
+            "writeOnly": True,
+            "x-elt-credential": {"origin": "sensors_url", "authorization": ["Token {secret}"]},
+            "title": "Token",
+            "description": "Sent in the authorization header.",
+        },
         "print": {"type": "boolean", "title": "Print", "description": "Prints to standard output, which connectors do not have."},
     },
 }
@@ -111,16 +120,16 @@ def store(act):
 
 def parse(config):
     config = json.loads(config)
-    if not config.get("base_url"):
-        raise Err(Error_Configuration([ConfigurationProblem("base_url", "is missing")]))
+    if not config.get("sensors_url"):
+        raise Err(Error_Configuration([ConfigurationProblem("sensors_url", "is missing")]))
     return config
 
 
 def get(config, after):
     """The page after a reading."""
-    url = urlsplit(config["base_url"])
+    url = urlsplit(config["sensors_url"])
     token = config.get("token")
-    headers = [("authorization", f"Bearer {token}".encode())] if token else []
+    headers = [("authorization", f"Token {token}".encode())] if token else []
     request = OutgoingRequest(Fields.from_list(headers))
     request.set_scheme(Scheme_Https() if url.scheme == "https" else Scheme_Http())
     request.set_authority(url.netloc)

@@ -30,6 +30,9 @@ use output::console::Console;
 use output::report;
 pub use wandb::netrc;
 
+/// What the program is called where it leaves something: in the cache, in traces.
+const PROGRAM: &str = "wandb-connector";
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let cli = match args::parse() {

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use elt_destinations::url;
 use elt_destinations::url::DestinationUrl;
-use elt_host::state::StateKeys;
-use elt_host::wandb;
 use elt_host::{
     Cache, CancellationToken, ComponentInfo, Connector, Destination, DestinationError, Engine, EngineOptions, Error,
     HttpClient, Level, Observer, Outcome, Policy, Spec, SyncRequest, Table,
@@ -16,8 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::args::SandboxArgs;
 use crate::output::console::Console;
-use crate::sandbox;
+use crate::output::vocabulary::Vocabulary;
 use crate::wandb::configuration;
+use crate::{PROGRAM, sandbox};
 
 pub(crate) use elt_destinations::url::Access;
 
@@ -25,8 +24,7 @@ pub(crate) use elt_destinations::url::Access;
 pub(crate) struct Runner {
     pub(crate) policy: Policy,
     pub(crate) bytes: Vec<u8>,
-    /// Known of the built-in component's state only.
-    state_keys: Option<StateKeys>,
+    is_built_in: bool,
     connector: Connector,
     client: HttpClient,
     console: Arc<Console>,
@@ -44,19 +42,30 @@ pub(crate) fn open(text: &str, access: Access) -> Result<Box<dyn Destination>, E
 
 impl Runner {
     /// Compiles the component, or loads what an earlier run compiled.
-    pub(crate) fn load(sandbox: &SandboxArgs, console: &Arc<Console>, base_url: &str) -> Result<Self, Error> {
+    pub(crate) fn load(sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<Self, Error> {
         let bytes = sandbox::component(sandbox)?;
         let engine = Engine::new(&EngineOptions::default())?;
-        let connector = Connector::load(&engine, &bytes, &Cache::for_user())?;
+        let connector = Connector::load(&engine, &bytes, &Cache::for_user(PROGRAM))?;
         console.log(Level::Debug, connector.cache_note());
         for problem in certificates::problems() {
             console.log(Level::Warning, problem);
         }
         let client = HttpClient::default();
-        let mut policy = sandbox::policy(sandbox);
-        policy.download_origins.extend(wandb::download_origin(base_url));
-        let state_keys = sandbox.component.is_none().then_some(wandb::STATE_KEYS);
-        Ok(Self { policy, bytes, state_keys, connector, client, console: Arc::clone(console) })
+        let (policy, is_built_in) = (sandbox::policy(sandbox), sandbox.component.is_none());
+        Ok(Self { policy, bytes, is_built_in, connector, client, console: Arc::clone(console) })
+    }
+
+    /// Allows what the built-in component says of its downloads with `config`. Other components get what `--allow-origin` names.
+    pub(crate) async fn allow_downloads(&mut self, config: &Map<String, Value>) -> Result<(), Error> {
+        if self.is_built_in {
+            self.policy.download_origins.extend(self.connector.spec().await?.downloads(config));
+        }
+        Ok(())
+    }
+
+    /// What the component calls things.
+    pub(crate) async fn vocabulary(&self) -> Vocabulary {
+        Vocabulary::of(self.spec().await.ok(), self.is_built_in)
     }
 
     pub(crate) fn info(&self) -> &ComponentInfo {
@@ -75,6 +84,22 @@ impl Runner {
         self.connector.schema(config).await
     }
 
+    /// The tables, with something in the place of values that are missing and that nobody gave: they do not depend on a key or a name.
+    pub(crate) async fn schema_despite_gaps(&self, config: &Map<String, Value>) -> Result<Vec<Table>, Error> {
+        let problems = match self.schema(config).await {
+            Err(Error::Configuration(problems)) => problems,
+            other => return other,
+        };
+        let properties = &self.spec().await?.schema()["properties"];
+        let mut filled = config.clone();
+        let missing = problems.into_iter().filter_map(|problem| problem.key);
+        for key in missing.filter(|key| !configuration::is_given(config, key)) {
+            let is_origin = properties[&key]["x-elt-origin"] == true;
+            filled.insert(key, if is_origin { "https://source.invalid" } else { "-" }.into());
+        }
+        self.schema(&filled).await
+    }
+
     pub(crate) async fn sync(
         &self,
         config: Map<String, Value>,
@@ -87,7 +112,6 @@ impl Runner {
             Err(why) => return Outcome::failed(why),
         };
         let request = SyncRequest::new(spec, config).full_refresh(full_refresh).policy(self.policy.clone());
-        let request = request.state_keys(self.state_keys);
         self.connector.sync(request, destination, &self.client, self.observer(), token).await
     }
 
@@ -97,7 +121,7 @@ impl Runner {
         destination: DestinationUrl,
         token: &CancellationToken,
     ) -> Result<Verification, Error> {
-        let request = VerifyRequest { config, destination, policy: self.policy.clone(), keys: wandb::STATE_KEYS };
+        let request = VerifyRequest { config, destination, policy: self.policy.clone() };
         elt_verify::verify(&self.connector, request, &self.client, self.observer(), token).await
     }
 

@@ -7,7 +7,7 @@ use crate::wandb::configuration::problem;
 
 /// The component that the binary carries.
 const EMBEDDED: &[u8] = include_bytes!(env!(
-    "WANDB_CONNECTOR_WASM",
+    "COMPONENT_WASM",
     "the component is not built yet: run `make component` first, or name one in WANDB_CONNECTOR_COMPONENT"
 ));
 

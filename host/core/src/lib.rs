@@ -30,9 +30,9 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (file, cache) = (std::path::Path::new(env!("WANDB_CONNECTOR_WASM")), Cache::none());
+//! # let (file, cache) = (std::path::Path::new(env!("COMPONENT_WASM")), Cache::none());
 //! // One engine for the process, a connector for each component, a client for each tenant. `file` is the path of the component, and
-//! // `cache` keeps what was compiled: `Cache::for_user()`.
+//! // `cache` keeps what was compiled: `Cache::for_user("my-program")`.
 //! let engine = Engine::new(&EngineOptions::default())?;
 //! let connector = Connector::load_file(&engine, file, &cache)?;
 //! let client = HttpClient::default();

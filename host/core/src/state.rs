@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{ConfigurationProblem, Error};
@@ -25,26 +26,64 @@ pub(crate) fn patch_bytes(patch: &StatePatch) -> usize {
     patch.iter().map(|(key, new)| ENTRY_BYTES + key.len() + value(new)).sum()
 }
 
-/// What a connector's state says of its items. To the host a state is opaque, so whoever knows the connector says it.
-#[derive(Debug, Clone, Copy)]
+/// How to read a connector's state. To the host a state is opaque, so the connector says it, in the annotation `x-elt-state` of its
+/// specification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct StateKeys {
+    /// The key of the value up to which everything is done, for people to read.
+    pub watermark: Option<String>,
     /// The key that says which source a destination belongs to. The connector refuses another one by it.
-    pub source: &'static str,
+    pub source: Option<String>,
     /// Further keys that stay true when the destination has lost rows; all others but those of items say how far it is up to date.
-    pub lasting: &'static [&'static str],
-    /// What the key of an item begins with; its identifier follows. The value is a JSON object; an empty one names an
-    /// item of which nothing is known.
-    pub items: &'static str,
+    pub lasting: Vec<String>,
+    /// How entries of items look. Without them a destination that has lost rows is read again as a whole.
+    pub items: Option<ItemKeys>,
+}
+
+/// How the entries of items look in a connector's state: a key for each item, whose value is a JSON object. An empty one names an item
+/// of which nothing is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ItemKeys {
+    /// What the key of an item begins with; its identifier follows, which is also what the first column of each primary key holds.
+    pub prefix: String,
     /// The object's member that changes whenever the item does, text. Absent while the item was not read whole.
-    pub version: &'static str,
+    pub version: String,
     /// The member that says, with any value, that the source no longer has the item.
-    pub deleted: &'static str,
+    #[serde(default)]
+    pub deleted: Option<String>,
     /// The member that says, with any value, that the item is known of and was left unread on purpose.
-    pub unread: &'static str,
+    #[serde(default)]
+    pub unread: Option<String>,
     /// The member that holds the value which the next row will have in the second key column at least, an integer.
-    pub next: &'static str,
+    #[serde(default)]
+    pub next: Option<String>,
     /// The tables that every item is read into, as far as the configuration asks for them.
-    pub tables: &'static [&'static str],
+    #[serde(default)]
+    pub tables: Vec<String>,
+}
+
+impl StateKeys {
+    /// Whether what the key says stays true when the destination has lost rows.
+    pub(crate) fn lasts(&self, key: &str) -> bool {
+        self.source.as_deref() == Some(key) || self.lasting.iter().any(|lasting| lasting == key)
+    }
+}
+
+impl ItemKeys {
+    /// Whether the source no longer has the item of an entry.
+    pub fn is_deleted(&self, entry: &Value) -> bool {
+        has(entry, self.deleted.as_deref())
+    }
+
+    /// Whether the item of an entry was left unread.
+    pub fn is_unread(&self, entry: &Value) -> bool {
+        has(entry, self.unread.as_deref())
+    }
+}
+
+fn has(entry: &Value, member: Option<&str>) -> bool {
+    member.is_some_and(|member| entry.get(member).is_some())
 }
 
 /// Changes `state` as `patch` says.

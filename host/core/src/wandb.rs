@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDateTime};
 
 use crate::error::ConfigurationProblem;
-use crate::state::{State, StateKeys};
+use crate::state::State;
 
 /// Where the API answers when no base URL is given.
 pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
@@ -12,23 +12,8 @@ pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
 /// `wandb` package 0.31, whose `login` stores keys under the newer name).
 pub const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
 
-/// Where W&B's service keeps exported histories: the host of the signed URLs that the connector downloads without the key.
-const DOWNLOADS: &str = "https://storage.googleapis.com";
-
 /// The key of the watermark; Fivetran's connector has the same.
 pub const WATERMARK: &str = "runs_hwm_utc";
-
-/// How the connector's state is to be read.
-pub const STATE_KEYS: StateKeys = StateKeys {
-    source: "source",
-    lasting: &["import_hwm_utc"],
-    items: "runs/",
-    version: "version",
-    deleted: "deleted",
-    unread: "seen",
-    next: "next_step",
-    tables: &["runs", "metrics", "metric_objects"],
-};
 
 /// What the connector would refuse in a state that people import.
 pub fn problems_of_state(state: &State) -> Vec<ConfigurationProblem> {
@@ -54,12 +39,6 @@ fn is_moment(text: &str) -> bool {
         }
     };
     moment.is_some_and(|moment| (1..=9999).contains(&moment.year()))
-}
-
-/// The download hosts of the service at a base URL: known for W&B's own, while those of others are named by `--allow-origin`.
-pub fn download_origin(base_url: &str) -> Option<String> {
-    let (machine, _) = machine(base_url)?;
-    SAME_SERVICE.contains(&machine.as_str()).then(|| DOWNLOADS.to_owned())
 }
 
 /// How `~/.netrc` may name the server of a URL: host and, if there is one, port, as the `wandb` tools do; and the host alone.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::tenant::Tenant;
-use elt_host::wandb;
 use elt_host::{ConfigurationProblem, Spec};
 use elt_support::address::{is_allowed, special};
 use elt_support::origin::{Host, Origin};
@@ -48,11 +47,6 @@ fn inside(origin: &Origin, tenant: &Tenant) -> Option<String> {
     }
 }
 
-/// The download hosts that belong to the origins of the configuration.
-pub(super) fn download_origins(tenant: &Tenant, spec: &Spec) -> Vec<String> {
-    spec.origins(&tenant.config).filter_map(|(_, url)| wandb::download_origin(url)).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -62,7 +56,7 @@ mod tests {
 
     const SPEC: &str = r#"{"properties": {
         "api_key": {"writeOnly": true},
-        "base_url": {"x-elt-origin": true, "default": "https://api.wandb.ai"},
+        "base_url": {"x-elt-origin": true, "default": "https://api.example"},
         "entity": {}
     }}"#;
 
@@ -101,6 +95,6 @@ mod tests {
         let allowed = "policy.allow_networks = [\"127.0.0.0/8\"]";
         assert_eq!(found("base_url = \"http://127.0.0.1:1\"", allowed), [""; 0]);
         assert_eq!(found("base_url = \"http://localhost:1\"", allowed), [""; 0]);
-        assert_eq!(found("base_url = \"https://wandb.acme.example\"", ""), [""; 0]);
+        assert_eq!(found("base_url = \"https://api.acme.example\"", ""), [""; 0]);
     }
 }

@@ -8,7 +8,7 @@
 //! entity = "acme"
 //!
 //! [[budget]]                                  # all tenants together ask this origin no more often than that
-//! origin = "https://api.wandb.ai"
+//! origin = "https://api.source.example"
 //! requests_per_minute = 600
 //!
 //! [[tenant]]
@@ -18,7 +18,7 @@
 //! schedule = { cron = "0 3 * * *" }
 //!
 //! [tenant.config]
-//! api_key = { env = "ACME_WANDB_KEY" }        # or { file = "keys/acme" }, or { command = ["vault", "read", "acme"] }
+//! api_key = { env = "ACME_KEY" }        # or { file = "keys/acme" }, or { command = ["vault", "read", "acme"] }
 //! project = "vision"
 //!
 //! [tenant.policy]

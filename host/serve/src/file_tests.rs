@@ -19,7 +19,7 @@ fn an_entry_says_everything_about_a_tenant() {
     let reading = read(
         r#"
         [[budget]]
-        origin = "https://api.wandb.ai/"
+        origin = "https://api.source.example/"
         requests_per_minute = 600
 
         [[tenant]]
@@ -48,7 +48,7 @@ fn an_entry_says_everything_about_a_tenant() {
         "#,
     );
     assert_eq!(reading.problems, []);
-    assert_eq!(reading.budgets, [(Origin::parse("https://api.wandb.ai").unwrap(), 600)]);
+    assert_eq!(reading.budgets, [(Origin::parse("https://api.source.example").unwrap(), 600)]);
     let tenant = &reading.entries[0].tenant;
     assert_eq!(tenant.labels["plan"], "pro");
     assert_eq!(tenant.destination, "sqlite:/srv/none/warehouses/acme.db".parse::<DestinationUrl>().unwrap());

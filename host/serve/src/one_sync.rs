@@ -16,7 +16,6 @@ use super::tenant::{SecretSource, Tenant};
 use super::{config_checks, secret};
 use elt_destinations::url::{Access, open};
 use elt_host::key_origin::KeyOrigin;
-use elt_host::wandb;
 use elt_host::{ConfigurationProblem, Error, Event, HttpClient, Level, Observer, Outcome, Spec, SyncRequest};
 use elt_support::file_access::others_may_read;
 use elt_support::printable::cut;
@@ -97,13 +96,15 @@ async fn sync(
         let config =
             configuration(tenant, spec, &observer_of_tenant, salt).await.map_err(|error| explain(error, &origins))?;
         let mut policy = tenant.policy.clone();
-        policy.download_origins.extend(config_checks::download_origins(tenant, spec));
+        // What a tenant's own component says of its downloads is nothing that the operator allowed.
+        if tenant.component.is_none() {
+            policy.download_origins.extend(spec.downloads(&tenant.config));
+        }
         let url = tenant.destination.clone();
         let opened = tokio::task::spawn_blocking(move || open(&url, Access::ReadWrite)).await;
         let opened = opened.map_err(|_| Error::Internal("the destination could not be opened: the host failed".into()));
         let destination = opened?.map_err(|why| Error::Destination(why.to_string()))?;
-        let state_keys = tenant.component.is_none().then_some(wandb::STATE_KEYS);
-        let request = SyncRequest::new(spec, config).policy(policy).state_keys(state_keys);
+        let request = SyncRequest::new(spec, config).policy(policy);
         Ok((connector, origins, request, destination))
     };
     let (connector, origins, request, destination) = tokio::select! {

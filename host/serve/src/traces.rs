@@ -31,8 +31,6 @@ use super::record::SyncRecord;
 use super::tenant::TenantId;
 use elt_host::{Event, Observer};
 
-/// The name of the service, unless the environment has one.
-const SERVICE: &str = "wandb-connector";
 /// How long one batch of spans may take to be sent.
 const SEND: Duration = Duration::from_secs(10);
 /// Bytes of a collector's answer.
@@ -56,28 +54,29 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// As the environment says; none when it names no endpoint. Spans are sent by the runtime that this is called in.
+    /// As the environment says, with `service` as the service's name where it names none; none when it names no endpoint. Spans are sent by the runtime that this is called in.
     ///
     /// # Errors
     /// The environment asks for gRPC, or the endpoint is no URL.
-    pub fn from_env() -> Result<Option<Self>, TracesError> {
+    pub fn from_env(service: &str) -> Result<Option<Self>, TracesError> {
         let Some(endpoint) = endpoint(|name| std::env::var(name).ok())? else { return Ok(None) };
-        Self::to(&endpoint).map(Some)
+        Self::to(&endpoint, service).map(Some)
     }
 
-    /// Sends spans to `endpoint`, a whole URL. They are sent by the runtime that this is called in.
+    /// Sends spans to `endpoint`, a whole URL, as those of `service` unless the environment has another name. They are sent by the runtime that this is called in.
     ///
     /// # Errors
     /// The endpoint is no URL.
-    pub fn to(endpoint: &str) -> Result<Self, TracesError> {
+    pub fn to(endpoint: &str, service: &str) -> Result<Self, TracesError> {
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Transport::new(Handle::current()))
             .with_protocol(Protocol::HttpJson)
             .with_endpoint(endpoint)
             .build()?;
-        let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
-        let tracer = provider.tracer("wandb-connector-host");
+        let provider =
+            SdkTracerProvider::builder().with_resource(resource(service)).with_batch_exporter(exporter).build();
+        let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
         Ok(Self { provider, tracer })
     }
 
@@ -117,11 +116,11 @@ fn endpoint(variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>,
 }
 
 /// Who sends: what the environment says, and a name in any case.
-fn resource() -> Resource {
+fn resource(service: &str) -> Resource {
     let resource = Resource::builder().build();
     let named = resource.get(&Key::new("service.name"));
     if named.is_none_or(|name| name.as_str().starts_with("unknown_service")) {
-        return Resource::builder().with_service_name(SERVICE).build();
+        return Resource::builder().with_service_name(service.to_owned()).build();
     }
     resource
 }

@@ -1,7 +1,7 @@
 //! Which servers are believed to be who they say: the certificates that this machine trusts, or those that the environment names.
 //!
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` (OpenSSL, curl), `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` (Python's `requests`, which the `wandb`
-//! package uses) name PEM files or folders of them; all that are set count together, and in the place of the system's own. Where
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` (OpenSSL, curl), `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` (Python's `requests`,
+//! which the tools of many services use) name PEM files or folders of them; all that are set count together, and in the place of the system's own. Where
 //! nothing can be read of what they name, the system's are used after all. Whatever can't be read is told by [`problems`].
 //!
 //! A self-hosted server often has a certificate that it signed itself, and the file names just that one. To webpki a certificate that

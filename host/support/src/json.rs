@@ -112,7 +112,7 @@ mod tests {
         let cases: [(&str, &str); 10] = [
             ("", "1:1 EOF while parsing a value"),
             ("[1, 2]", "1:1 must be a JSON object, `{…}`, but is a list"),
-            ("\"wandb_key\"", "1:1 must be a JSON object, `{…}`, but is a string"),
+            ("\"a_key\"", "1:1 must be a JSON object, `{…}`, but is a string"),
             ("null", "1:1 must be a JSON object, `{…}`, but is null"),
             ("{\"a\": 1,}", "1:9 trailing comma"),
             ("{\n  \"a\": 1\n  \"b\": 2\n}", "3:3 expected `,` or `}`"),

@@ -8,7 +8,7 @@ use http::Uri;
 
 use crate::url_password;
 
-/// Who answers a request: `https://api.wandb.ai`, `http://localhost:8080`.
+/// Who answers a request: `https://api.source.example`, `http://localhost:8080`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     secure: bool,
@@ -27,7 +27,9 @@ pub enum Host {
 
 /// Why text is no origin, with the form that it should have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{url:?} {problem}; the form is `https://host` or `https://host:port`, for example `https://api.wandb.ai`")]
+#[error(
+    "{url:?} {problem}; the form is `https://host` or `https://host:port`, for example `https://api.source.example`"
+)]
 pub struct OriginError {
     url: String,
     problem: &'static str,
@@ -42,7 +44,7 @@ impl Origin {
 
     /// The origin of a URI.
     pub fn of(uri: &Uri) -> Result<Self, OriginError> {
-        // A password in a URL ends up in logs and in errors (this one leaves it out), and W&B has none.
+        // A password in a URL ends up in logs and in errors (this one leaves it out), and credentials have a place of their own.
         let fail = |problem| Err(OriginError { url: without_user(uri), problem });
         let secure = match uri.scheme_str() {
             Some("https") => true,
@@ -173,10 +175,10 @@ mod tests {
     #[test]
     fn spellings_of_one_origin_are_equal() {
         let cases = [
-            ("https://api.wandb.ai", "https://api.wandb.ai"),
-            ("HTTPS://API.WANDB.AI/path?query", "https://api.wandb.ai"),
-            ("https://api.wandb.ai.:443", "https://api.wandb.ai"),
-            (" https://api.wandb.ai:/ ", "https://api.wandb.ai"),
+            ("https://api.source.example", "https://api.source.example"),
+            ("HTTPS://API.SOURCE.EXAMPLE/path?query", "https://api.source.example"),
+            ("https://api.source.example.:443", "https://api.source.example"),
+            (" https://api.source.example:/ ", "https://api.source.example"),
             ("http://localhost:80", "http://localhost"),
             ("http://[::1]:8080/x", "http://[::1]:8080"),
             ("http://[0:0::1]:8080", "http://[::1]:8080"),
@@ -191,11 +193,11 @@ mod tests {
     fn what_is_no_origin_is_explained() {
         let cases = [
             ("", "is no URL"),
-            ("api.wandb.ai", "has no scheme"),
-            ("ftp://api.wandb.ai", "has a scheme other than"),
+            ("api.source.example", "has no scheme"),
+            ("ftp://api.source.example", "has a scheme other than"),
             ("file:///etc/hosts", "is no URL"),
             ("https://", "is no URL"),
-            ("https://user:pass@api.wandb.ai", "has a user name"),
+            ("https://user:pass@api.source.example", "has a user name"),
             ("https://a..b", "has no valid host"),
             ("https://a:99999", "has no valid port"),
             ("https://[::1", "is no URL"),

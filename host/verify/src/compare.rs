@@ -143,7 +143,13 @@ impl<'a> Comparison<'a> {
             (Some(Part::Integer(position)), Some(below)) => *position >= below,
             (Some(_), Some(_)) => false,
         };
-        let expected = changed_since && is_later && !matches!(side, Presence::Destination);
+        // Where the state does not tell what the last sync saw, only what is not stored yet can be taken for newer than it.
+        let may_be_newer = match side {
+            Presence::Source => true,
+            Presence::Both => self.known.has_entries(),
+            Presence::Destination => false,
+        };
+        let expected = changed_since && is_later && may_be_newer;
         self.count(&id, |tally| {
             tally.at_source |= !matches!(side, Presence::Destination);
             tally.in_destination |= !matches!(side, Presence::Source);
@@ -202,7 +208,8 @@ impl<'a> Comparison<'a> {
         if differences.rows() == 0 {
             return None;
         }
-        differences.changed_since = item.changed_since && at_source;
+        let is_known = self.known.has_entries() || !unexplained;
+        differences.changed_since = item.changed_since && at_source && is_known;
         Some(match (at_source, in_destination) {
             // Where the state says that it is stored, something took it away.
             (true, false) if item.changed_since => Finding::Missing,

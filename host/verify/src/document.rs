@@ -1,6 +1,6 @@
 //! A JSON document in one form, whoever wrote it: without white space, the members of objects in the order of their names, texts with the
 //! escapes that they need, and numbers as their exact decimal value, so that `3`, `3.0` and `30e-1` are one and no digit is lost.
-//! A source may say the same value in two ways, such as W&B, whose exported files know doubles only.
+//! A source may say the same value in two ways, such as one whose exported files know doubles only.
 
 /// Documents nested deeper than this are compared as the texts they are.
 const MOST_DEPTH: usize = 256;

@@ -3,7 +3,7 @@
 //! The source is read whole, as a first sync reads it, into a scratch database that keeps of each row its key and a
 //! digest of its values. Then both sides are walked through in the order of their keys, table
 //! by table, one row at a time. So every value is compared, JSON by what it says and not by how, and memory is bounded by the number of items, as it is
-//! for a sync. An item is what the first column of a primary key names: for W&B a run.
+//! for a sync. An item is what the first column of a primary key names.
 //!
 //! Nobody syncs into the destination meanwhile: its lock is held, so a sync is refused with a message. The source may go
 //! on changing. The connector's state tells what the last sync saw of an item, so what has changed since is told from
@@ -30,10 +30,9 @@ use tokio_util::sync::CancellationToken;
 use elt_destinations::reader::Reader;
 use elt_destinations::url::DestinationUrl;
 use elt_host::destination::lost;
-pub use elt_host::state::StateKeys;
 use elt_host::{
     ConfigurationProblem, Connector, DestinationError, Error, Event, HttpClient, Level, LostTable, Observer, Policy,
-    SyncRequest,
+    SyncRequest, Table,
 };
 
 use compare::Comparison;
@@ -48,15 +47,14 @@ pub struct VerifyRequest {
     pub destination: DestinationUrl,
     /// What the connector may reach and use.
     pub policy: Policy,
-    /// How to read the connector's state.
-    pub keys: StateKeys,
 }
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
 pub struct Verification {
-    /// The unit of the items, in the singular.
-    pub unit: String,
+    /// The unit of the items, in the singular and in the plural: what the connector calls them, where its state has an entry for each;
+    /// else the name of the first key column, and that with an `s`.
+    pub units: (String, String),
     /// Items that were looked at, whatever was found; deleted ones count apart.
     pub items: u64,
     /// Items of which both sides hold the same.
@@ -164,7 +162,8 @@ pub async fn verify(
     cancel: &CancellationToken,
 ) -> Result<Verification, Error> {
     let started = Instant::now();
-    let VerifyRequest { config, destination, policy, keys } = request;
+    let VerifyRequest { config, destination, policy } = request;
+    let keys = connector.spec().await?.state().cloned().unwrap_or_default();
     let stored = open(&destination)?;
     let state = stored.state().map_err(failed)?;
     let scratch = Arc::new(Mutex::new(Scratch::new(stored.encoding())));
@@ -181,6 +180,10 @@ pub async fn verify(
         lost.clear();
     }
     let known = Known::new(&state, &outcome.state, outcome.quarantined, &keys);
+    let units = match (&keys.items, tables.first().and_then(first_key_column)) {
+        (None, Some(column)) => (column.to_owned(), format!("{column}s")),
+        _ => (outcome.items.unit, outcome.items.units),
+    };
     let (cancel, name) = (cancel.clone(), destination.to_string());
     let compared = tokio::task::spawn_blocking(move || {
         let scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,13 +191,18 @@ pub async fn verify(
     });
     let compared = compared.await.map_err(|why| Error::Internal(format!("the comparison stopped: {why}")))?;
     Ok(Verification {
-        unit: outcome.items.unit,
+        units,
         lost,
         requests: outcome.requests,
         retries: outcome.retries,
         elapsed: started.elapsed(),
         ..compared?
     })
+}
+
+fn first_key_column(table: &Table) -> Option<&str> {
+    let first = table.primary_key().first().and_then(|index| table.columns().get(*index));
+    first.map(|column| column.name.as_str())
 }
 
 /// Hears the connector that reads the source for a verification. What it says in the ordinary course is about a sync, and there is

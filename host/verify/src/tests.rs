@@ -6,14 +6,25 @@ use std::sync::Arc;
 
 use super::digest::Digester;
 use super::known::{Known, seed};
-use super::*;
 use elt_destinations::reader::{Encoding, StoredValue, exact};
 use elt_destinations::sqlite;
+use elt_host::state::{ItemKeys, StateKeys};
 use elt_host::{Column, DataType, State, Table};
 
-const KEYS: StateKeys = elt_host::wandb::STATE_KEYS;
 const SQLITE: Encoding = sqlite::reader::encode;
 const EXACT: Encoding = exact;
+
+fn keys() -> StateKeys {
+    let items = ItemKeys {
+        prefix: "jobs/".into(),
+        version: "version".into(),
+        deleted: Some("deleted".into()),
+        unread: Some("seen".into()),
+        next: Some("next_step".into()),
+        tables: Vec::new(),
+    };
+    StateKeys { source: Some("source".into()), items: Some(items), ..StateKeys::default() }
+}
 
 fn table() -> Table {
     let column = |name: &str, data_type, nullable| Column { name: name.to_owned(), data_type, nullable };
@@ -121,32 +132,32 @@ fn state(entries: &[(&str, &str)]) -> State {
 
 #[test]
 fn the_source_is_read_with_every_item_named_and_none_known() {
-    let stored = state(&[("source", "acme/demo"), ("runs_hwm_utc", "2025"), ("runs/a", r#"{"version":"1"}"#)]);
-    assert_eq!(seed(&stored, &KEYS), state(&[("source", "acme/demo"), ("runs/a", "{}")]));
+    let stored = state(&[("source", "acme/demo"), ("newest", "2025"), ("jobs/a", r#"{"version":"1"}"#)]);
+    assert_eq!(seed(&stored, &keys()), state(&[("source", "acme/demo"), ("jobs/a", "{}")]));
 }
 
 #[test]
 fn an_item_is_known_by_what_both_states_say_of_it() {
     let before = state(&[
-        ("runs/same", r#"{"version":"1","next_step":10}"#),
-        ("runs/grown", r#"{"version":"1","next_step":10}"#),
-        ("runs/partly", r#"{"next_step":4}"#),
-        ("runs/gone", r#"{"version":"1"}"#),
-        ("runs/back", r#"{"version":"1","deleted":"2025"}"#),
-        ("runs/odd", "no JSON"),
-        ("runs/unread", r#"{"version":"1"}"#),
+        ("jobs/same", r#"{"version":"1","next_step":10}"#),
+        ("jobs/grown", r#"{"version":"1","next_step":10}"#),
+        ("jobs/partly", r#"{"next_step":4}"#),
+        ("jobs/gone", r#"{"version":"1"}"#),
+        ("jobs/back", r#"{"version":"1","deleted":"2025"}"#),
+        ("jobs/odd", "no JSON"),
+        ("jobs/unread", r#"{"version":"1"}"#),
     ]);
     let after = state(&[
-        ("runs/same", r#"{"version":"1"}"#),
-        ("runs/grown", r#"{"version":"2"}"#),
-        ("runs/partly", r#"{"version":"2"}"#),
-        ("runs/gone", r#"{"deleted":"2025"}"#),
-        ("runs/back", r#"{"version":"1"}"#),
-        ("runs/odd", r#"{"version":"1"}"#),
-        ("runs/unread", "{}"),
-        ("runs/new", r#"{"version":"1"}"#),
+        ("jobs/same", r#"{"version":"1"}"#),
+        ("jobs/grown", r#"{"version":"2"}"#),
+        ("jobs/partly", r#"{"version":"2"}"#),
+        ("jobs/gone", r#"{"deleted":"2025"}"#),
+        ("jobs/back", r#"{"version":"1"}"#),
+        ("jobs/odd", r#"{"version":"1"}"#),
+        ("jobs/unread", "{}"),
+        ("jobs/new", r#"{"version":"1"}"#),
     ]);
-    let known = Known::new(&before, &after, vec![("bad".into(), "502".into())], &KEYS);
+    let known = Known::new(&before, &after, vec![("bad".into(), "502".into())], &keys());
     let facts = |id: &str| {
         let item = known.item(id);
         (item.is_stored, item.was_read, item.is_deleted, item.changed_since, item.complete_below)

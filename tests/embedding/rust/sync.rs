@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     };
     // One engine for a process, one connector for a component, one client for a tenant.
     let engine = Engine::new(&EngineOptions::default())?;
-    let connector = Connector::load_file(&engine, component.as_ref(), &Cache::for_user())?;
+    let connector = Connector::load_file(&engine, component.as_ref(), &Cache::for_user("wandb-sync"))?;
     let client = HttpClient::default();
     let destination = open(&format!("sqlite:{database}").parse()?, Access::ReadWrite)?;
     let Value::Object(config) = serde_json::from_slice(&std::fs::read(configuration)?)? else {

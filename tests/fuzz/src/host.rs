@@ -163,6 +163,11 @@ pub fn host_specification(bytes: &[u8]) {
     for (name, url) in spec.origins(&config) {
         assert_eq!(properties[name]["default"], url);
     }
+    // What the annotations say is well-formed, whatever they are.
+    assert!(spec.downloads(&config).iter().all(|origin| OriginPattern::parse(origin).is_ok()));
+    let names = spec.items().into_iter().flat_map(|names| [&names.singular, &names.plural]);
+    assert!(names.into_iter().all(|name| !name.is_empty() && name.is_ascii() && !name.contains(char::is_control)));
+    assert!(spec.state().and_then(|keys| keys.items.as_ref()).is_none_or(|items| !items.prefix.is_empty()));
     let Ok(extracted) = Secrets::extract(&spec, properties) else {
         return;
     };

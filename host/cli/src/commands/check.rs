@@ -1,4 +1,4 @@
-//! `check`: whether W&B accepts the configuration.
+//! `check`: whether the source accepts the configuration.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::output::console::Console;
 use crate::output::{self, json, report};
 use crate::run::Runner;
-use crate::wandb::{advice, configuration};
+use crate::wandb::configuration;
 
 /// Tries the configuration. As JSON, a failure too is an object on standard output.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
@@ -46,8 +46,9 @@ struct Checked<'a> {
 async fn try_configuration(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> Result<String, Error> {
     let token = interrupt::watch(console, "stopping")
         .map_err(|error| Error::Internal(format!("signals can't be received: {error}")))?;
-    let configuration = configuration::load(args.config.config.as_deref(), console)?;
-    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
+    let configuration = configuration::load(args.config.config.as_deref(), sandbox, console)?;
+    let mut runner = Runner::load(sandbox, console)?;
+    runner.allow_downloads(&configuration.values).await?;
     let answer = runner.check(&configuration.values, &token).await;
-    answer.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))
+    answer.map_err(|error| configuration.explain(error))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use elt_host::{ComponentInfo, Interface, Policy};
 use elt_support::metadata::Metadata;
 use elt_support::printable::escape_control;
+use elt_support::url_password;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -18,14 +19,22 @@ use crate::wandb::configuration;
 
 /// Prints the component's interfaces and the policy that a sync with the same flags would run under.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let configuration = configuration::load(args.config.config.as_deref(), console)?;
-    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
+    let configuration = configuration::load(args.config.config.as_deref(), sandbox, console)?;
+    let mut runner = Runner::load(sandbox, console)?;
+    // A component whose specification can't be read may be looked at all the same: it may ask nobody.
+    let origins: Vec<String> = match runner.spec().await {
+        Ok(spec) => spec.origins(&configuration.values).map(|(_, url)| url_password::hide(url)).collect(),
+        Err(_) => Vec::new(),
+    };
+    if !origins.is_empty() {
+        runner.allow_downloads(&configuration.values).await?;
+    }
     let facts = Facts {
         component: sandbox.component.as_ref().map_or("built in".into(), |path| path.display().to_string()),
         sha256: format!("{:x}", Sha256::digest(&runner.bytes)),
         metadata: Metadata::of(&runner.bytes),
         info: runner.info().clone(),
-        origin: configuration.base_url,
+        origin: origins.join(", "),
         policy: runner.policy,
     };
     output::print(&match args.format {

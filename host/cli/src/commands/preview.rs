@@ -15,7 +15,6 @@ use crate::output::table::{self, Heading};
 use crate::output::units::counted;
 use crate::output::{self, json};
 use crate::run::Runner;
-use crate::wandb::advice;
 use crate::wandb::configuration::{self, problem};
 
 /// A table that is rare in the source may never fill. After this many groups that brought nothing new, what was found
@@ -25,10 +24,11 @@ const PATIENCE: usize = 32;
 /// Prints what was found, also when the sync then failed.
 pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
     let signal = interrupt::watch(console, "stopping")?;
-    let configuration = configuration::load(args.query.config.config.as_deref(), console)?;
-    let runner = Runner::load(sandbox, console, &configuration.base_url)?;
+    let mut configuration = configuration::load(args.query.config.config.as_deref(), sandbox, console)?;
+    let mut runner = Runner::load(sandbox, console)?;
+    runner.allow_downloads(&configuration.values).await?;
     let tables = runner.schema(&configuration.values).await;
-    let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
+    let tables = tables.map_err(|error| configuration.explain(error))?;
     if let Some(only) = &args.table
         && !tables.iter().any(|table| table.name() == only)
     {
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc
     let kept = Arc::new(Mutex::new(Kept::new(args.rows as usize, args.table.clone())));
     let destination = Box::new(Preview { kept: Arc::clone(&kept), enough: enough.clone() });
     console.start_progress();
-    let outcome = runner.sync(configuration.values, destination, false, &enough).await;
+    let outcome = runner.sync(std::mem::take(&mut configuration.values), destination, false, &enough).await;
     console.end_progress();
     console.flush();
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &PreviewArgs, sandbox: &SandboxArgs, console: &Arc
         // Having enough looks like an interruption, or like the destination's wish to stop.
         None => Ok(Exit::from(&outcome)),
         Some(_) if enough.is_cancelled() => Ok(Exit::Ok),
-        Some(error) => Err(advice::explain(error, &configuration.base_url, &configuration.key_source).into()),
+        Some(error) => Err(configuration.explain(error).into()),
     }
 }
 

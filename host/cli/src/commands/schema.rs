@@ -11,14 +11,13 @@ use crate::output::console::Console;
 use crate::output::table::{self, Heading};
 use crate::output::{self, json};
 use crate::run::Runner;
-use crate::wandb::{advice, configuration};
+use crate::wandb::configuration;
 
 /// Prints the tables. They can be seen before there is a key or a project.
 pub(crate) async fn run(args: &QueryArgs, sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let mut configuration = configuration::load(args.config.config.as_deref(), console)?;
-    configuration.fill_gaps();
-    let tables = Runner::load(sandbox, console, &configuration.base_url)?.schema(&configuration.values).await;
-    let tables = tables.map_err(|error| advice::explain(error, &configuration.base_url, &configuration.key_source))?;
+    let configuration = configuration::load(args.config.config.as_deref(), sandbox, console)?;
+    let tables = Runner::load(sandbox, console)?.schema_despite_gaps(&configuration.values).await;
+    let tables = tables.map_err(|error| configuration.explain(error))?;
     output::print(&match args.format {
         Format::Text => tables.iter().map(as_text).collect::<Vec<_>>().join("\n"),
         Format::Json => json::line(&tables.iter().map(as_json).collect::<Vec<_>>()),

@@ -29,7 +29,7 @@ use crate::output::table::{self, Heading};
 use crate::output::units::{counted, grouped};
 use crate::output::{self, json};
 use crate::wandb::configuration::problem;
-use crate::{interrupt, sandbox};
+use crate::{PROGRAM, interrupt, sandbox};
 
 /// Syncs that work at once, for each core. A sync mostly waits for its source, and takes about 100 MiB at most while it reads a large one.
 const SYNCS_PER_CORE: usize = 4;
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &ServeArgs, sandbox: &SandboxArgs, console: &Arc<C
     let spec = components.built_in().spec().await?.clone();
     let registry = Registry::new(source, policy(sandbox), Some(&history)).with_spec(spec);
     let metrics = Arc::new(Metrics::default());
-    let traces = Traces::from_env().map_err(|why| problem(why.to_string()))?;
+    let traces = Traces::from_env(PROGRAM).map_err(|why| problem(why.to_string()))?;
     let listener = Arc::new(ConsoleListener(console.clone()));
     let operations = Arc::new(Operations::new(metrics.clone(), traces, listener));
     let options = SchedulerOptions { slots, once: args.once };
@@ -130,8 +130,8 @@ pub(crate) fn load(sandbox: &SandboxArgs, slots: usize) -> Result<Components, Er
     // Each sync has one instance at a time; a few more are asked for their specification.
     let instances = u32::try_from(slots * ALIVE_PER_SLOT + 16).unwrap_or(u32::MAX);
     let engine = Engine::new(&EngineOptions::default().pool(instances, LARGEST_MEMORY))?;
-    let built_in = Connector::load(&engine, &sandbox::component(sandbox)?, &Cache::for_user())?;
-    Ok(Components::new(engine, built_in, Cache::for_user()))
+    let built_in = Connector::load(&engine, &sandbox::component(sandbox)?, &Cache::for_user(PROGRAM))?;
+    Ok(Components::new(engine, built_in, Cache::for_user(PROGRAM)))
 }
 
 /// What the tenants' policies start from: the flags, which entries can change.

@@ -10,7 +10,7 @@ use crate::run::Runner;
 
 /// Prints the JSON Schema of the configuration.
 pub(crate) async fn run(sandbox: &SandboxArgs, console: &Arc<Console>) -> anyhow::Result<Exit> {
-    let runner = Runner::load(sandbox, console, "")?;
+    let runner = Runner::load(sandbox, console)?;
     let schema = runner.spec().await?.schema();
     output::print(&json::for_terminals(&format!("{schema:#}\n")))?;
     Ok(Exit::Ok)

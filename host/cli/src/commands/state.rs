@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use elt_host::state::from_object;
-use elt_host::wandb::problems_of_state;
 use elt_host::{DestinationError, Error, Level, State};
 
 use crate::args::StateCommands;
@@ -16,6 +15,7 @@ use crate::output::units::counted;
 use crate::output::{self, json};
 use crate::run::{self, Access};
 use crate::wandb::configuration::{problem, read_object};
+use elt_host::wandb::problems_of_state;
 
 /// Runs one of the `state` commands.
 pub(crate) fn run(command: &StateCommands, console: &Arc<Console>) -> anyhow::Result<Exit> {

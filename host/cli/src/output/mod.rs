@@ -8,6 +8,7 @@ pub(crate) mod report;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod units;
+pub(crate) mod vocabulary;
 
 use std::io::{self, Write};
 

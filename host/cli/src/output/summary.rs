@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use elt_host::wandb::WATERMARK;
 use elt_host::{Error, Outcome};
 use elt_support::printable::escape_control;
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::output::json;
 use crate::output::table::{self, Heading};
 use crate::output::units::{counted, grouped};
+use crate::output::vocabulary::{Vocabulary, member};
 
-/// The tables of the built-in component: present in the JSON object also when a sync failed before it knew any.
-pub(crate) const TABLES: [&str; 3] = ["runs", "metrics", "metric_objects"];
+/// The members of the JSON object that are called the same whatever the component.
+const MEMBERS: [&str; 8] = ["status", "rows", "requests", "retries", "checkpoints", "seconds", "error", "error_kind"];
 
 /// A sync that ended.
 pub(crate) struct Summary<'a> {
@@ -21,6 +22,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) full_refresh: bool,
     /// Tables to name also when they got no row.
     pub(crate) tables: &'a [&'a str],
+    pub(crate) vocabulary: &'a Vocabulary,
 }
 
 impl Summary<'_> {
@@ -46,25 +48,33 @@ impl Summary<'_> {
 
     /// One object, on one line.
     pub(crate) fn json(&self) -> String {
-        let Outcome { items, requests, retries, checkpoints, elapsed, state, error, .. } = self.outcome;
-        json::line(&Object {
-            status: self.status(),
-            runs: Runs {
-                seen: items.seen,
-                synced: items.synced,
-                unchanged: items.unchanged,
-                deleted: items.deleted,
-                quarantined: self.quarantined(),
-            },
-            rows: Rows(self.rows()),
-            requests: *requests,
-            retries: *retries,
-            checkpoints: *checkpoints,
-            seconds: elapsed.as_millis() as f64 / 1000.0,
-            runs_hwm_utc: state.get(WATERMARK),
-            error: error.as_ref().map(Error::to_string),
-            error_kind: error.as_ref().map(|error| error.kind().name()),
-        })
+        json::line(&Object(self))
+    }
+
+    fn counts(&self) -> Counts {
+        let items = &self.outcome.items;
+        Counts {
+            seen: items.seen,
+            synced: items.synced,
+            unchanged: items.unchanged,
+            deleted: items.deleted,
+            quarantined: self.quarantined(),
+        }
+    }
+
+    /// One item, and several.
+    fn units(&self) -> (&str, &str) {
+        let (said, names) = (&self.outcome.items, &self.vocabulary.items);
+        match said.units.is_empty() {
+            true => (&names.singular, &names.plural),
+            false => (&said.unit, &said.units),
+        }
+    }
+
+    /// The watermark's key and value, where the component has one.
+    fn watermark(&self) -> Option<(&str, Option<&String>)> {
+        let key = self.vocabulary.watermark.as_deref()?;
+        Some((key, self.outcome.state.get(key)))
     }
 
     /// Nothing for a sync that failed before it found anything: the error says it all.
@@ -98,15 +108,16 @@ impl Summary<'_> {
     }
 
     fn sentences(&self) -> String {
-        let Outcome { items, requests, retries, elapsed, state, .. } = self.outcome;
-        let unit = if items.unit.is_empty() { "run" } else { &items.unit };
+        let Outcome { items, requests, retries, elapsed, .. } = self.outcome;
+        let (one, several) = self.units();
         let deleted = match items.deleted {
             0 => String::new(),
             deleted => format!(", {} deleted at the source", grouped(deleted)),
         };
         let mut text = format!(
-            "{} seen: {} synced, {} unchanged, {} quarantined{deleted}\n{} ({}) in {:.1} s\n",
-            counted(items.seen, &escape_control(unit)),
+            "{} {} seen: {} synced, {} unchanged, {} quarantined{deleted}\n{} ({}) in {:.1} s\n",
+            grouped(items.seen),
+            escape_control(if items.seen == 1 { one } else { several }),
             grouped(items.synced),
             grouped(items.unchanged),
             grouped(self.quarantined()),
@@ -114,7 +125,7 @@ impl Summary<'_> {
             if *retries == 1 { "1 retry".into() } else { format!("{} retries", grouped(*retries)) },
             elapsed.as_secs_f64(),
         );
-        if let Some(watermark) = state.get(WATERMARK) {
+        if let Some((_, Some(watermark))) = self.watermark() {
             text += &format!("watermark {}\n", escape_control(watermark));
         }
         if !self.outcome.quarantined.is_empty() {
@@ -128,24 +139,36 @@ impl Summary<'_> {
     }
 }
 
-/// What `--format json` prints. Scripts rely on these names.
-#[derive(Serialize)]
-struct Object<'a> {
-    status: &'static str,
-    runs: Runs,
-    rows: Rows<'a>,
-    requests: u64,
-    retries: u64,
-    checkpoints: u64,
-    seconds: f64,
-    runs_hwm_utc: Option<&'a String>,
-    error: Option<String>,
-    /// The error's case in `wit/types.wit`, or one of the host's own.
-    error_kind: Option<&'static str>,
+/// What `--format json` prints. Scripts rely on these names: those of [`MEMBERS`], the component's plural for what is counted, and the
+/// state's key of its watermark.
+struct Object<'a>(&'a Summary<'a>);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(summary) = self;
+        let Outcome { requests, retries, checkpoints, elapsed, error, .. } = summary.outcome;
+        let items = member(summary.units().1, &MEMBERS, "items");
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("status", summary.status())?;
+        object.serialize_entry(&items, &summary.counts())?;
+        object.serialize_entry("rows", &Rows(summary.rows()))?;
+        object.serialize_entry("requests", requests)?;
+        object.serialize_entry("retries", retries)?;
+        object.serialize_entry("checkpoints", checkpoints)?;
+        object.serialize_entry("seconds", &(elapsed.as_millis() as f64 / 1000.0))?;
+        if let Some((key, value)) = summary.watermark() {
+            let taken: Vec<&str> = MEMBERS.into_iter().chain([items.as_str()]).collect();
+            object.serialize_entry(&member(key, &taken, "watermark"), &value)?;
+        }
+        object.serialize_entry("error", &error.as_ref().map(Error::to_string))?;
+        // The error's case in `wit/types.wit`, or one of the host's own.
+        object.serialize_entry("error_kind", &error.as_ref().map(|error| error.kind().name()))?;
+        object.end()
+    }
 }
 
 #[derive(Serialize)]
-struct Runs {
+struct Counts {
     seen: u64,
     synced: u64,
     unchanged: u64,

@@ -1,12 +1,14 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use elt_host::ConfigurationProblem;
+use elt_host::{ConfigurationProblem, Spec};
 
 use super::*;
 
 fn outcome() -> Outcome {
     let mut outcome = Outcome::default();
     outcome.items.unit = "run".into();
+    outcome.items.units = "runs".into();
     outcome.items.seen = 48;
     outcome.items.synced = 11;
     outcome.items.unchanged = 36;
@@ -18,13 +20,33 @@ fn outcome() -> Outcome {
     outcome.retries = 3;
     outcome.checkpoints = 12;
     outcome.elapsed = Duration::from_millis(4_250);
-    outcome.state = [(WATERMARK.into(), "2025-06-01T12:00:00Z".into())].into();
+    outcome.state = [("runs_hwm_utc".into(), "2025-06-01T12:00:00Z".into())].into();
     outcome.quarantined = vec![("3f\u{1b}[2J".into(), "502 five times".into())];
     outcome
 }
 
 fn summary(outcome: &Outcome) -> Summary<'_> {
-    Summary { outcome, full_refresh: false, tables: &TABLES }
+    Summary { outcome, full_refresh: false, tables: &["runs", "metrics", "metric_objects"], vocabulary: built_in() }
+}
+
+fn built_in() -> &'static Vocabulary {
+    static BUILT_IN: LazyLock<Vocabulary> = LazyLock::new(|| Vocabulary::of(None, true));
+    &BUILT_IN
+}
+
+#[test]
+fn another_component_has_its_own_words() {
+    let spec = r#"{"properties": {}, "x-elt-items": {"singular": "query", "plural": "queries"}, "x-elt-state": {"watermark": "status"}}"#;
+    let vocabulary = Vocabulary::of(Spec::parse(spec).ok().as_ref(), false);
+    let mut outcome = Outcome::default();
+    (outcome.items.unit, outcome.items.units) = ("query".into(), "queries".into());
+    (outcome.items.seen, outcome.items.synced, outcome.checkpoints) = (1, 1, 1);
+    outcome.state = [("status".into(), "7".into())].into();
+    let summary = Summary { outcome: &outcome, full_refresh: false, tables: &["answers"], vocabulary: &vocabulary };
+    insta::assert_snapshot!(summary.json(), @r#"
+    {"status":"ok","queries":{"seen":1,"synced":1,"unchanged":0,"deleted":0,"quarantined":0},"rows":{"answers":0},"requests":0,"retries":0,"checkpoints":1,"seconds":0.0,"watermark":"7","error":null,"error_kind":null}
+    "#);
+    assert!(summary.text().contains("1 query seen: 1 synced"), "{}", summary.text());
 }
 
 #[test]

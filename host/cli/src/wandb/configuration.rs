@@ -6,16 +6,17 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 use elt_host::{ConfigurationProblem, Error, Level};
 use elt_support::file_access::others_may_read;
 use elt_support::{json, text, url_password};
 use serde_json::{Map, Value};
 
+use crate::args::SandboxArgs;
 use crate::output::console::Console;
 use crate::wandb::key_source::KeySource;
 use crate::wandb::surroundings::Surroundings;
-use crate::wandb::{netrc, settings};
+use crate::wandb::{advice, netrc, settings};
+use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [
@@ -31,6 +32,8 @@ pub(crate) struct Configuration {
     pub(crate) values: Map<String, Value>,
     pub(crate) base_url: String,
     pub(crate) key_source: KeySource,
+    /// It is for another component than the built-in one, so that nothing that W&B's tools keep belongs in it.
+    pub(crate) is_other: bool,
     /// Lines for the log.
     pub(crate) warnings: Vec<String>,
     /// Lines that tell where something is from that nobody gave here.
@@ -44,22 +47,19 @@ impl Configuration {
         self.notes.drain(..).for_each(|line| console.log(Level::Info, line));
     }
 
-    /// Puts something in the place of required values that nobody gave, for questions whose answer does not depend on
-    /// them.
-    pub(crate) fn fill_gaps(&mut self) {
-        // A project that is given as a path or a URL names its entity.
-        let names_both = self.values.get("project").and_then(Value::as_str).is_some_and(|text| text.contains('/'));
-        for key in ["api_key", "entity", "project"] {
-            let is_told = key == "entity" && names_both;
-            if !is_told && !is_given(&self.values, key) {
-                self.values.insert(key.into(), "-".into());
-            }
-        }
+    /// Adds to an error what is known of where its key came from, and what can be done.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if self.is_other { error } else { advice::explain(error, &self.base_url, &self.key_source) }
     }
 }
 
-/// Reads the configuration from all its places, and says what is doubtful about it. `-` as the file is standard input.
-pub(crate) fn load(file: Option<&Path>, console: &Console) -> Result<Configuration, Error> {
+/// Reads the configuration from all its places, and says what is doubtful about it. That of another component than the built-in one is
+/// read from the file alone: nobody gave it a key of W&B's, nor would it know to keep one secret. `-` as the file is standard input.
+pub(crate) fn load(file: Option<&Path>, sandbox: &SandboxArgs, console: &Console) -> Result<Configuration, Error> {
+    if sandbox.component.is_some() {
+        let values = file.map(read_object).transpose()?.unwrap_or_default();
+        return Ok(Configuration { values, is_other: true, ..Configuration::default() });
+    }
     let surroundings = Surroundings {
         variable: &|name| std::env::var(name).ok(),
         home: std::env::home_dir(),
@@ -104,7 +104,7 @@ fn load_from(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Con
 }
 
 /// Whether `key` has a value. One of a wrong type counts as given: the connector says what is wrong with it.
-fn is_given(values: &Map<String, Value>, key: &str) -> bool {
+pub(crate) fn is_given(values: &Map<String, Value>, key: &str) -> bool {
     match values.get(key) {
         None | Some(Value::Null) => false,
         Some(Value::String(text)) => !text.trim().is_empty(),

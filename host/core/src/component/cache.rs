@@ -39,13 +39,13 @@ pub enum CacheUse {
 }
 
 impl Cache {
-    /// In `$XDG_CACHE_HOME/wandb-connector`, or `~/.cache/wandb-connector`; nowhere when there is neither.
-    pub fn for_user() -> Self {
+    /// In `$XDG_CACHE_HOME/PROGRAM`, or `~/.cache/PROGRAM`, where `program` is the name of the folder; nowhere when there is neither.
+    pub fn for_user(program: &str) -> Self {
         let home =
             || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".cache"));
         let base =
             std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
-        Self { folder: base.map(|base| base.join("wandb-connector")) }
+        Self { folder: base.map(|base| base.join(program)) }
     }
 
     /// In a folder of the caller's choice, made when it is needed.

@@ -113,7 +113,8 @@ impl Connector {
         let call: Call<String> =
             Box::new(|world, store| Box::pin(async move { world.elt_connector_source().call_spec(store).await }));
         let (text, _) = self.call(&session, None, &CancellationToken::new(), call).await;
-        Spec::parse(&text?)
+        // Its errors may hold text of the connector.
+        text.and_then(|text| Spec::parse(&text)).map_err(|why| session.clean(why))
     }
 
     /// Tries the configuration against the source; returns a sentence for people. Its time is limited as that of a sync. `config` is the

@@ -1,5 +1,6 @@
 //! What a component is made of, for people who want to know what they run.
 
+pub mod annotations;
 pub mod cache;
 pub mod connector;
 pub mod spec;

@@ -69,12 +69,12 @@
 //! # destination.prepare(Preparation { tables: vec![table], synced_at: 0, full_refresh: false })?;
 //! # let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a"]));
 //! # let rows = RecordBatch::try_from_iter([("run_id", names)])?;
-//! # let patch = vec![("runs/a".to_owned(), Some("done".to_owned()))];
+//! # let patch = vec![("jobs/a".to_owned(), Some("done".to_owned()))];
 //! # destination.apply(Group { changes: vec![Change::Upsert { table: 0, rows }], patch: patch.clone() })?;
 //! # assert!(destination.state()?.is_empty(), "not before the commit");
 //! # destination.commit()?;
 //! # assert_eq!(destination.rows().rows[&("runs".to_owned(), "a".to_owned())], 2);
-//! assert_eq!(destination.state()?["runs/a"], "done");
+//! assert_eq!(destination.state()?["jobs/a"], "done");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

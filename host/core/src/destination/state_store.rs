@@ -50,8 +50,8 @@ pub trait StateStore: Send {
 /// # let path = folder.path().join("state.json");
 /// let mut store = JsonFile::open(path.clone())?;
 /// assert_eq!(store.load()?, State::new());
-/// store.patch(&vec![("runs_hwm_utc".into(), Some("2025-06-15T15:06:40Z".into()))])?;
-/// assert_eq!(std::fs::read_to_string(path)?, r#"{"runs_hwm_utc":"2025-06-15T15:06:40Z"}"#);
+/// store.patch(&vec![("newest".into(), Some("2025-06-15T15:06:40Z".into()))])?;
+/// assert_eq!(std::fs::read_to_string(path)?, r#"{"newest":"2025-06-15T15:06:40Z"}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

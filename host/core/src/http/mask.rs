@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memmem::Finder;
 
 /// Bytes of the shortest secret that is looked for in data. A shorter one may be an ordinary word or number of somebody's project,
@@ -31,6 +31,20 @@ impl Mask {
         let needles = needles.into_iter().filter(|needle| !needle.is_empty());
         let needles = needles.map(|needle| Finder::new(needle).into_owned()).collect();
         Self { needles, hidden: Arc::default() }
+    }
+
+    /// Looks for the credentials of a request as well, if they were not found by what is known: a connector may put a secret into Basic
+    /// credentials beside any user.
+    pub(crate) fn with_sent(&self, sent: &HeaderMap) -> Self {
+        let value = sent.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (_, encoded) = value.split_once(' ').unwrap_or(("", value));
+        let encoded = encoded.trim_end_matches('=');
+        let known = |needle: &Finder<'_>| needle.find(value.as_bytes()).is_some();
+        if encoded.len() < SHORTEST || self.needles.is_empty() || self.needles.iter().any(known) {
+            return self.clone();
+        }
+        let sent = Finder::new(encoded).into_owned();
+        Self { needles: self.needles.iter().cloned().chain([sent]).collect(), hidden: self.hidden.clone() }
     }
 
     /// How many places were hidden so far.
@@ -247,6 +261,27 @@ mod tests {
         mask.headers(&mut headers);
         assert_eq!(headers["x-echo"], "Bearer ******");
         assert_eq!((headers.len(), mask.hidden()), (1, 2));
+    }
+
+    #[test]
+    fn credentials_that_were_sent_are_hidden_however_they_were_spelled() {
+        let mask = Mask::new(["0123456789abcdef"]);
+        let sent =
+            |value: &str| mask.with_sent(&HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]));
+        let basic = "Basic YW55OjAxMjM0NTY3ODlhYmNkZWY=";
+        let mut echo = basic.to_owned();
+        sent(basic).text(&mut echo);
+        assert_eq!(echo, format!("Basic {}=", "*".repeat(27)));
+        assert_eq!(mask.hidden(), 1, "it is counted with all others");
+        assert_eq!(sent("Bearer 0123456789abcdef").needles.len(), 1, "nothing is to be added to what is known");
+        assert_eq!(mask.with_sent(&HeaderMap::new()).needles.len(), 1);
+        assert_eq!(
+            Mask::default()
+                .with_sent(&HeaderMap::from_iter([(header::AUTHORIZATION, "x".repeat(40).parse().unwrap())]))
+                .needles
+                .len(),
+            0
+        );
     }
 
     proptest! {

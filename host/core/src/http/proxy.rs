@@ -53,14 +53,14 @@ mod tests {
     fn a_domain_that_needs_no_proxy_can_be_written_in_every_way() {
         for list in ["corp.example", ".corp.example", "*.corp.example", "a.example, *.corp.example", "x *.CORP.example"]
         {
-            assert!(!proxied(list, "https://wandb.corp.example/graphql"), "{list}");
+            assert!(!proxied(list, "https://api.corp.example/graphql"), "{list}");
             assert!(!proxied(list, "https://a.b.corp.example"), "{list}");
             assert!(proxied(list, "https://corp.example.evil.test"), "{list}");
             assert!(proxied(list, "https://notcorp.example"), "{list}");
         }
         assert!(!proxied("*", "https://anything.example"));
         assert!(!proxied("10.0.0.0/8,*.corp.example", "https://10.1.2.3"));
-        assert!(proxied("", "https://wandb.corp.example"));
+        assert!(proxied("", "https://api.corp.example"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The guest is given a random text, the *handle*, in the place of each secret. It can do nothing with it but put it in the
 //! `authorization` header of a request; there, and only on the way to an origin that the configuration names, the host puts the
-//! secret back ([`Secrets::authorize`]). So a connector can't log, store or send a secret elsewhere, whatever it tries.
+//! secret back ([`Secrets::authorize`]). A connector can say that it needs less: one origin of several for a secret, and how it spells
+//! it (`x-elt-credential`, see `wit/README.md`). So a connector can't log, store or send a secret elsewhere, whatever it tries.
 //! [`Redactor`] takes secrets and handles out of text: a server may echo what it was sent.
 
 use std::fmt;
@@ -13,8 +14,10 @@ use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use crate::component::annotations::SECRET;
 use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
+use crate::http::egress::Origin;
 use crate::http::mask;
 use crate::http::mask::Mask;
 use elt_support::printable::escape_control;
@@ -28,6 +31,35 @@ const SHORTEST_REDACTED: usize = 4;
 struct Secret {
     value: String,
     handle: String,
+    /// The origins that it may be sent to, where these are not all that get credentials.
+    only: Option<Vec<Origin>>,
+    /// How it may stand in the header; in any way where none is listed.
+    spellings: Vec<String>,
+}
+
+impl Secret {
+    /// Whether the connector said that it would be sent to `origin`.
+    fn is_for(&self, origin: &Origin) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(origin))
+    }
+
+    /// Whether a header that holds the handle is spelled as the connector said.
+    fn is_spelled(&self, header: &str, pair: Option<&str>) -> bool {
+        let spelled = |spelling: &String| {
+            let (scheme, rest) = split_scheme(spelling);
+            let rest = rest.replace(SECRET, &self.handle);
+            let (held_scheme, held) = split_scheme(header);
+            scheme.eq_ignore_ascii_case(held_scheme) && pair.unwrap_or(held) == rest
+        };
+        self.spellings.is_empty() || self.spellings.iter().any(spelled)
+    }
+
+    /// The `user:password` of each spelling as Basic credentials.
+    fn pairs(&self) -> impl Iterator<Item = String> {
+        let basic = self.spellings.iter().map(|spelling| split_scheme(spelling));
+        let basic = basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        basic.map(|(_, pair)| pair.replace(SECRET, &self.value))
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -62,6 +94,12 @@ pub enum SecretError {
     /// It brings credentials that are not the configuration's: data could be sent to somebody else's account.
     #[error("its `authorization` header holds none of the configuration's secrets")]
     Foreign,
+    /// The connector's specification says that the secret is for another origin.
+    #[error("its secret is for another origin, as the connector's `x-elt-credential` says")]
+    Elsewhere,
+    /// The connector's specification says that the secret is spelled otherwise.
+    #[error("its `authorization` header is not spelled as the connector's `x-elt-credential` says")]
+    Spelling,
     /// The secret can't be part of a header.
     #[error("the secret can't be sent in a header")]
     NotAHeader,
@@ -85,8 +123,13 @@ impl Secrets {
                         if let Some(message) = slip(trimmed) {
                             problems.push(ConfigurationProblem { key: Some(key.clone()), message: message.into() });
                         }
-                        let handle = new_handle()?;
-                        secrets.push(Secret { value: trimmed.to_owned(), handle: handle.clone() });
+                        let (handle, credential) = (new_handle()?, spec.credential(key));
+                        let only = credential.and_then(|credential| credential.origin.as_deref()).map(|property| {
+                            let named = spec.origins(config).filter(|(key, _)| *key == property);
+                            named.filter_map(|(_, url)| Origin::parse(url).ok()).collect()
+                        });
+                        let spellings = credential.map_or_else(Vec::new, |credential| credential.authorization.clone());
+                        secrets.push(Secret { value: trimmed.to_owned(), handle: handle.clone(), only, spellings });
                         Value::String(handle)
                     }
                 },
@@ -99,13 +142,21 @@ impl Secrets {
         Ok(Extracted { secrets: Self { secrets }, shown, problems })
     }
 
-    /// Prepares a request's headers. With `credentials`, handles in `authorization` become secrets; without, `authorization` and
-    /// cookies are removed. A handle anywhere else in `headers` or in `uri` is an error, and so are credentials of the
-    /// connector's own.
-    pub fn authorize(&self, uri: &http::Uri, headers: &mut HeaderMap, credentials: bool) -> Result<(), SecretError> {
+    /// Prepares a request's headers. With an origin that gets `credentials`, handles in `authorization` become secrets; without,
+    /// `authorization` and cookies are removed. A handle anywhere else in `headers` or in `uri` is an error, and so are credentials of
+    /// the connector's own, and secrets in another place or spelling than the connector said.
+    ///
+    /// # Errors
+    /// Why the request can't be sent.
+    pub fn authorize(
+        &self,
+        uri: &http::Uri,
+        headers: &mut HeaderMap,
+        credentials: Option<&Origin>,
+    ) -> Result<(), SecretError> {
         let held = headers.remove(header::AUTHORIZATION);
         headers.remove(header::PROXY_AUTHORIZATION);
-        if !credentials {
+        if credentials.is_none() {
             headers.remove(header::COOKIE);
         }
         let in_uri = uri.to_string();
@@ -115,8 +166,8 @@ impl Secrets {
         if self.has_handle(in_uri.as_bytes()) || in_headers {
             return Err(SecretError::Misplaced);
         }
-        if let (true, Some(held)) = (credentials, held) {
-            headers.insert(header::AUTHORIZATION, self.reveal(&held)?);
+        if let (Some(origin), Some(held)) = (credentials, held) {
+            headers.insert(header::AUTHORIZATION, self.reveal(&held, origin)?);
         }
         Ok(())
     }
@@ -127,14 +178,23 @@ impl Secrets {
         handles.any(|handle| text.windows(handle.len()).any(|part| part.eq_ignore_ascii_case(handle)))
     }
 
-    fn reveal(&self, held: &HeaderValue) -> Result<HeaderValue, SecretError> {
+    fn reveal(&self, held: &HeaderValue, origin: &Origin) -> Result<HeaderValue, SecretError> {
         let text = held.to_str().map_err(|_| SecretError::NotAHeader)?;
         let put_back = |text: &str| {
             self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.handle, &secret.value))
         };
         let pair = basic_credentials(text);
-        if !self.has_handle(pair.as_deref().unwrap_or(text).as_bytes()) {
+        let spelled = pair.as_deref().unwrap_or(text);
+        if !self.has_handle(spelled.as_bytes()) {
             return Err(SecretError::Foreign);
+        }
+        for secret in self.secrets.iter().filter(|secret| spelled.contains(&secret.handle)) {
+            if !secret.is_for(origin) {
+                return Err(SecretError::Elsewhere);
+            }
+            if !secret.is_spelled(text, pair.as_deref()) {
+                return Err(SecretError::Spelling);
+            }
         }
         let revealed = match pair {
             Some(pair) => format!("Basic {}", BASE64.encode(put_back(&pair))),
@@ -160,7 +220,8 @@ impl Secrets {
         Mask::new(self.spellings(mask::SHORTEST).iter().map(String::as_str))
     }
 
-    /// How the secrets of at least `shortest` bytes can occur in text: as they are, percent-encoded, and in Basic credentials.
+    /// How the secrets of at least `shortest` bytes can occur in text: as they are, percent-encoded, and in Basic credentials, alone or
+    /// with the user whom the connector named.
     fn spellings(&self, shortest: usize) -> Vec<String> {
         let mut spellings = Vec::new();
         for secret in self.secrets.iter().filter(|secret| secret.value.len() >= shortest) {
@@ -169,7 +230,7 @@ impl Secrets {
             if encoded != *value {
                 spellings.push(encoded);
             }
-            for pair in [format!("api:{value}"), format!(":{value}"), value.clone()] {
+            for pair in secret.pairs().chain([format!(":{value}"), value.clone()]) {
                 spellings.push(BASE64.encode(pair).trim_end_matches('=').to_owned());
             }
             spellings.push(value.clone());
@@ -200,6 +261,11 @@ fn new_handle() -> Result<String, Error> {
     getrandom::fill(&mut random)
         .map_err(|why| Error::Internal(format!("the system gives no random numbers: {why}")))?;
     Ok(format!("elt-secret-{:032x}", u128::from_ne_bytes(random)))
+}
+
+/// The scheme of an `authorization` header, and what follows; no scheme where nothing does.
+fn split_scheme(header: &str) -> (&str, &str) {
+    header.split_once(' ').unwrap_or(("", header))
 }
 
 /// The `user:password` of Basic credentials (RFC 7617).
@@ -281,10 +347,28 @@ mod tests {
     const KEY: &str = "0123456789abcdef/+ key?";
 
     fn secrets(key: &Value) -> (Secrets, Map<String, Value>, Vec<ConfigurationProblem>) {
-        let spec = Spec::parse(r#"{"properties": {"api_key": {"writeOnly": true}, "entity": {}}}"#).unwrap();
-        let config = json!({"api_key": key, "entity": "e"}).as_object().unwrap().clone();
-        let Extracted { secrets, shown, problems } = Secrets::extract(&spec, &config).unwrap();
+        let spec = json!({"properties": {"api_key": {"writeOnly": true}, "entity": {}}});
+        extracted(&spec, &json!({"api_key": key, "entity": "e"}))
+    }
+
+    fn extracted(spec: &Value, config: &Value) -> (Secrets, Map<String, Value>, Vec<ConfigurationProblem>) {
+        let spec = Spec::parse(&spec.to_string()).unwrap();
+        let Extracted { secrets, shown, problems } = Secrets::extract(&spec, config.as_object().unwrap()).unwrap();
         (secrets, shown, problems)
+    }
+
+    fn origin(url: &str) -> Origin {
+        Origin::parse(url).unwrap()
+    }
+
+    fn basic(pair: &str) -> String {
+        format!("Basic {}", BASE64.encode(pair))
+    }
+
+    fn sent(secrets: &Secrets, header: &str, to: &str) -> Result<String, SecretError> {
+        let mut headers = HeaderMap::from_iter([(header::AUTHORIZATION, header.parse().unwrap())]);
+        secrets.authorize(&to.parse().unwrap(), &mut headers, Some(&origin(to)))?;
+        Ok(headers[header::AUTHORIZATION].to_str().unwrap().to_owned())
     }
 
     fn handle(config: &Map<String, Value>) -> &str {
@@ -301,7 +385,13 @@ mod tests {
         };
         headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         headers.insert(header::COOKIE, "a=b".parse().unwrap());
-        secrets.authorize(&"https://a.example/".parse().unwrap(), &mut headers, credentials).unwrap();
+        secrets
+            .authorize(
+                &"https://a.example/".parse().unwrap(),
+                &mut headers,
+                credentials.then_some(&origin("https://a.example")),
+            )
+            .unwrap();
         assert_eq!(headers.contains_key(header::COOKIE), credentials);
         headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
     }
@@ -362,13 +452,55 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_goes_nowhere_but_where_the_connector_said_and_the_configuration_named() {
+        let spec = json!({"properties": {
+            "api_key": {"writeOnly": true, "x-elt-credential": {"origin": "telemetry"}},
+            "base_url": {"x-elt-origin": true},
+            "telemetry": {"x-elt-origin": true, "default": "https://evil.example"},
+        }});
+        let bearer = |config: &Map<String, Value>| format!("Bearer {}", handle(config));
+        // The component would have the key go to its own server, while whoever runs it named another one.
+        let (secrets, config, _) = extracted(&spec, &json!({"api_key": KEY, "base_url": "https://a.example"}));
+        for to in ["https://a.example/", "https://evil.example/"] {
+            assert_eq!(sent(&secrets, &bearer(&config), to), Err(SecretError::Elsewhere), "{to}");
+        }
+        let both = json!({"api_key": KEY, "base_url": "https://a.example", "telemetry": "https://b.example/x"});
+        let (secrets, config, _) = extracted(&spec, &both);
+        assert_eq!(sent(&secrets, &bearer(&config), "https://b.example/").unwrap(), format!("Bearer {KEY}"));
+        for to in ["https://a.example/", "http://b.example/", "https://b.example:8443/"] {
+            assert_eq!(sent(&secrets, &bearer(&config), to), Err(SecretError::Elsewhere), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_sent_as_the_connector_said_that_it_spells_it() {
+        let spec = json!({"properties": {
+            "api_key": {"writeOnly": true, "x-elt-credential": {"authorization": ["Bearer {secret}", "Basic me:{secret}"]}},
+        }});
+        let (secrets, config, _) = extracted(&spec, &json!({"api_key": KEY}));
+        let (handle, to) = (handle(&config), "https://a.example/");
+        assert_eq!(sent(&secrets, &format!("bearer {handle}"), to).unwrap(), format!("bearer {KEY}"));
+        assert_eq!(sent(&secrets, &basic(&format!("me:{handle}")), to).unwrap(), basic(&format!("me:{KEY}")));
+        for other in
+            [format!("Token {handle}"), format!("Bearer x{handle}"), handle.to_owned(), basic(&format!("you:{handle}"))]
+        {
+            assert_eq!(sent(&secrets, &other, to), Err(SecretError::Spelling), "{other}");
+        }
+        let echoed = secrets.redactor().redact(&basic(&format!("me:{KEY}")));
+        assert_eq!(echoed.trim_end_matches('='), "Basic ***");
+    }
+
+    #[test]
     fn credentials_of_the_connectors_own_are_refused() {
         let (secrets, _, _) = secrets(&json!(KEY));
         for own in ["Bearer mine", "Basic bWU6bWluZQ==", "Basic x"] {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, own.parse().unwrap());
             let uri = "https://a.example/".parse().unwrap();
-            assert_eq!(secrets.authorize(&uri, &mut headers, true), Err(SecretError::Foreign));
+            assert_eq!(
+                secrets.authorize(&uri, &mut headers, Some(&origin("https://a.example"))),
+                Err(SecretError::Foreign)
+            );
         }
     }
 
@@ -381,7 +513,7 @@ mod tests {
             if let Some(name) = name {
                 headers.insert(header::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
             }
-            secrets.authorize(&uri.parse().unwrap(), &mut headers, true)
+            secrets.authorize(&uri.parse().unwrap(), &mut headers, Some(&origin("https://a.example")))
         };
         assert_eq!(attempt(format!("https://a.example/?k={handle}"), None, ""), Err(SecretError::Misplaced));
         assert_eq!(attempt(format!("https://{handle}.example/"), None, ""), Err(SecretError::Misplaced));
@@ -401,7 +533,7 @@ mod tests {
         let spellings = [
             KEY.to_owned(),
             percent_encode(KEY),
-            BASE64.encode(format!("api:{KEY}")),
+            BASE64.encode(format!(":{KEY}")),
             BASE64.encode(KEY),
             handle(&config).to_owned(),
         ];

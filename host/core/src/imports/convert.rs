@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bindings::types as guest;
+use crate::component::annotations::ItemNames;
 use crate::error::{ConfigurationProblem, Error};
 use crate::http::secrets::Redactor;
 use crate::runtime::outcome::{Items, Outcome};
@@ -67,10 +68,18 @@ fn data_type(data_type: guest::DataType) -> DataType {
 }
 
 /// Writes a guest's summary into an outcome.
-pub(crate) fn summarize(summary: guest::Summary, redactor: &Redactor, outcome: &mut Outcome) {
+/// `names` are what its specification calls its items.
+pub(crate) fn summarize(
+    summary: guest::Summary,
+    names: Option<&ItemNames>,
+    redactor: &Redactor,
+    outcome: &mut Outcome,
+) {
     let shown = |text: &str| cut(&redactor.clean(text), MOST_BYTES).to_owned();
+    let names = names.cloned().unwrap_or_else(|| ItemNames::of_unit(&shown(&summary.item)));
     outcome.items = Items {
-        unit: shown(&summary.item),
+        unit: names.singular,
+        units: names.plural,
         seen: summary.seen,
         synced: summary.synced,
         unchanged: summary.unchanged,

@@ -131,6 +131,8 @@ impl Gate {
             return Err(WasiError::ConnectionLimitReached);
         }
         place.goes_on(self.turn(&origin)).await;
+        // Only who was sent the key can echo it.
+        let mask = (permit == Permit::WithCredentials).then(|| self.mask.with_sent(request.headers()));
         let request = request.map(|body| SentBody::new(body, self.quota.clone()).boxed_unsync());
         let timeouts = self.client.timeouts(options);
         let mut exchange = Exchange::begin(&request, &self.span, self.report.clone(), self.failures_told.clone());
@@ -144,9 +146,7 @@ impl Gate {
         if !self.quota.received(head_bytes(answer.headers())) {
             return Err(WasiError::ConnectionLimitReached);
         }
-        // Only who was sent the key can echo it.
-        let mask = (permit == Permit::WithCredentials).then_some(&self.mask);
-        if let Some(mask) = mask {
+        if let Some(mask) = &mask {
             mask.headers(answer.headers_mut());
         }
         // What has no body, such as the answer to a HEAD, is not compressed whatever its head says.
@@ -154,7 +154,7 @@ impl Gate {
             true => Coding::Identity,
             false => Coding::of(answer.status(), answer.headers()),
         };
-        if let (Coding::Other(coding), Some(_)) = (&coding, mask) {
+        if let (Coding::Other(coding), Some(_)) = (&coding, &mask) {
             let refused = WasiError::HttpResponseContentCoding(Some(coding.clone()));
             exchange.failed(&refused, None);
             return Err(refused);
@@ -177,7 +177,7 @@ impl Gate {
                 Coding::Identity | Coding::Other(_) => body,
             };
             let body = match mask {
-                Some(mask) => MaskedBody::new(body, mask).boxed_unsync(),
+                Some(mask) => MaskedBody::new(body, &mask).boxed_unsync(),
                 None => body,
             };
             let body = WatchedBody::new(body, exchange).boxed_unsync();
@@ -235,7 +235,8 @@ impl Gate {
             return Err(refuse(&"a connector may open no tunnel"));
         }
         let (permit, origin) = self.egress.decide(&parts.uri).map_err(|why| refuse(&why))?;
-        let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, permit == Permit::WithCredentials);
+        let credentials = (permit == Permit::WithCredentials).then_some(&origin);
+        let authorized = self.secrets.authorize(&parts.uri, &mut parts.headers, credentials);
         authorized.map_err(|why| refuse(&why))?;
         if permit == Permit::WithCredentials {
             http_gzip::narrow(&mut parts.headers);

@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod outcome;
 pub(crate) mod policy;
+mod progress_labels;
 pub(crate) mod report;
 pub(crate) mod request;
 mod run;

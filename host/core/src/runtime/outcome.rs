@@ -61,6 +61,8 @@ pub struct Outcome {
 pub struct Items {
     /// The unit, in the singular (`run`); empty when the connector did not get as far as saying it.
     pub unit: String,
+    /// The unit, in the plural (`runs`); empty like that.
+    pub units: String,
     /// Listed by the source.
     pub seen: u64,
     /// Written.

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use elt_support::printable::{cut, escape_control};
 
+use crate::component::annotations::ItemNames;
 use crate::http::secrets::Redactor;
 use crate::runtime::events::{Event, Level, Observer};
 use crate::runtime::outcome::Items;
 use crate::runtime::policy::Limits;
+use crate::runtime::progress_labels;
+use crate::runtime::progress_labels::Labels;
 
 /// Different things that a connector may report progress of. The rest is not remembered.
 const MOST_LABELS: usize = 32;
@@ -24,7 +27,7 @@ pub(crate) struct Reporter {
     lines_left: AtomicU64,
     dropped: AtomicU64,
     line_bytes: usize,
-    progress: Mutex<BTreeMap<String, (u64, Option<u64>)>>,
+    progress: Mutex<Labels>,
 }
 
 impl Reporter {
@@ -104,22 +107,9 @@ impl Reporter {
         self.observer.event(event);
     }
 
-    /// What the progress reports say about a sync that did not get to its summary, and the number of retries. A connector whose
-    /// unit is `run` reports `runs`, `runs synced`, `runs unchanged`, `runs deleted`, `runs quarantined` and `retries`.
-    pub(crate) fn items(&self) -> (Items, u64) {
-        let known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = |what: &str| known.get(what).map_or(0, |(done, _)| *done);
-        let plural = known.keys().find_map(|what| what.strip_suffix(" synced")).unwrap_or_default();
-        let (seen, total) = known.get(plural).copied().unwrap_or_default();
-        let items = Items {
-            unit: plural.strip_suffix('s').unwrap_or(plural).to_owned(),
-            seen: total.unwrap_or(seen),
-            synced: done(&format!("{plural} synced")),
-            unchanged: done(&format!("{plural} unchanged")),
-            deleted: done(&format!("{plural} deleted")),
-            quarantined: done(&format!("{plural} quarantined")),
-        };
-        (items, done("retries"))
+    /// What the progress reports say about a sync that did not get to its summary, and the number of retries.
+    pub(crate) fn items(&self, names: Option<&ItemNames>) -> (Items, u64) {
+        progress_labels::items(&self.progress.lock().unwrap_or_else(PoisonError::into_inner), names)
     }
 }
 
@@ -161,21 +151,6 @@ mod tests {
         let lines = Arc::new(Lines::default());
         reporter(&lines, Limits::default().log_line_bytes(4)).guest_line(Level::Info, "äöü");
         assert_eq!(lines.0.lock().unwrap()[0], "äö… (cut)");
-    }
-
-    #[test]
-    fn progress_stands_in_for_the_summary() {
-        let lines = Arc::new(Lines::default());
-        let reporter = reporter(&lines, Limits::default());
-        reporter.progress("runs", 3, Some(10));
-        reporter.progress("runs synced", 2, None);
-        reporter.progress("runs unchanged", 1, None);
-        reporter.progress("retries", 7, None);
-        let (items, retries) = reporter.items();
-        assert_eq!(
-            (items.unit.as_str(), items.seen, items.synced, items.unchanged, items.quarantined, retries),
-            ("run", 10, 2, 1, 0, 7)
-        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use crate::component::spec::Spec;
 use crate::error::{ConfigurationProblem, Error};
 use crate::runtime::policy::Policy;
-use crate::state::StateKeys;
 
 /// What one sync is asked to do: everything that can be written down and carried to another process. What can't be is given to
 /// [`Connector::sync`](crate::Connector::sync) beside it: the destination, the way to the network, who listens.
@@ -36,8 +35,6 @@ pub struct SyncRequest {
     full_refresh: bool,
     #[serde(default)]
     policy: Policy,
-    #[serde(skip)]
-    state_keys: Option<StateKeys>,
 }
 
 /// A request, taken apart to be run.
@@ -46,7 +43,6 @@ pub(crate) struct Parts {
     pub(crate) config: Map<String, Value>,
     pub(crate) full_refresh: bool,
     pub(crate) policy: Policy,
-    pub(crate) state_keys: Option<StateKeys>,
 }
 
 impl SyncRequest {
@@ -54,7 +50,7 @@ impl SyncRequest {
     /// the connector's specification says which of its values are secrets.
     pub fn new(spec: &Spec, mut config: Map<String, Value>) -> Self {
         let secrets = spec.secrets().iter().filter_map(|name| config.remove_entry(name)).collect();
-        Self { config, secrets, full_refresh: false, policy: Policy::default(), state_keys: None }
+        Self { config, secrets, full_refresh: false, policy: Policy::default() }
     }
 
     /// The same with these secrets, by the configuration's keys: for a request that was read back.
@@ -78,14 +74,6 @@ impl SyncRequest {
         self
     }
 
-    /// How to read the connector's state, where that is known: then a destination that has lost a table costs no more than reading
-    /// again what is at the source.
-    #[must_use]
-    pub fn state_keys(mut self, state_keys: Option<StateKeys>) -> Self {
-        self.state_keys = state_keys;
-        self
-    }
-
     /// The configuration without its secrets.
     pub fn config(&self) -> &Map<String, Value> {
         &self.config
@@ -93,7 +81,7 @@ impl SyncRequest {
 
     /// Puts configuration and secrets together for the connector with this specification.
     pub(crate) fn into_parts(self, spec: &Spec) -> Result<Parts, Error> {
-        let Self { mut config, secrets, full_refresh, policy, state_keys } = self;
+        let Self { mut config, secrets, full_refresh, policy } = self;
         let is_given = |name: &&String| config.get(*name).is_some_and(|value| !value.is_null());
         let problem = |name: &String| ConfigurationProblem {
             key: Some(name.clone()),
@@ -105,7 +93,7 @@ impl SyncRequest {
             return Err(Error::Configuration(problems));
         }
         config.extend(secrets);
-        Ok(Parts { config, full_refresh, policy, state_keys })
+        Ok(Parts { config, full_refresh, policy })
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use crate::component::connector::Connector;
+use crate::component::spec::Spec;
 use crate::destination::lost;
 use crate::destination::waits::Waits;
 use crate::destination::writer::{Prepared, Writer, WriterOptions, WriterReport};
@@ -64,14 +65,14 @@ impl Connector {
             let spec = self.spec().await?;
             let parts = request.into_parts(spec)?;
             let session = Session::open(spec, &parts.config, &parts.policy, client, observer)?;
-            Ok((session, parts))
+            Ok((spec, session, parts))
         };
-        let (session, parts) = match opened.await {
+        let (spec, session, parts) = match opened.await {
             Ok(opened) => opened,
             Err(why) => return Outcome::failed(why),
         };
         let mut outcome = Outcome::default();
-        let ended = self.store(&session, parts, destination, client, cancel, &mut outcome).await;
+        let ended = self.store(&session, spec, parts, destination, client, cancel, &mut outcome).await;
         let hidden = session.gate.mask().hidden();
         if hidden > 0 {
             let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
@@ -94,13 +95,14 @@ impl Connector {
     async fn store(
         &self,
         session: &Session,
+        spec: &Spec,
         parts: Parts,
         destination: Box<dyn Destination>,
         client: &HttpClient,
         cancel: &CancellationToken,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let Parts { config: _, full_refresh, state_keys, policy } = parts;
+        let Parts { config: _, full_refresh, policy } = parts;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let over = CancellationToken::new();
@@ -118,8 +120,10 @@ impl Connector {
         let writer = Arc::new(writer);
         let (read, grace) = match opened(session, prepared, cancel).await {
             Ok(prepared) => {
-                let read = match forget_lost(session, &writer, prepared, state_keys.as_ref()).await {
-                    Ok(state) => self.read(session, &tables, &writer, state, policy.limits, cancel, outcome).await,
+                let read = match forget_lost(session, &writer, prepared, spec.state()).await {
+                    Ok(state) => {
+                        self.read(session, spec, &tables, &writer, state, policy.limits, cancel, outcome).await
+                    }
                     Err(why) => Err(why),
                 };
                 (read, policy.destination_grace)
@@ -158,6 +162,7 @@ impl Connector {
     async fn read(
         &self,
         session: &Session,
+        spec: &Spec,
         tables: &Arc<[Table]>,
         writer: &Arc<Writer>,
         state: State,
@@ -176,11 +181,11 @@ impl Connector {
         let summary = match summary {
             Ok(summary) => summary,
             Err(why) => {
-                (outcome.items, outcome.retries) = session.report.items();
+                (outcome.items, outcome.retries) = session.report.items(spec.items());
                 return Err(why);
             }
         };
-        wit::summarize(summary, session.report.redactor(), outcome);
+        wit::summarize(summary, spec.items(), session.report.redactor(), outcome);
         let Some(sink) = sink else { return Ok(()) };
         tokio::select! {
             biased;
@@ -242,10 +247,10 @@ async fn forget_lost(
     session: &Session,
     writer: &Writer,
     prepared: Prepared,
-    state_keys: Option<&StateKeys>,
+    keys: Option<&StateKeys>,
 ) -> Result<State, Error> {
     let Prepared { mut state, lost } = prepared;
-    if let Some(patch) = lost::forget(&state, &lost, state_keys) {
+    if let Some(patch) = lost::forget(&state, &lost, keys) {
         let notice = lost::notice(&lost);
         session.report.line(Level::Warning, &format!("{notice}; all that is still at the source is read again"));
         state::apply(&mut state, patch.clone());

@@ -218,7 +218,7 @@ async fn a_short_secret_changes_no_row_and_no_state() {
     // Words of everybody's data, as a test server's key may be.
     for secret in ["loss", "1234", "fifteen-letters"] {
         let reversed: String = secret.chars().rev().collect();
-        let state = json!({(format!("runs/{secret}")): secret, "runs/****": "1"});
+        let state = json!({(format!("jobs/{secret}")): secret, "jobs/****": "1"});
         let steps = json!([["store-reversed", reversed], ["checkpoint", state]]);
         let run = Script::new(steps).with("api_key", json!(secret)).run().await;
         assert_eq!((run.error().as_str(), run.log().len()), ("", 0), "{:?}", run.log());
@@ -227,7 +227,7 @@ async fn a_short_secret_changes_no_row_and_no_state() {
             rows.contains(&format!("id {secret}")) && rows.contains(&format!("{{\\\"body\\\":\\\"{secret}")),
             "{rows}"
         );
-        assert_eq!(run.contents.state[&format!("runs/{secret}")], secret);
+        assert_eq!(run.contents.state[&format!("jobs/{secret}")], secret);
         assert_eq!(run.contents.state.len(), 2);
     }
 }

@@ -124,7 +124,7 @@ fn spans(collector: &Server) -> Vec<Value> {
     });
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
     let scopes = parsed.flat_map(|body| list(&body, "resourceSpans")).flat_map(|resource| {
-        let service = json!({"key": "service.name", "value": {"stringValue": "wandb-connector"}});
+        let service = json!({"key": "service.name", "value": {"stringValue": "this-program"}});
         assert!(list(&resource["resource"], "attributes").contains(&service), "{resource}");
         list(&resource, "scopeSpans")
     });
@@ -139,7 +139,7 @@ fn attribute<'a>(span: &'a Value, key: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn a_sync_is_a_trace_of_its_requests_and_commits() {
     let (source, collector) = (source().await, Server::start(|_| answer("200 OK", "{}")).await);
-    let traces = Traces::to(&format!("{}/v1/traces", collector.url())).unwrap();
+    let traces = Traces::to(&format!("{}/v1/traces", collector.url()), "this-program").unwrap();
     for outcome in ["ok", "upstream"] {
         let mut trace = None;
         let script = Script::new(steps(&source)).with("base_url", json!(source.url()));
@@ -188,7 +188,7 @@ async fn a_sync_is_a_trace_of_its_requests_and_commits() {
 #[tokio::test]
 async fn a_collector_that_fails_is_no_concern_of_a_sync() {
     let (source, collector) = (source().await, Server::start(|_| vec![Part::Reset]).await);
-    let traces = Traces::to(&collector.url()).unwrap();
+    let traces = Traces::to(&collector.url(), "this-program").unwrap();
     let script = Script::new(steps(&source)).with("base_url", json!(source.url()));
     let tenant = "acme".parse().unwrap();
     let run = script.run_watched(&connector(), |recorder| traces.sync(&tenant, recorder)).await;

@@ -31,7 +31,7 @@ enum Act {
 
 const RUNS: [&str; 4] = ["a", "b", "c\0d", "é"];
 const NAMES: [&str; 3] = ["loss", "acc", "val/loss"];
-const KEYS: [&str; 3] = ["runs/a", "runs/b", "runs_hwm_utc"];
+const KEYS: [&str; 3] = ["jobs/a", "jobs/b", "newest"];
 
 fn act() -> impl Strategy<Value = Act> {
     let double = prop_oneof![

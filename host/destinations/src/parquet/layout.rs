@@ -153,7 +153,7 @@ impl Layout {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_created_by(concat!("wandb-connector ", env!("CARGO_PKG_VERSION")).to_owned());
+            .set_created_by(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in self.stored_columns() {
             let path = ColumnPath::from(column.name.as_str());
             properties = match column.data_type {

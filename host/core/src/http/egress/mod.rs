@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn nothing_but_the_named_origins_may_be_asked() {
         let egress = Egress::new(
-            [Origin::parse("https://api.wandb.ai").unwrap(), Origin::parse("http://localhost:8080").unwrap()],
+            [Origin::parse("https://api.source.example").unwrap(), Origin::parse("http://localhost:8080").unwrap()],
             [
                 OriginPattern::parse("https://storage.example").unwrap(),
                 OriginPattern::parse("https://*.cdn.example").unwrap(),
@@ -80,18 +80,18 @@ mod tests {
         );
         let decide = |uri: &str| egress.decide(&uri.parse().unwrap()).ok().map(|(permit, _)| permit);
         let cases = [
-            ("https://api.wandb.ai/graphql", Some(Permit::WithCredentials)),
-            ("https://API.wandb.AI:443/graphql?x#y", Some(Permit::WithCredentials)),
+            ("https://api.source.example/graphql", Some(Permit::WithCredentials)),
+            ("https://API.source.EXAMPLE:443/graphql?x#y", Some(Permit::WithCredentials)),
             ("http://localhost:8080/", Some(Permit::WithCredentials)),
             ("https://storage.example/a?sig=b", Some(Permit::Anonymous)),
             ("https://eu.cdn.example/", Some(Permit::Anonymous)),
             ("https://cdn.example/", None),
             ("https://evilcdn.example/", None),
-            ("http://api.wandb.ai/", None),
-            ("https://api.wandb.ai:8443/", None),
-            ("https://api.wandb.ai.evil.example/", None),
-            ("https://api.wandb.ai@evil.example/", None),
-            ("https://evil.example@api.wandb.ai/", None),
+            ("http://api.source.example/", None),
+            ("https://api.source.example:8443/", None),
+            ("https://api.source.example.evil.example/", None),
+            ("https://api.source.example@evil.example/", None),
+            ("https://evil.example@api.source.example/", None),
             ("https://127.0.0.1:8080/", None),
             ("http://127.0.0.1:8080/", None),
             ("http://localhost/", None),
@@ -104,6 +104,6 @@ mod tests {
 
     #[test]
     fn the_default_allows_nothing() {
-        assert!(Egress::default().decide(&"https://api.wandb.ai".parse().unwrap()).is_err());
+        assert!(Egress::default().decide(&"https://api.source.example".parse().unwrap()).is_err());
     }
 }

@@ -100,7 +100,7 @@ async fn of_mixed_answers_only_the_public_addresses_are_dialled() {
 #[tokio::test]
 async fn a_policys_network_may_be_dialled() {
     let (connected, dialled) =
-        connect(named("wandb.lan", &[&["10.1.2.3"]]), &["10.1.0.0/16"], no_proxy(), "http://wandb.lan").await;
+        connect(named("api.lan", &[&["10.1.2.3"]]), &["10.1.0.0/16"], no_proxy(), "http://api.lan").await;
     assert_eq!((connected, dialled), (Ok(false), vec!["10.1.2.3:80".to_owned()]));
 }
 
