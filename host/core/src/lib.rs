@@ -85,7 +85,6 @@ pub mod key_origin;
 mod runtime;
 mod schema;
 pub mod state;
-pub mod wandb;
 
 #[cfg(feature = "test-support")]
 pub mod test_support;

@@ -15,7 +15,7 @@ use crate::output::units::counted;
 use crate::output::{self, json};
 use crate::run::{self, Access};
 use crate::wandb::configuration::{problem, read_object};
-use elt_host::wandb::problems_of_state;
+use crate::wandb::service::problems_of_state;
 
 /// Runs one of the `state` commands.
 pub(crate) fn run(command: &StateCommands, console: &Arc<Console>) -> anyhow::Result<Exit> {

@@ -2,9 +2,10 @@
 
 use elt_host::Spec;
 use elt_host::component::annotations::ItemNames;
-use elt_host::wandb as service;
 use elt_support::printable::{cut, escape_control};
 use serde_json::Value;
+
+use crate::wandb::service;
 
 /// Bytes of a source's name.
 const MOST: usize = 64;

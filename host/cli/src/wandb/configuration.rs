@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 use crate::args::SandboxArgs;
 use crate::output::console::Console;
 use crate::wandb::key_source::KeySource;
+use crate::wandb::service::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 use crate::wandb::surroundings::Surroundings;
 use crate::wandb::{advice, netrc, settings};
-use elt_host::wandb::{DEFAULT_BASE_URL, SAME_SERVICE, machine};
 
 /// Keys that the environment can fill, and from what.
 const VARIABLES: [(&str, &str); 4] = [

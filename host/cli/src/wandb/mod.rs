@@ -4,5 +4,6 @@ pub(crate) mod advice;
 pub(crate) mod configuration;
 pub(crate) mod key_source;
 pub mod netrc;
+pub(crate) mod service;
 mod settings;
 mod surroundings;

@@ -47,7 +47,7 @@ const NAMES: [&str; 36] = [
 ];
 
 /// Arrow; what tests need, which an embedder's build lacks; and modules that crates of this workspace still take things from, which are to go.
-const MODULES: [&str; 7] = ["arrow", "component", "destination", "key_origin", "state", "test_support", "wandb"];
+const MODULES: [&str; 6] = ["arrow", "component", "destination", "key_origin", "state", "test_support"];
 
 #[test]
 fn the_public_names_are_those_that_were_decided_on() {

@@ -1,22 +1,20 @@
 //! What is known of W&B's own service before anybody asks it, and of the state of the connector that reads it.
 
 use chrono::{DateTime, Datelike, NaiveDateTime};
-
-use crate::error::ConfigurationProblem;
-use crate::state::State;
+use elt_host::{ConfigurationProblem, State};
 
 /// Where the API answers when no base URL is given.
-pub const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
+pub(crate) const DEFAULT_BASE_URL: &str = "https://api.wandb.ai";
 
 /// Names of one and the same service, so that a key stored for one is a key for the others (`FORGE_HOSTS` in the
 /// `wandb` package 0.31, whose `login` stores keys under the newer name).
-pub const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
+pub(crate) const SAME_SERVICE: [&str; 3] = ["api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com"];
 
 /// The key of the watermark; Fivetran's connector has the same.
-pub const WATERMARK: &str = "runs_hwm_utc";
+pub(crate) const WATERMARK: &str = "runs_hwm_utc";
 
 /// What the connector would refuse in a state that people import.
-pub fn problems_of_state(state: &State) -> Vec<ConfigurationProblem> {
+pub(crate) fn problems_of_state(state: &State) -> Vec<ConfigurationProblem> {
     let problem = |(key, value): (&String, &String)| {
         let is_time = [WATERMARK, "import_hwm_utc"].contains(&key.as_str());
         (is_time && !is_moment(value)).then(|| ConfigurationProblem {
@@ -42,7 +40,7 @@ fn is_moment(text: &str) -> bool {
 }
 
 /// How `~/.netrc` may name the server of a URL: host and, if there is one, port, as the `wandb` tools do; and the host alone.
-pub fn machine(base_url: &str) -> Option<(String, String)> {
+pub(crate) fn machine(base_url: &str) -> Option<(String, String)> {
     let uri = base_url.parse::<http::Uri>().ok()?;
     let authority = uri.authority()?;
     let machine = authority.as_str().rsplit('@').next()?.to_ascii_lowercase();
