@@ -1,12 +1,13 @@
 //! Exported histories through a whole sync, against a small stand-in for W&B and its object store.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod standing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use parquet::basic::{Compression, Encoding};
 use parquet::data_type::{DoubleType, Int64Type};
@@ -14,13 +15,15 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
-use wandb_connector::api::exchange::{Exchange, Method, Request, Response, TransportError};
+use wandb_connector::api::exchange::{Method, Request, Response, TransportError};
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::Config;
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
 use wandb_connector::sync::state::State;
 use wandb_connector::sync::{Summary, sync};
+
+use standing::{Answers, Standing};
 
 /// A row: its step, its timestamp and its loss.
 type Row = (i64, f64, f64);
@@ -213,34 +216,16 @@ impl Server {
     }
 }
 
-impl Exchange for Server {
-    async fn send(&self, request: &Request, limit: usize) -> Result<Response, TransportError> {
-        let response = match request.method {
-            Method::Get => self.download(request)?,
-            Method::Post => Response {
+impl Answers for Server {
+    fn answers(&self, request: &Request) -> Result<Response, TransportError> {
+        match request.method {
+            Method::Get => self.download(request),
+            Method::Post => Ok(Response {
                 status: 200,
                 headers: Vec::new(),
                 body: self.graphql(&serde_json::from_slice(&request.body).unwrap()).to_string().into_bytes(),
-            },
-        };
-        if response.body.len() > limit {
-            return Err(TransportError::TooLarge(limit));
+            }),
         }
-        Ok(response)
-    }
-
-    async fn sleep(&self, _duration: Duration) {}
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_clock(&self) -> DateTime<Utc> {
-        DateTime::default()
-    }
-
-    fn random(&self) -> u64 {
-        7
     }
 }
 
@@ -323,7 +308,7 @@ fn run(server: &Server, store: &Warehouse) -> Summary {
     let config =
         Config::parse(r#"{"api_key":"k","entity":"e","project":"p","api":"graphql","base_url":"http://w"}"#).unwrap();
     let state = store.state.borrow().clone();
-    let summary = sync(server, store, &config, state).now_or_never().unwrap().unwrap();
+    let summary = sync(&Standing(server), store, &config, state).now_or_never().unwrap().unwrap();
     assert_eq!(summary.quarantined, []);
     store.holds(&server.rows.borrow());
     summary
@@ -516,7 +501,7 @@ fn a_run_that_is_called_like_exports_does_not_switch_them_off() {
         server.complains.set(Some("Cannot query field \"nothing\" on type \"Run\"."));
         let config =
             Config::parse(r#"{"api_key":"k","entity":"e","project":"p","api":"graphql","base_url":"http://w"}"#);
-        let summary = sync(&server, &store, &config.unwrap(), State::new()).now_or_never().unwrap().unwrap();
+        let summary = sync(&Standing(&server), &store, &config.unwrap(), State::new()).now_or_never().unwrap().unwrap();
         assert_eq!(summary.quarantined.len(), 1, "{id}: {:?}", store.log.borrow());
         server.log.borrow_mut().clear();
         run(&server, &store);

@@ -2,20 +2,23 @@
 //! stand-in for W&B whose answers a test may change.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod standing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
+use wandb_connector::api::exchange::{Request, Response, TransportError};
 use wandb_connector::batch::{Batch, Values};
 use wandb_connector::config::Config;
 use wandb_connector::destination::{Destination, Level, StatePatch};
 use wandb_connector::error::Error;
 use wandb_connector::sync::state::State;
 use wandb_connector::sync::{Summary, sync};
+
+use standing::{Answers, Standing};
 
 /// What a request asks for.
 struct Asked<'r> {
@@ -118,24 +121,10 @@ impl Server {
     }
 }
 
-impl Exchange for Server {
-    async fn send(&self, request: &Request, _limit: usize) -> Result<Response, TransportError> {
+impl Answers for Server {
+    fn answers(&self, request: &Request) -> Result<Response, TransportError> {
         let (status, answer) = self.answer(&serde_json::from_slice(&request.body).unwrap());
         Ok(Response { status, headers: Vec::new(), body: answer.to_string().into_bytes() })
-    }
-
-    async fn sleep(&self, _duration: Duration) {}
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_clock(&self) -> DateTime<Utc> {
-        DateTime::default()
-    }
-
-    fn random(&self) -> u64 {
-        7
     }
 }
 
@@ -212,7 +201,7 @@ fn try_run(server: &Server, store: &Warehouse, deletes: &str) -> Result<Summary,
     let config = Config::parse(&config.to_string()).unwrap();
     let state = store.state.borrow().clone();
     server.log.borrow_mut().clear();
-    sync(server, store, &config, state).now_or_never().unwrap()
+    sync(&Standing(server), store, &config, state).now_or_never().unwrap()
 }
 
 fn run(server: &Server, store: &Warehouse) -> Summary {

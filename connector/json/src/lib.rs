@@ -1,6 +1,6 @@
 //! JSON as W&B sends it, which is not always JSON: bare `NaN`, `Infinity` and `-Infinity`, control characters inside strings, lone
 //! surrogates, bytes that are no UTF-8. Readers try the strict parser first and [`repair`] only what it refused, or what it would pass on
-//! as it is although nobody else could read it.
+//! as it is although other parsers refuse it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]

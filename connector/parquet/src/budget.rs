@@ -56,7 +56,7 @@ impl Budget {
         .await
     }
 
-    /// A share for one who has another one already, at once: waiting with a share in hand could last forever.
+    /// A share beside one that the caller holds already, granted at once: two callers that wait with a share each would deadlock.
     pub fn extra(&self, bytes: usize) -> Share<'_> {
         self.taken.set(self.taken.get() + bytes);
         Share { budget: self, bytes }

@@ -304,7 +304,7 @@ impl<'a, X: Exchange, D: Destination> Client<'a, X, D> {
         if party == Party::Api {
             self.refused_since.set(None);
         }
-        // Of what is tried again nobody reads the body, however it is encoded.
+        // The body of an answer that is retried is not read, so its encoding does not matter.
         let mut response = decompressed(response, limit, &request.url)?;
         self.limiter.received(response.body.len());
         self.saw_page.set(self.saw_page.get() || web_page::is_html(&response));

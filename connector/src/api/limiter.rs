@@ -193,7 +193,7 @@ impl Limiter {
         }
     }
 
-    /// Wakes everyone: a waiter that was dropped meanwhile must not swallow the only call.
+    /// Wakes all waiters: a single wake-up would be lost on one that was dropped meanwhile.
     fn wake(&self) {
         for waker in self.waiting.take() {
             waker.wake();

@@ -9,7 +9,7 @@ use crate::api::rate::{Left, WHOLE};
 
 /// From here on down, what is left is spread over the time until the limit is renewed.
 const SPARING: f64 = WHOLE / 4.0;
-/// One answer alone doesn't tell who used what is gone: that two requests use up all is believed only when it is seen.
+/// The most that one request is taken to cost after the first answer, which does not tell what other clients of the key used.
 const DEAREST_GUESS: f64 = WHOLE / 2.0;
 /// The least that a request costs.
 const CHEAPEST: f64 = 0.001;

@@ -1,5 +1,5 @@
 //! How a run's past rows are recognised in a later sync. A run can be rewound: steps above a point vanish and are logged anew under
-//! the same id. What was stored of them would stay as ghosts if nobody noticed.
+//! the same id. Unless that is noticed, the rows stored of them stay.
 //!
 //! State keeps the last row ([`Tail`]), whose points must all still be there: it may have gained points, since the last row of a live
 //! run may be incomplete when it is read. Where a history is read from its beginning anyway (`rest`), a [`Digest`] over all rows before
@@ -67,7 +67,7 @@ impl Digest {
     }
 }
 
-/// Folds a word into a hash. Fast rather than strong: it has to notice change, not malice. Who could forge it serves the data.
+/// Folds a word into a hash. Fast rather than collision-resistant: it detects changes, not forgeries, and a server that could forge it serves the data anyway.
 pub fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31)

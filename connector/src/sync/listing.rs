@@ -189,7 +189,7 @@ impl<'s, 'a, X: Exchange, D: Destination> Listing<'s, 'a, X, D> {
         match &odd.id {
             Some(id) if !self.is_new(id) => return Ok(()),
             Some(_) => {}
-            // Without a name nobody knows whether an earlier pass had it too.
+            // An entry without a name can't be recognised, so an earlier pass may have counted it.
             None if self.pass > 1 && self.nameless > 0 => return Ok(()),
             None => self.nameless += 1,
         }

@@ -1,7 +1,7 @@
 //! Which changed run is read next.
 //!
 //! The largest go first, since nothing is as slow as a large run that begins last. But every few of them a small one comes between: where the
-//! large ones fail, it shows that W&B does not. Runs that failed the last time go last, so that they hold up nobody.
+//! large ones fail, it shows that W&B does not. Runs that failed the last time go last, so that they delay no other.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
