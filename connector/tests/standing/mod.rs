@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use wandb_connector::api::exchange::{Exchange, Request, Response, TransportError};
 
 /// What answers.
-pub trait Answers {
+pub(crate) trait Answers {
     /// The answer to one request.
     fn answers(&self, request: &Request) -> Result<Response, TransportError>;
 }
 
 /// The exchange.
-pub struct Standing<'s, S>(pub &'s S);
+pub(crate) struct Standing<'s, S>(pub(crate) &'s S);
 
 impl<S: Answers> Exchange for Standing<'_, S> {
     async fn send(&self, request: &Request, limit: usize) -> Result<Response, TransportError> {
