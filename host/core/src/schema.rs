@@ -77,6 +77,9 @@ pub struct SchemaError(pub String);
 impl Table {
     /// Checks names (`[a-z][a-z0-9_]*`, at most 63 bytes, none twice, no table's `sqlite_…`) and the primary key (not empty, columns that exist, none
     /// nullable, none twice).
+    ///
+    /// # Errors
+    /// What is wrong with the first of them that is wrong.
     pub fn new(name: String, columns: Vec<Column>, primary_key: &[String]) -> Result<Self, SchemaError> {
         let fail = |why: String| Err(SchemaError(why));
         if !is_identifier(&name) {

@@ -96,7 +96,10 @@ pub fn apply(state: &mut State, patch: impl IntoIterator<Item = (String, Option<
     }
 }
 
-/// A state as people export and import it: a JSON object whose values are all strings. The error names every other value.
+/// A state as people export and import it: a JSON object whose values are all strings.
+///
+/// # Errors
+/// [`Error::Configuration`], which names every other value.
 pub fn from_object(object: Map<String, Value>) -> Result<State, Error> {
     let mut state = State::new();
     let mut problems = Vec::new();

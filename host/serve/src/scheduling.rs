@@ -7,7 +7,7 @@
 //!
 //! **Why not epochs alone.** A guest gives way every 10 ms, but whoever is in line comes after each guest that computes. When this was made,
 //! four endless loops beside 50 ordinary tenants on two cores made a sync of 4 ms take 52 ms by epochs alone, and 4 ms with this; since then
-//! `tests/bench/RESULTS.md` has, beside one loop and four, 1.16 and 1.11 times the slowest hundredth of syncs that W&B answers after 20 ms.
+//! `tests/bench/RESULTS.md` has, beside one loop and four, 1.16 and 1.11 times the slowest hundredth of syncs whose source answers after 20 ms.
 //! Shorter slices were not measured.
 
 use std::fmt;

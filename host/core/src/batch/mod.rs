@@ -48,6 +48,9 @@ pub(crate) fn hide(batch: &mut Batch, mask: &Mask) {
 }
 
 /// The rows of an upsert: every column of `table`, in its order. None when the batch has no rows.
+///
+/// # Errors
+/// What in the batch breaks the contract, or that it takes more than `most_bytes`.
 pub fn rows(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
     let Some(mut given) = Given::new(table, batch, most_bytes)? else {
         return Ok(None);
@@ -65,6 +68,9 @@ pub fn rows(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<Rec
 }
 
 /// The keys of a deletion: a leading part of the primary key, in its order. None when the batch has no rows.
+///
+/// # Errors
+/// What in the batch breaks the contract, or that it takes more than `most_bytes`.
 pub fn keys(table: &Table, batch: Batch, most_bytes: usize) -> Result<Option<RecordBatch>, BatchError> {
     let Some(mut given) = Given::new(table, batch, most_bytes)? else {
         return Ok(None);

@@ -110,6 +110,9 @@ impl Secrets {
     ///
     /// A secret that is no text, or an empty one, is replaced by something of the same kind, so that the connector's own
     /// complaint about it stays true.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where the system gives no random numbers.
     pub fn extract(spec: &Spec, config: &Map<String, Value>) -> Result<Extracted, Error> {
         let (mut secrets, mut shown, mut problems) = (Vec::new(), config.clone(), Vec::new());
         for key in spec.secrets() {

@@ -92,6 +92,7 @@ impl Connector {
     }
 
     /// Runs the guest beside the writer, and brings both to their end.
+    #[allow(clippy::too_many_arguments)]
     async fn store(
         &self,
         session: &Session,

@@ -47,6 +47,9 @@ impl Egress {
     }
 
     /// Whether, and how, a request to `uri` may be sent, and to whom it goes.
+    ///
+    /// # Errors
+    /// Why it may not be sent: its URL names no origin, or one that nothing allows.
     pub fn decide(&self, uri: &http::Uri) -> Result<(Permit, Origin), Denied> {
         let origin = Origin::of(uri)?;
         if self.with_credentials.contains(&origin) {
