@@ -116,7 +116,10 @@ impl Inner {
                     let rows = self.stored.tables.entry(table).or_default();
                     for row in 0..keys.rows() {
                         let prefix = key(&keys, row, keys.columns.len());
-                        rows.retain(|key, _| !key.starts_with(&prefix));
+                        // Keys with one prefix lie together.
+                        let found = rows.range(prefix.clone()..).map(|(key, _)| key);
+                        let found: Vec<_> = found.take_while(|key| key.starts_with(&prefix)).cloned().collect();
+                        found.iter().for_each(|key| drop(rows.remove(key)));
                     }
                 }
             }
