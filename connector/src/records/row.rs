@@ -167,7 +167,7 @@ impl History {
         self.rows.push((row, start));
     }
 
-    /// The number of a metric's name, valid until the next [`History::take`].
+    /// The number of a metric's name, valid as long as the history is.
     pub fn intern(&mut self, name: &str) -> NameId {
         self.names.intern(name)
     }

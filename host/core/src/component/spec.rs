@@ -1,5 +1,5 @@
 //! What a connector's specification (`source.spec` in `wit/`) tells a host: which configuration values are secrets, which name the
-//! origins that requests and credentials go to, and what its [annotations](super::annotations) say.
+//! origins that requests and credentials go to, and what its annotations say.
 
 use std::collections::BTreeMap;
 

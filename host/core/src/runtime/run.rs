@@ -65,14 +65,14 @@ impl Connector {
             let spec = self.spec().await?;
             let parts = request.into_parts(spec)?;
             let session = Session::open(spec, &parts.config, &parts.policy, client, observer)?;
-            Ok((spec, session, parts))
+            Ok((session, parts))
         };
-        let (spec, session, parts) = match opened.await {
+        let (session, parts) = match opened.await {
             Ok(opened) => opened,
             Err(why) => return Outcome::failed(why),
         };
         let mut outcome = Outcome::default();
-        let ended = self.store(&session, spec, parts, destination, client, cancel, &mut outcome).await;
+        let ended = self.store(&session, parts, destination, client, cancel, &mut outcome).await;
         let hidden = session.gate.mask().hidden();
         if hidden > 0 {
             let places = if hidden == 1 { "one place".to_owned() } else { format!("{hidden} places") };
@@ -96,7 +96,6 @@ impl Connector {
     async fn store(
         &self,
         session: &Session,
-        spec: &Spec,
         parts: Parts,
         destination: Box<dyn Destination>,
         client: &HttpClient,
@@ -104,6 +103,8 @@ impl Connector {
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         let Parts { config: _, full_refresh, policy } = parts;
+        // Read before, and kept.
+        let spec = self.spec().await?;
         let tables: Arc<[Table]> = self.tables(session, cancel).await?.into();
         let preparation = Preparation { tables: tables.to_vec(), synced_at: now(), full_refresh };
         let over = CancellationToken::new();
