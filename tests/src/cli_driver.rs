@@ -146,6 +146,14 @@ pub fn configuration(server: &LocalWandb) -> Value {
     json!({"api_key": KEY, "entity": "acme", "project": "demo", "base_url": server.base_url()})
 }
 
+/// A configuration under which each run is a request of its own, two at a time: for what has to happen in the middle of many requests.
+pub fn run_by_run(server: &LocalWandb) -> Value {
+    let mut config = with(server, "api", "rest".into());
+    config["page_size"] = 1000.into();
+    config["concurrency"] = 2.into();
+    config
+}
+
 /// The same with one key more.
 pub fn with(server: &LocalWandb, key: &str, value: Value) -> Value {
     let mut config = configuration(server);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wandb_connector_tests::cli_driver::{CliDriver, interrupt, serve, with};
+use wandb_connector_tests::cli_driver::{CliDriver, interrupt, run_by_run, serve, with};
 use wandb_connector_tests::local_wandb::truth::compare_sqlite;
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, generate,
@@ -157,7 +157,7 @@ fn the_flag_for_deleted_runs_goes_before_the_configuration() {
 fn rate_limits_are_waited_out() {
     let server = serve(generate::realistic(4, 1));
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(2)), Fault::rate_limited(Some("1")));
-    server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(4)), Fault::status(503));
+    server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::Nth(3)), Fault::status(503));
     let cli = CliDriver::of(&server);
     let ended = cli.sync();
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -197,7 +197,9 @@ fn a_key_that_is_revoked_midway_is_3_and_what_was_complete_stays() {
         serve(Project::new((0..20).map(|n| Run::new(format!("run{n}")).with_history([r#"{"_step":0,"a":1}"#]))));
     // The listing and nine runs come before.
     server.fault(Matcher::any().when(wandb_connector_tests::local_wandb::When::After(10)), Fault::status(401));
-    let mut cli = CliDriver::new(&with(&server, "concurrency", json!(1)));
+    let mut config = run_by_run(&server);
+    config["concurrency"] = json!(1);
+    let mut cli = CliDriver::new(&config);
     let ended = cli.sync();
     assert_eq!(ended.code, 3, "{ended:?}");
     assert_eq!(ended.json()["rows"]["runs"], 9);
@@ -206,7 +208,7 @@ fn a_key_that_is_revoked_midway_is_3_and_what_was_complete_stays() {
     cli.variables.clear();
     let ended = cli.sync();
     assert_eq!((ended.code, &ended.json()["runs"]["synced"]), (0, &json!(11)), "{ended:?}");
-    assert_stored(&cli, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Rest);
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn an_interrupted_sync_keeps_what_is_complete_and_the_next_one_goes_on() {
     *world.project_mut("acme", "demo") = generate::bench(60, 200, 3, 1);
     let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
     let server = LocalWandb::start_blocking(options).unwrap();
-    let cli = CliDriver::new(&with(&server, "concurrency", json!(2)));
+    let cli = CliDriver::new(&run_by_run(&server));
     let ended = interrupt(cli.start(&server, "sync", 12));
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     let summary = ended.json();
@@ -280,7 +282,7 @@ fn an_interrupted_sync_keeps_what_is_complete_and_the_next_one_goes_on() {
     assert!((5..60).contains(&stored), "{summary}");
     let ended = cli.sync();
     assert_eq!(ended.json()["runs"]["unchanged"].as_u64(), Some(stored), "what was complete is not read again");
-    assert_stored(&cli, &server, Dialect::Graphql);
+    assert_stored(&cli, &server, Dialect::Rest);
 }
 
 #[test]

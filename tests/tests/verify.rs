@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use wandb_connector_tests::cli_driver::{CliDriver, Ended, configuration, interrupt, serve, with};
+use wandb_connector_tests::cli_driver::{CliDriver, Ended, configuration, interrupt, run_by_run, serve, with};
 use wandb_connector_tests::local_wandb::{
     Dialect, Fault, LocalWandb, Matcher, Mutation, Options, Project, Run, World, awkward, generate,
 };
@@ -336,7 +336,7 @@ fn slow(destination: &str) -> (LocalWandb, CliDriver) {
     *world.project_mut("acme", "demo") = generate::bench(60, 50, 3, 1);
     let options = Options { latency: Duration::from_millis(60), ..Options::with_world(world) };
     let server = LocalWandb::start_blocking(options).unwrap();
-    let mut cli = CliDriver::new(&with(&server, "concurrency", json!(2)));
+    let mut cli = CliDriver::new(&run_by_run(&server));
     cli.variables.push(("WANDB_CONNECTOR_DESTINATION", destination.to_owned()));
     (server, cli)
 }

@@ -1,4 +1,4 @@
-//! Two syncs of one destination at once, and a destination that another program has locked.
+//! Two syncs of one destination at once, and a destination that another program has locked. By `rest`, where each run is a request of its own.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::source::{ENTITY, PROJECT, Source};
 const BOTH: [Storage; 2] = [Storage::Sqlite, Storage::Parquet];
 
 fn site(server: &LocalWandb, storage: Storage) -> Site {
-    Site::new(server, (ENTITY, PROJECT), (storage, Dialect::Graphql), &json!({"concurrency": 2})).unwrap()
+    Site::new(server, (ENTITY, PROJECT), (storage, Dialect::Rest), &json!({"concurrency": 2})).unwrap()
 }
 
 #[track_caller]
@@ -39,7 +39,7 @@ fn wait_for_histories(server: &LocalWandb, sync: &mut Running, requests: usize) 
 #[test]
 fn a_second_sync_is_refused_at_once_and_disturbs_nothing() {
     for storage in BOTH {
-        let source = Source::start(Dialect::Graphql);
+        let source = Source::start(Dialect::Rest);
         let server = &source.server;
         let site = site(server, storage);
         // The first one is in the middle of its work, with runs stored and runs to come, until the fault is lifted.
@@ -62,7 +62,7 @@ fn a_second_sync_is_refused_at_once_and_disturbs_nothing() {
 #[test]
 fn of_syncs_that_start_together_each_is_refused_or_whole() {
     for storage in BOTH {
-        let source = Source::start(Dialect::Graphql);
+        let source = Source::start(Dialect::Rest);
         let site = site(&source.server, storage);
         let mut stored = 0;
         for _ in 0..3 {
@@ -82,7 +82,7 @@ fn of_syncs_that_start_together_each_is_refused_or_whole() {
 
 #[test]
 fn a_sync_waits_while_another_program_writes_to_the_database() {
-    let source = Source::start(Dialect::Graphql);
+    let source = Source::start(Dialect::Rest);
     let server = &source.server;
     let site = site(server, Storage::Sqlite);
     assert_eq!(site.sync().unwrap().code(), Some(0));
@@ -115,7 +115,7 @@ fn a_sync_waits_while_another_program_writes_to_the_database() {
 #[test]
 fn a_destination_that_stays_locked_is_refused_before_anything_is_asked() {
     for storage in BOTH {
-        let source = Source::start(Dialect::Graphql);
+        let source = Source::start(Dialect::Rest);
         let site = site(&source.server, storage);
         assert_eq!(site.sync().unwrap().code(), Some(0));
         source.server.log().clear();
