@@ -11,7 +11,8 @@ mod schema;
 use crate::batch::Batch;
 use crate::records::row::History;
 
-pub use runs::{FIELDS, RunRow};
+pub use crate::records::run_row::RunRow;
+pub use runs::FIELDS;
 pub use schema::{DataType, Rows, Table, keys_of_runs};
 
 /// The tables that hold what W&B holds, in the order in which they are written.

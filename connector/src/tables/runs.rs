@@ -1,6 +1,7 @@
 //! `runs`: a row for each run.
 
 use crate::batch::{Batch, Column, Values};
+use crate::records::run_row::RunRow;
 
 use super::schema::DataType::{Json, Text, Timestamp};
 use super::schema::{RUN_ID, Rows, Table};
@@ -25,29 +26,6 @@ pub(super) const TABLE: Table = Table {
     primary_key: &[RUN_ID],
     rows: Rows::Fields(RunRow::to_batch),
 };
-
-/// A row of `runs`. JSON columns hold valid JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunRow {
-    /// The run's id.
-    pub run_id: String,
-    /// `displayName`, else the server's `name`.
-    pub name: Option<String>,
-    /// `running`, `finished`, …
-    pub state: Option<String>,
-    /// The username.
-    pub user: Option<String>,
-    /// Microseconds since the epoch.
-    pub created_at: Option<i64>,
-    /// Microseconds since the epoch.
-    pub updated_at: Option<i64>,
-    /// A JSON list.
-    pub tags: Option<String>,
-    /// A JSON object.
-    pub config: Option<String>,
-    /// A JSON object.
-    pub summary: Option<String>,
-}
 
 impl RunRow {
     /// The row as a batch of the table.

@@ -2,8 +2,7 @@
 
 use crate::batch::{Batch, Column, Values};
 use crate::records::row::History;
-
-use super::runs::RunRow;
+use crate::records::run_row::RunRow;
 
 /// One of the tables.
 #[derive(Debug, Clone, Copy)]

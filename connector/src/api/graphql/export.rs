@@ -24,8 +24,7 @@ use crate::run::CHUNK_BYTES;
 use super::Include;
 use super::download::RemoteFile;
 use super::exports::LEAST_ROWS;
-use super::history::{Pass, RunReader, Steps};
-use super::source::GraphqlSource;
+use super::reading::{GraphqlSource, Pass, RunReader, Steps};
 
 /// The same for rows of known width: eight responses.
 const LEAST_BYTES: f64 = (8 << 20) as f64;

@@ -13,40 +13,12 @@ use crate::state::{HistoryVersion, RunEntry};
 use super::export::Exported;
 use super::joint::{First, FirstRun};
 use super::locate;
-use super::source::GraphqlSource;
+use super::reading::{GraphqlSource, Pass, RunReader, Steps};
 use super::window::{AdaptiveWindow, Strictness};
 use super::{HeavyRun, Include, Window};
 
 /// After so many empty ranges in a row the next row is looked for, unless the next range reaches the end.
 const EMPTY_RANGES: u32 = 2;
-/// How one pass over a history ended.
-pub(super) enum Pass {
-    Complete,
-    Deleted,
-    /// What was read before is not in the history any more.
-    Rewound,
-    /// Fewer rows came than W&B counts.
-    Short,
-    /// What was exported of the history does not fit the history.
-    Stale,
-}
-
-/// How a history is read by ranges of steps.
-pub(super) struct Steps<'p> {
-    pub(super) adaptive: AdaptiveWindow,
-    /// The run's fields, once they were read.
-    pub(super) heavy: &'p mut Option<HeavyRun>,
-}
-
-/// Reads one run.
-pub(super) struct RunReader<'s, 'a, X, D> {
-    pub(super) source: &'s GraphqlSource<'a, X, D>,
-    pub(super) sink: RunSink<'s>,
-    /// What the first question brought, where it was asked together with others.
-    pub(super) first: Option<First>,
-    /// Exported files of this run were found not to fit.
-    pub(super) distrusts_export: bool,
-}
 
 /// What is read of a run first.
 impl<X: Exchange, D: Destination> GraphqlSource<'_, X, D> {
@@ -110,11 +82,7 @@ fn shrank(listed: &Listed, known: &RunEntry) -> bool {
     matches!((lines(&listed.history), lines(&known.history)), (Some(now), Some(then)) if now < then)
 }
 
-impl<'s, 'a, X: Exchange, D: Destination> RunReader<'s, 'a, X, D> {
-    pub(super) fn new(source: &'s GraphqlSource<'a, X, D>, sink: RunSink<'s>, first: Option<First>) -> Self {
-        Self { source, sink, first, distrusts_export: false }
-    }
-
+impl<X: Exchange, D: Destination> RunReader<'_, '_, X, D> {
     /// Reads the run and sends what has changed since it was `known`.
     pub(super) async fn read(mut self, known: Option<RunEntry>) -> Result<RunEnd, Error> {
         if self.source.reads_fields_only(&self.sink.listed, known.as_ref()) {

@@ -21,6 +21,7 @@ mod joint;
 mod listing;
 mod locate;
 mod queries;
+mod reading;
 mod source;
 pub mod window;
 
@@ -43,7 +44,7 @@ use details::Node;
 use listing::{Connection, Viewer};
 
 pub use details::HeavyRun;
-pub use source::GraphqlSource;
+pub use reading::GraphqlSource;
 
 /// A range of steps to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

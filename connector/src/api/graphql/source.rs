@@ -1,49 +1,19 @@
 //! What a sync asks of W&B, by GraphQL.
 
-use std::cell::Cell;
-
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{self, LocalBoxStream, StreamExt as _};
 
-use crate::api::client::Client;
 use crate::api::exchange::Exchange;
 use crate::api::source::{Ended, ListingPage, Read, Reply, RunSource};
-use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::run::{Outlet, Ready, RunEnd, RunSink};
 
-use super::exports::Exports;
-use super::history::RunReader;
-use super::joint::{Asked, Experience, First, MOST_RUNS};
-use super::{Graphql, Include};
+use super::Include;
+use super::joint::{Asked, First, MOST_RUNS};
+use super::reading::{GraphqlSource, RunReader};
 
-/// Reads one project by GraphQL.
-#[derive(Debug)]
-pub struct GraphqlSource<'a, X, D> {
-    pub(super) graphql: Graphql,
-    pub(super) client: &'a Client<'a, X, D>,
-    pub(super) config: &'a Config,
-    /// The width of history rows seen last, in bytes; 0 while none was seen.
-    pub(super) row_bytes: Cell<f64>,
-    /// What the runs share that read exported histories.
-    pub(super) exports: Exports,
-    experience: Experience,
-}
-
-impl<'a, X: Exchange, D: Destination> GraphqlSource<'a, X, D> {
-    /// For the project that the configuration names.
-    pub fn new(graphql: Graphql, client: &'a Client<'a, X, D>, config: &'a Config) -> Self {
-        Self {
-            graphql,
-            client,
-            config,
-            row_bytes: Cell::new(0.0),
-            exports: Exports::default(),
-            experience: Experience::default(),
-        }
-    }
-
+impl<X: Exchange, D: Destination> GraphqlSource<'_, X, D> {
     /// What a run adds to a joint answer, as a part of what one is planned to hold; none where it is read by itself.
     fn part(&self, ready: &Ready) -> Option<f64> {
         let part = match self.first_question(ready)? {
