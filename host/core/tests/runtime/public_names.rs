@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The names at the root. A third more than the 25 that were aimed at: eleven of them are what a destination of one's own needs, and none of
+/// The names at the root. A third more than the 25 that were aimed at: twelve of them are what a destination of one's own needs, and none of
 /// these can be folded into another; who only runs syncs meets the other two dozen.
 const NAMES: [&str; 36] = [
     // A component, and what it offers.
