@@ -384,14 +384,15 @@ async fn what_lasts_ends_as_the_error_that_it_is_and_the_next_sync_completes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_revoked_in_the_middle_of_a_sync_is_an_authentication_error_and_what_was_complete_stays() {
     for dialect in BOTH {
-        let server = serve();
-        // The listing and some of the runs come before.
-        server.fault(Matcher::any().when(When::After(4)), Fault::status(401));
-        let mut workspace = workspace(&server, dialect).with("concurrency", 1);
+        let runs = (0..120).map(|n| Run::new(format!("run{n}")).with_history((0..2).map(row)));
+        let server = serve_runs(runs, ParquetOptions::default());
+        // The listing and some of the runs come before: one, or as many as one request brings.
+        server.fault(Matcher::any().when(When::After(2)), Fault::status(401));
+        let mut workspace = workspace(&server, dialect).with("page_size", 1000).with("concurrency", 1);
         let outcome = workspace.sync().await;
         assert!(matches!(outcome.error, Some(Error::Authentication(_))), "{dialect:?}: {:?}", outcome.error);
         let stored = outcome.rows.get("runs").copied().unwrap_or_default();
-        assert!((1..4).contains(&stored), "{dialect:?}: {stored}");
+        assert!((1..120).contains(&stored), "{dialect:?}: {stored}");
         server.clear_faults();
         let next = workspace.sync().await;
         assert_ok(&next, "after a new key");
