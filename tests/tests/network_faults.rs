@@ -185,7 +185,7 @@ async fn what_breaks_on_the_wire_is_ridden_out() {
         let (listing, history) = (AtomicBool::new(false), AtomicBool::new(false));
         wire.play(move |exchange| {
             let asked = |parts: &[&str]| parts.iter().any(|part| exchange.request.contains(part));
-            let first = match (asked(&["/projects/", "query Runs("]), asked(&["/run2/history", "\"run\":\"run2\""])) {
+            let first = match (asked(&["/projects/", "query Runs("]), asked(&["/run2/history", ":\"run2\""])) {
                 (true, _) => !listing.swap(true, Ordering::SeqCst),
                 (_, true) => !history.swap(true, Ordering::SeqCst),
                 _ => false,
