@@ -6,7 +6,7 @@ COMPONENTS = connector/build.sh wandb-connector scripted-guest conformance comma
 .PHONY: help demo test newcomer matrix component command dist dist-check bench bench-pairs soak build setup fuzz deny
 
 # A built component names the commit that it is of. While testing it names none, or each commit would mean to build all tests anew.
-test matrix bench bench-pairs soak: export REVISION =
+demo test matrix bench bench-pairs soak: export REVISION =
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

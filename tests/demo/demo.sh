@@ -36,14 +36,14 @@ mkdir -p "$target"
 log=$target/demo-component.log
 connector/build.sh >"$log" 2>&1 &
 component=$!
-cargo build --locked --release --workspace --bin local-wandb
+cargo build --locked --workspace --bin local-wandb
 if ! wait "$component"; then
     cat "$log" >&2
     exit 1
 fi
 component=
-# Just as `make build` does it, which has nothing left to do afterwards.
-cargo build --locked --release --workspace --bin wandb-connector
+# As part of the workspace and as the tests do it, which build nothing of it again. A release build takes twice the time.
+cargo build --locked --workspace --bin wandb-connector
 
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -54,7 +54,7 @@ export NETRC=/dev/null
 
 title "A local W&B server with $runs made-up training runs"
 mkfifo server.fifo
-"$target/release/local-wandb" --preset realistic --runs "$runs" --entity acme --project demo >server.fifo 2>server.log &
+"$target/debug/local-wandb" --preset realistic --runs "$runs" --entity acme --project demo >server.fifo 2>server.log &
 server=$!
 # It says one line, when it is ready. Without one it has ended.
 exec 3<server.fifo
@@ -79,7 +79,7 @@ END
 )
 sync() {
     echo '$ wandb-connector sync --config configuration.json'
-    "$target/release/wandb-connector" sync --config configuration.json
+    "$target/debug/wandb-connector" sync --config configuration.json
 }
 
 title "The first sync brings everything"
@@ -100,7 +100,8 @@ python3 "$here/look.py" moved warehouse.db "$(cat mark.txt)"
 title "Now with your own runs"
 cat <<END
   1. Get your key at https://wandb.ai/authorize
-  2. WANDB_API_KEY=… WANDB_ENTITY=… WANDB_PROJECT=… ${CARGO_TARGET_DIR:-target}/release/wandb-connector sync
+  2. make build
+  3. WANDB_API_KEY=… WANDB_ENTITY=… WANDB_PROJECT=… ${CARGO_TARGET_DIR:-target}/release/wandb-connector sync
 
 The entity and the project are in the project's address: wandb.ai/ENTITY/PROJECT. If you have used \`wandb login\` on
 this machine, the key is found without WANDB_API_KEY. The tables are in warehouse.db; the demo's are in
