@@ -90,6 +90,11 @@ fn surrogate(bytes: &[u8]) -> Surrogate {
     }
 }
 
+/// [`repair`], where it changes anything. What it would leave as it is was refused for another reason.
+pub fn repaired(bytes: &[u8]) -> Option<String> {
+    Some(repair(bytes)).filter(|text| text.as_bytes() != bytes)
+}
+
 /// Whether every surrogate in the escapes of a JSON text has its other half. The strict parser does not look into values that it passes on
 /// as text; a destination, and whoever reads from it, does.
 pub fn is_sound(json: &str) -> bool {

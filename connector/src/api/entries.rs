@@ -22,9 +22,9 @@ pub(super) fn entries<'e>(
             _ => Ok(run),
         });
         // What is JSON as a whole may still hold texts that are none.
-        let result = result.or_else(|why| match json::repair(text.as_bytes()) {
-            repaired if repaired == text => Err(why),
-            repaired => read(position, &repaired),
+        let result = result.or_else(|why| match json::repaired(text.as_bytes()) {
+            Some(repaired) => read(position, &repaired),
+            None => Err(why),
         });
         match result {
             Ok(run) => runs.push(run),

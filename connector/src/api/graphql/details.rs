@@ -19,6 +19,7 @@ use crate::records::row::{Entries, History};
 use crate::records::{json as lenient, time};
 use crate::tables::RunRow;
 
+use super::answer::Envelope;
 use super::{Data, Graphql, Include, NO_PROJECT, Window, queries};
 
 /// A run's heavy fields.
@@ -336,7 +337,7 @@ impl Graphql {
         let request = self.request("HaveRuns", &queries::have_runs(ids.len()), Value::Object(variables));
         let question = self.question(format!("asking whether {} runs exist", ids.len()), About::Runs);
         let accept = |response: &Response| {
-            let body: Existing<'_> = serde_json::from_slice(&response.body)
+            let body: Envelope<'_, ExistingRuns<'_>> = serde_json::from_slice(&response.body)
                 .map_err(|error| Failure::malformed(response.status, lenient::place(&error)))?;
             // What goes wrong is asked about each of them.
             let project =
@@ -352,15 +353,7 @@ impl Graphql {
     }
 }
 
-/// An answer about many runs.
-#[derive(Deserialize)]
-struct Existing<'a> {
-    #[serde(borrow, default)]
-    data: Option<ExistingRuns<'a>>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-}
-
+/// Which of many runs there are.
 #[derive(Deserialize)]
 struct ExistingRuns<'a> {
     #[serde(borrow, default)]

@@ -21,6 +21,7 @@ use crate::records::filter::MetricFilter;
 use crate::records::json as lenient;
 use crate::records::row::History;
 
+use super::answer::{Envelope, read_leniently};
 use super::details::{HeavyRun, Node};
 use super::window::BODY_LIMIT;
 use super::{Graphql, Include, Window, queries};
@@ -168,16 +169,6 @@ struct Size {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    data: Option<Data<'a>>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct Data<'a> {
     #[serde(borrow, default)]
     project: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
@@ -215,7 +206,7 @@ impl Graphql {
             failure
         };
         let read = |response: &Response, text: &str| {
-            let (data, errors_said) = match serde_json::from_str::<Envelope<'_>>(text) {
+            let (data, errors_said) = match serde_json::from_str::<Envelope<'_, Data<'_>>>(text) {
                 Ok(Envelope { data, errors, error }) => {
                     let error = error.filter(|_| data.is_none());
                     (Ok(data), ServerErrors::new(errors, error))
@@ -232,19 +223,7 @@ impl Graphql {
             let project = project.ok_or_else(|| Failure::malformed(response.status, "it lacks the project"))?;
             Ok(self.firsts(asked, &project, &named, filter, experience))
         };
-        let accept = |response: &Response| {
-            let strict = match std::str::from_utf8(&response.body) {
-                Ok(text) => read(response, text),
-                Err(error) => Err(Failure::malformed(response.status, error)),
-            };
-            match strict {
-                Err(failure @ Failure::Again { .. }) => {
-                    let repaired = lenient::repair(&response.body);
-                    if repaired.as_bytes() == response.body { Err(failure) } else { read(response, &repaired) }
-                }
-                other => other,
-            }
-        };
+        let accept = |response: &Response| read_leniently(response, |text| read(response, text));
         let sent = client.send_within(&request, &question.what, BODY_LIMIT, RETRIES, accept).await;
         sent.map_err(|error| (experience.failed(asked.len(), &error, refused.get()), error.into()))
     }
@@ -270,11 +249,8 @@ impl Graphql {
                 return Some(First::Gone);
             }
             let read = |text: &str| first(run, text, filter);
-            let first = read(part).or_else(|why| match lenient::repair(part.as_bytes()) {
-                repaired if repaired == part => Err(why),
-                repaired => read(&repaired),
-            });
-            let (first, size) = first.ok()?;
+            let repaired = || read(&lenient::repaired(part.as_bytes())?).ok();
+            let (first, size) = read(part).ok().or_else(repaired)?;
             sizes.push(size);
             Some(First::Run(Box::new(first)))
         });

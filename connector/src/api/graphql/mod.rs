@@ -6,12 +6,15 @@
 //! | `queries` | the texts of the questions |
 //! | `listing` | pages of runs, and what the project says as a whole |
 //! | `details` | one run's fields, and ranges of its history |
+//! | `answer` | what an answer looks like, and how its body is read |
 //! | `joint` | many runs in one request |
 //! | `history` | one run to its end: fields, exports, ranges of steps |
 //! | `window`, `locate` | how many steps to ask for; the first row behind a gap |
 //! | `export`, `exports`, `download` | exported files, when they are worth asking for, and their bytes |
+//! | `reading` | what the questions of a sync share, and what the reading of one run does |
 //! | `source` | all that, as a sync asks for it |
 
+mod answer;
 mod details;
 pub mod download;
 mod export;
@@ -28,7 +31,6 @@ pub mod window;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::client::{Client, Failure, RequestError};
@@ -40,6 +42,7 @@ use crate::records::json as lenient;
 
 use super::server_errors::{About, Ambiguity, Question, ServerErrors};
 
+use answer::{Envelope, read_leniently};
 use details::Node;
 use listing::{Connection, Viewer};
 
@@ -81,16 +84,6 @@ pub struct Graphql {
     project: String,
     page_size: u32,
     authorization: String,
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    data: Option<Data<'a>>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
 }
 
 /// What any of the queries brings.
@@ -192,18 +185,7 @@ impl Graphql {
         };
         let accept = |response: &Response| {
             question.doubt.set(None);
-            let strict = match std::str::from_utf8(&response.body) {
-                Ok(text) => answer(response, text),
-                Err(error) => Err(Failure::malformed(response.status, error)),
-            };
-            let result = match strict {
-                Err(failure @ Failure::Again { .. }) => {
-                    let repaired = lenient::repair(&response.body);
-                    if repaired.as_bytes() == response.body { Err(failure) } else { answer(response, &repaired) }
-                }
-                other => other,
-            };
-            match result {
+            match read_leniently(response, |text| answer(response, text)) {
                 // While the dialect is being settled, something that is no GraphQL answer may be a sign rather than a fault.
                 Err(Failure::Again { status, reason, .. }) if probing && !looks_like_graphql(&response.body) => {
                     Err(Failure::Final(Error::Upstream { status, message: format!("{}: {reason}", question.what) }))
@@ -229,7 +211,7 @@ impl Graphql {
         question: &Question<'_>,
         probing: bool,
     ) -> Result<Data<'t>, Failure> {
-        let (data, errors_said) = match serde_json::from_str::<Envelope<'_>>(text) {
+        let (data, errors_said) = match serde_json::from_str::<Envelope<'_, Data<'_>>>(text) {
             Ok(Envelope { data, errors, error }) => {
                 // What is no GraphQL answer is not explained either while the dialect is being settled.
                 let error = error.filter(|_| data.is_none() && !probing);
